@@ -1,0 +1,296 @@
+//! The isolation boundary: roots, writable clones of them, commands run in a clone.
+//!
+//! One trait, few methods, in the words of the domain. Differences between backends
+//! are data (`Capabilities`); nobody asks a backend for its name.
+//! One conformance suite (`tests/it/conformance.rs`) runs against every backend.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::cancel::Cancel;
+
+pub mod native;
+
+/// An immutable file tree that a backend keeps: one layer of a root file system.
+///
+/// Its id is chosen by the caller: `tree-<diff-id hex>` for what was verified, a
+/// temporary name (from `Backend::scratch_id`) for what is being made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RootId(pub String);
+
+/// What a backend can do here; the conformance suite and `environment` read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read on its own")]
+pub struct Capabilities {
+    /// Memory and process limits are enforced (a cgroup could be had).
+    pub limits: bool,
+    /// Commands can have the host's network.
+    pub network: bool,
+    /// Works without host root.
+    pub rootless: bool,
+    /// A command can be attached to the caller's terminal.
+    pub terminal: bool,
+}
+
+/// Who a command runs as, inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id inside.
+    pub uid: u32,
+    /// Group id inside.
+    pub gid: u32,
+}
+
+impl User {
+    /// root inside, never root outside.
+    pub const ROOT: Self = Self { uid: 0, gid: 0 };
+}
+
+/// Something made visible inside beside the clone itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mount {
+    /// A host file or folder, read-only, nosuid, nodev.
+    Host {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Absolute path inside; made where it is missing.
+        target: String,
+    },
+    /// A root of the same backend, writable: how a target root is filled by a tools root's `rpm`.
+    Root {
+        /// The root; no clone of it may be open.
+        root: RootId,
+        /// Absolute path inside; made where it is missing.
+        target: String,
+    },
+}
+
+/// Limits on one command. `None` means no limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Memory of all processes, bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Wall time.
+    pub time: Option<Duration>,
+    /// Time without output.
+    pub silence: Option<Duration>,
+}
+
+/// Where a command's standard streams go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streams {
+    /// Input from `Io::stdin`, output to `Io::output`.
+    Piped,
+    /// The caller's own streams, terminal included.
+    Inherited,
+}
+
+/// One command to run in a clone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Program (absolute, or looked up in `PATH` of `env`) and arguments.
+    pub argv: Vec<String>,
+    /// The whole environment: nothing is inherited.
+    pub env: BTreeMap<String, String>,
+    /// Absolute working directory inside.
+    pub cwd: String,
+    /// Who it runs as.
+    pub user: User,
+    /// Host network inside; else an empty network namespace with `lo` up.
+    pub network: bool,
+    /// More than the clone itself.
+    pub mounts: Vec<Mount>,
+    /// Limits on all its processes together.
+    pub limits: Limits,
+    /// Standard streams.
+    pub streams: Streams,
+    /// `fsync` and its kin return at once: only for trees that are verified as a whole afterwards.
+    pub skip_sync: bool,
+}
+
+impl Command {
+    /// A command as root inside, in `/`, with a minimal environment and no network.
+    pub fn new<T: Into<String>>(argv: impl IntoIterator<Item = T>) -> Self {
+        let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8"), ("HOME", "/root"), ("TERM", "dumb")];
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: env.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            cwd: "/".to_owned(),
+            user: User::ROOT,
+            network: false,
+            mounts: Vec::new(),
+            limits: Limits::default(),
+            streams: Streams::Piped,
+            skip_sync: false,
+        }
+    }
+}
+
+/// Which of the two output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// The caller's ends of a piped command.
+#[expect(missing_debug_implementations, reason = "holds the caller's closures")]
+pub struct Io<'a> {
+    /// Fed to standard input, then closed; `None` is `/dev/null`.
+    pub stdin: Option<&'a mut (dyn Read + Send)>,
+    /// Called with output in the order in which it was read.
+    pub output: &'a mut dyn FnMut(Stream, &[u8]),
+    /// Ends the command when set.
+    pub cancel: &'a Cancel,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(u8),
+    /// It died of this signal.
+    Signal(i32),
+    /// A limit ended it.
+    Limit(LimitHit),
+}
+
+impl Exit {
+    /// Exit code 0.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::Limit(limit) => write!(f, "{limit}"),
+        }
+    }
+}
+
+/// Which limit ended a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitHit {
+    /// Wall time.
+    Time(Duration),
+    /// Time without output.
+    Silence(Duration),
+    /// Memory, bytes.
+    Memory(u64),
+}
+
+impl fmt::Display for LimitHit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(limit) => write!(f, "ended by the time limit of {} s", limit.as_secs()),
+            Self::Silence(limit) => write!(f, "ended after {} s without output", limit.as_secs()),
+            Self::Memory(limit) => write!(f, "ended by the memory limit of {} MiB", limit >> 20),
+        }
+    }
+}
+
+/// Why a backend could not do what was asked. A command's own failure is an `Exit`.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The host lacks something; `remedy` is a command or a setting.
+    #[error("{what}")]
+    Unavailable {
+        /// What is missing, and how that was seen.
+        what: String,
+        /// What mends it.
+        remedy: String,
+    },
+    /// A step of making or running a sandbox failed.
+    #[error("cannot {doing}")]
+    Step {
+        /// The step, to read after "cannot".
+        doing: String,
+        /// Its cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An archive or package is not safe or not readable.
+    #[error("refused {what}: {why}")]
+    Refused {
+        /// The archive and the entry.
+        what: String,
+        /// The rule that it breaks.
+        why: String,
+    },
+    /// The caller's token was set.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The isolation boundary.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// What it can do here.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// A new id that no root has, marked as belonging to this process so that a later
+    /// run can tell that it was left behind.
+    fn scratch_id(&self) -> RootId;
+
+    /// Whether a root of that id is kept.
+    fn has(&self, root: &RootId) -> Result<bool, BackendError>;
+
+    /// Makes a root of the payloads of `packages` (RPM files), without scriptlets, in parallel.
+    fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError>;
+
+    /// Makes a root of one uncompressed layer tar (OCI whiteouts allowed; an empty stream makes an empty root).
+    fn import(&self, root: &RootId, tar: &mut (dyn Read + Send)) -> Result<(), BackendError>;
+
+    /// Writes a root as canonical layer tar (`tree::canonical`), after `normalise` where given.
+    fn export(
+        &self,
+        root: &RootId,
+        normalise: Option<&crate::tree::Normalise>,
+        tar: &mut (dyn Write + Send),
+    ) -> Result<(), BackendError>;
+
+    /// Gives a root another id; replaces a root of that id.
+    fn rename(&self, from: &RootId, to: &RootId) -> Result<(), BackendError>;
+
+    /// Removes a root; the visible cost is a rename.
+    fn remove(&self, root: &RootId) -> Result<(), BackendError>;
+
+    /// Opens a writable clone of a stack of roots, lowest first.
+    fn open(&self, layers: &[RootId]) -> Result<Box<dyn Clone>, BackendError>;
+
+    /// Removes what dead runs left: scratch roots, clones, cgroups. Returns what was removed, a line each.
+    fn sweep(&self) -> Result<Vec<String>, BackendError>;
+}
+
+/// A writable copy of a stack of roots. Dropping it destroys it; `destroy` reports.
+pub trait Clone: Send + fmt::Debug {
+    /// Runs one command; returns when every process that it started is dead.
+    fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError>;
+
+    /// Unpacks a tar below `path` inside, made where it is missing. Owners are those in the tar.
+    fn copy_in(&mut self, path: &str, tar: &mut (dyn Read + Send)) -> Result<(), BackendError>;
+
+    /// Writes the tree at `path` inside (a folder; only what the clone itself holds of it,
+    /// not what its layers do) as canonical tar.
+    fn copy_out(&mut self, path: &str, tar: &mut (dyn Write + Send)) -> Result<(), BackendError>;
+
+    /// Ends the clone and keeps what it changed as a root.
+    fn freeze(self: Box<Self>, root: &RootId) -> Result<(), BackendError>;
+
+    /// Ends the clone and drops what it changed.
+    fn destroy(self: Box<Self>) -> Result<(), BackendError>;
+}

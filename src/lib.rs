@@ -1,0 +1,24 @@
+//! Rebuilds the build server on every build: lock, environment, recipe, snapshot, RPM builds, record.
+//!
+//! The modules form strict layers (see `ARCHITECTURE.md`; `tests/it/architecture.rs` keeps them).
+
+pub mod backend;
+pub mod build;
+pub mod cancel;
+pub mod cli;
+pub mod commands;
+pub mod digest;
+pub mod documents;
+pub mod environment;
+pub mod error;
+pub mod events;
+pub mod files;
+pub mod keyring;
+pub mod oci;
+pub mod record;
+pub mod repository;
+pub mod rpm;
+pub mod solve;
+pub mod store;
+pub mod tree;
+pub mod ui;

@@ -1,0 +1,7 @@
+//! The `pristine` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pristine::commands::main()
+}

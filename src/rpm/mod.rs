@@ -1,0 +1,5 @@
+//! RPM's vocabulary: names, versions, dependencies, headers.
+
+mod nevra;
+
+pub use nevra::{Nevra, NevraError};
