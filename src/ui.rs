@@ -1,1 +1,188 @@
-//! (being written)
+//! The only code that writes to the terminal: events become lines and bars, failures become text.
+//!
+//! Progress and messages go to standard error, results (tables, lists, paths) to standard output.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::error::Failure;
+use crate::events::{Event, Sink};
+
+/// The terminal, or the log of a CI job.
+#[derive(Debug)]
+pub struct Ui {
+    quiet: bool,
+    bar: Mutex<ProgressBar>,
+    interactive: bool,
+}
+
+impl Ui {
+    /// Writes to the process's standard streams; only results and errors if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let bar = ProgressBar::hidden();
+        Self {
+            quiet,
+            bar: Mutex::new(bar),
+            interactive: std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Prints a result.
+    pub fn result(&self, text: &str) {
+        self.clear_bar();
+        let mut out = std::io::stdout().lock();
+        // A closed pipe (`| head`) is the reader's choice, not an error of ours.
+        let _closed = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// Prints why the tool could not go on, and what to do next.
+    pub fn failure(&self, failure: &Failure) {
+        self.clear_bar();
+        self.line(&format!("error: {}", clean(&failure.to_string(), true)));
+        for hint in &failure.hints {
+            self.line(&format!("  hint: {hint}"));
+        }
+    }
+
+    /// Prints a line about the work; nothing if quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.line(text);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let print = || {
+            let mut err = std::io::stderr().lock();
+            let _closed = writeln!(err, "{text}");
+        };
+        match self.bar.lock() {
+            Ok(bar) => bar.suspend(print),
+            Err(_) => print(),
+        }
+    }
+
+    fn clear_bar(&self) {
+        if let Ok(mut bar) = self.bar.lock() {
+            bar.finish_and_clear();
+            *bar = ProgressBar::hidden();
+        }
+    }
+
+    fn show(&self, make: impl FnOnce(&ProgressBar)) {
+        if !self.interactive || self.quiet {
+            return;
+        }
+        if let Ok(mut bar) = self.bar.lock() {
+            if bar.is_hidden() {
+                *bar = ProgressBar::new(0);
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+                bar.enable_steady_tick(Duration::from_millis(120));
+            }
+            make(&bar);
+        }
+    }
+
+    fn spinner(&self, text: String) {
+        self.show(|bar| {
+            if let Ok(style) = ProgressStyle::with_template("  {spinner} {msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(text);
+        });
+    }
+}
+
+impl Sink for Ui {
+    fn emit(&self, event: Event) {
+        match event {
+            Event::StepStarted { step } => self.spinner(step),
+            Event::StepDone { step, result, took } => {
+                self.clear_bar();
+                let result = if result.is_empty() { result } else { format!(": {result}") };
+                self.note(&format!("  {step}{result} ({})", seconds(took)));
+            }
+            Event::Transfer { files, files_total, bytes, bytes_total } => self.show(|bar| {
+                if let Ok(style) =
+                    ProgressStyle::with_template("  {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}")
+                {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+                bar.set_length(bytes_total.max(bytes));
+                bar.set_position(bytes);
+                bar.set_message(format!("{files}/{files_total} files"));
+            }),
+            Event::Warning { text } => self.line(&format!("warning: {}", clean(&text, false))),
+            Event::PackageStarted { package, number, total } => {
+                self.spinner(format!("[{number}/{total}] {package}"));
+            }
+            Event::PackageEnded { package, outcome, good, took, log, excerpt } => {
+                self.clear_bar();
+                let mark = if good { "ok  " } else { "FAIL" };
+                let text = format!("  {mark} {package}: {} ({})", clean(&outcome, false), seconds(took));
+                if good {
+                    self.note(&text);
+                } else {
+                    self.line(&text);
+                    for line in excerpt {
+                        self.line(&format!("       | {}", clean(&line, false)));
+                    }
+                    if let Some(log) = log {
+                        self.line(&format!("       log: {}", log.display()));
+                    }
+                }
+            }
+            Event::Output { line } => self.note(&format!("  | {}", clean(&line, false))),
+        }
+    }
+}
+
+/// A duration as people read it: `0.42 s`, `7.3 s`, `2 min 05 s`.
+pub fn seconds(took: Duration) -> String {
+    let seconds = took.as_secs_f64();
+    if seconds < 1.0 {
+        format!("{seconds:.2} s")
+    } else if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{} min {:02} s", took.as_secs() / 60, took.as_secs() % 60)
+    }
+}
+
+/// Bytes as people read them, in binary units.
+pub fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// Text of strangers without control characters, so that a build log cannot drive the terminal.
+fn clean(text: &str, keep_lines: bool) -> String {
+    text.chars()
+        .filter_map(|c| match c {
+            '\n' if keep_lines => Some(c),
+            '\t' => Some(' '),
+            c if c.is_control() => None,
+            c => Some(c),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        for (millis, text) in [(40, "0.04 s"), (7300, "7.3 s"), (125_000, "2 min 05 s")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn strangers_cannot_drive_the_terminal() {
+        assert_eq!(clean("a\x1b[31mb\r\nc\u{9b}d", false), "a[31mbcd");
+        assert_eq!(clean("a\n  b", true), "a\n  b");
+    }
+}

@@ -1,1 +1,3 @@
-//! (being written)
+//! Building the packages: the plan, one build, the outcomes.
+
+pub mod plan;

@@ -1,0 +1,319 @@
+//! The plan: which package is built after which, from what the specs declare.
+//!
+//! Edges are BuildRequires and, for what must be installed to build, the runtime Requires
+//! of the project's own packages. A cycle is an error that names it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graphmap::DiGraphMap;
+use thiserror::Error;
+
+/// One package of the project (a spec), as far as the plan needs to know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Name in the project.
+    pub name: String,
+    /// Names of the capabilities that its spec BuildRequires.
+    pub build_requires: Vec<String>,
+    /// Its binary packages.
+    pub binaries: Vec<Binary>,
+}
+
+/// One binary package that a spec declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Binary {
+    /// Names of the capabilities that it provides, its own name among them.
+    pub provides: Vec<String>,
+    /// Names of the capabilities that it requires at run time.
+    pub requires: Vec<String>,
+}
+
+/// A package in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Name in the project.
+    pub name: String,
+    /// The packages of the project that must be built before.
+    pub needs: BTreeSet<String>,
+}
+
+/// Every package once, each after all that it needs; by name where the order is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// In build order.
+    pub steps: Vec<Step>,
+}
+
+/// Why there is no order.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// The packages need each other.
+    #[error("the packages need each other to build: {}", describe(.cycle))]
+    Cycle {
+        /// Each with the capability for which it needs the next; the last needs the first.
+        cycle: Vec<(String, String)>,
+    },
+    /// Two specs declare the same binary package.
+    #[error("both `{first}` and `{second}` build a package called `{binary}`")]
+    Duplicate {
+        /// One spec.
+        first: String,
+        /// The other.
+        second: String,
+        /// The binary package.
+        binary: String,
+    },
+}
+
+fn describe(cycle: &[(String, String)]) -> String {
+    let mut text = cycle
+        .iter()
+        .map(|(name, capability)| format!("{name} needs {capability}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if let Some((first, _)) = cycle.first() {
+        text = format!("{text} from {first}");
+    }
+    text
+}
+
+/// What a package needs of the others: the package, and the capability that leads to it.
+type Needs = BTreeMap<String, String>;
+
+impl Plan {
+    /// Orders `nodes`.
+    pub fn new(nodes: &[Node]) -> Result<Self, PlanError> {
+        let providers = providers(nodes)?;
+        let needs: BTreeMap<&str, Needs> = nodes
+            .iter()
+            .map(|node| (node.name.as_str(), needs_of(node, nodes, &providers)))
+            .collect();
+        if let Some(cycle) = find_cycle(&needs) {
+            return Err(PlanError::Cycle { cycle });
+        }
+        Ok(Self { steps: order(&needs) })
+    }
+}
+
+/// Which capabilities the other packages of the project provide to `name`: they are not asked of repositories.
+pub fn own_capabilities(nodes: &[Node], name: &str) -> BTreeSet<String> {
+    nodes
+        .iter()
+        .filter(|node| node.name != name)
+        .flat_map(|node| &node.binaries)
+        .flat_map(|binary| binary.provides.iter().cloned())
+        .collect()
+}
+
+/// Capability → indices of node and binary.
+type Providers<'a> = BTreeMap<&'a str, Vec<(usize, usize)>>;
+
+fn providers(nodes: &[Node]) -> Result<Providers<'_>, PlanError> {
+    let mut providers = Providers::new();
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        for (position, binary) in node.binaries.iter().enumerate() {
+            for (place, capability) in binary.provides.iter().enumerate() {
+                providers.entry(capability).or_default().push((index, position));
+                // By convention the first provide is the package's own name.
+                if place == 0
+                    && let Some(other) = names.insert(capability, index)
+                    && other != index
+                {
+                    return Err(PlanError::Duplicate {
+                        first: nodes[other].name.clone(),
+                        second: node.name.clone(),
+                        binary: capability.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(providers)
+}
+
+/// Walks from the BuildRequires over the Requires of the project's own packages.
+fn needs_of(node: &Node, nodes: &[Node], providers: &Providers<'_>) -> Needs {
+    let mut needs = Needs::new();
+    let mut seen = BTreeSet::new();
+    let mut queue: VecDeque<&str> = node.build_requires.iter().map(String::as_str).collect();
+    while let Some(capability) = queue.pop_front() {
+        for &(index, position) in providers.get(capability).into_iter().flatten() {
+            let other = &nodes[index];
+            // What a spec builds itself, an earlier build of it from a repository must provide.
+            if other.name == node.name || !seen.insert((index, position)) {
+                continue;
+            }
+            needs.entry(other.name.clone()).or_insert_with(|| capability.to_owned());
+            queue.extend(other.binaries[position].requires.iter().map(String::as_str));
+        }
+    }
+    needs
+}
+
+fn find_cycle(needs: &BTreeMap<&str, Needs>) -> Option<Vec<(String, String)>> {
+    let mut graph = DiGraphMap::<&str, ()>::new();
+    for (name, needed) in needs {
+        graph.add_node(name);
+        for other in needed.keys() {
+            graph.add_edge(name, other, ());
+        }
+    }
+    let tangle = tarjan_scc(&graph).into_iter().find(|component| component.len() > 1)?;
+    let members: BTreeSet<&str> = tangle.into_iter().collect();
+    let start = *members.first()?;
+    shortest_cycle(start, &members, needs)
+}
+
+/// Breadth first from `start` back to `start`, within one strongly connected component.
+fn shortest_cycle(
+    start: &str,
+    members: &BTreeSet<&str>,
+    needs: &BTreeMap<&str, Needs>,
+) -> Option<Vec<(String, String)>> {
+    let mut paths = VecDeque::from([vec![start]]);
+    let mut seen = BTreeSet::new();
+    while let Some(path) = paths.pop_front() {
+        let last = *path.last()?;
+        for other in needs[last].keys().map(String::as_str).filter(|other| members.contains(other)) {
+            if other == start {
+                let next = path.iter().skip(1).copied().chain([start]);
+                let step = |(name, next): (&&str, &str)| ((*name).to_owned(), needs[*name][next].clone());
+                return Some(path.iter().zip(next).map(step).collect());
+            }
+            if seen.insert(other) {
+                paths.push_back(path.iter().copied().chain([other]).collect());
+            }
+        }
+    }
+    None
+}
+
+/// Kahn's algorithm over sorted names.
+fn order(needs: &BTreeMap<&str, Needs>) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(needs.len());
+    let mut open: BTreeMap<&str, BTreeSet<&str>> = needs
+        .iter()
+        .map(|(name, needed)| (*name, needed.keys().map(String::as_str).collect()))
+        .collect();
+    while let Some(name) = open.iter().find(|(_, waits)| waits.is_empty()).map(|(name, _)| *name) {
+        open.remove(name);
+        for waits in open.values_mut() {
+            waits.remove(name);
+        }
+        steps.push(Step {
+            name: name.to_owned(),
+            needs: needs[name].keys().cloned().collect(),
+        });
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, build_requires: &[&str], binaries: &[(&[&str], &[&str])]) -> Node {
+        let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        Node {
+            name: name.to_owned(),
+            build_requires: own(build_requires),
+            binaries: binaries
+                .iter()
+                .map(|(provides, requires)| Binary {
+                    provides: own(provides),
+                    requires: own(requires),
+                })
+                .collect(),
+        }
+    }
+
+    fn names(plan: &Plan) -> Vec<&str> {
+        plan.steps.iter().map(|step| step.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_chain_is_built_from_its_root() {
+        let plan = Plan::new(&[
+            node("tool", &["gcc", "png-devel"], &[(&["tool"], &[])]),
+            node("png", &["z-devel"], &[(&["png"], &[]), (&["png-devel", "pkgconfig(png)"], &["png", "z-devel"])]),
+            node("z", &["gcc"], &[(&["z"], &[]), (&["z-devel"], &["z"])]),
+            node("alone", &[], &[(&["alone"], &[])]),
+        ])
+        .unwrap();
+        assert_eq!(names(&plan), ["alone", "z", "png", "tool"]);
+        let needs: Vec<&str> = plan.steps[3].needs.iter().map(String::as_str).collect();
+        assert_eq!(needs, ["png", "z"], "png-devel requires z-devel at run time");
+    }
+
+    #[test]
+    fn runtime_requires_count_only_for_what_is_installed_to_build() {
+        // `app` requires `lib` at run time, but nobody installs `app` to build: no edge.
+        let plan = Plan::new(&[
+            node("app", &[], &[(&["app"], &["lib"])]),
+            node("lib", &["app-data"], &[(&["lib"], &[])]),
+            node("data", &[], &[(&["app-data"], &[])]),
+        ])
+        .unwrap();
+        assert_eq!(names(&plan), ["app", "data", "lib"]);
+    }
+
+    #[test]
+    fn a_cycle_is_named() {
+        let error = Plan::new(&[
+            node("a", &["b-devel"], &[(&["a"], &[]), (&["a-devel"], &[])]),
+            node("b", &["c"], &[(&["b"], &[]), (&["b-devel"], &[])]),
+            node("c", &["a-devel"], &[(&["c"], &[])]),
+        ])
+        .unwrap_err();
+        insta::assert_snapshot!(error, @"the packages need each other to build: a needs b-devel, b needs c, c needs a-devel from a");
+    }
+
+    #[test]
+    fn a_package_that_needs_itself_takes_it_from_a_repository() {
+        let nodes = [node("make", &["make"], &[(&["make"], &[])])];
+        assert_eq!(names(&Plan::new(&nodes).unwrap()), ["make"]);
+        assert!(own_capabilities(&nodes, "make").is_empty());
+    }
+
+    #[test]
+    fn one_binary_has_one_spec() {
+        let error = Plan::new(&[node("a", &[], &[(&["x"], &[])]), node("b", &[], &[(&["x"], &[])])]).unwrap_err();
+        insta::assert_snapshot!(error, @"both `a` and `b` build a package called `x`");
+    }
+
+    proptest::proptest! {
+        /// Whatever the edges: every package once, each after all that it needs, or a true cycle.
+        #[test]
+        fn the_order_holds(edges in proptest::collection::vec((0..8_usize, 0..8_usize), 0..20)) {
+            let nodes: Vec<Node> = (0..8)
+                .map(|index| {
+                    let needs: Vec<String> =
+                        edges.iter().filter(|(from, _)| *from == index).map(|(_, to)| format!("p{to}")).collect();
+                    let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+                    node(&format!("p{index}"), &needs, &[(&[&format!("p{index}")], &[])])
+                })
+                .collect();
+            match Plan::new(&nodes) {
+                Ok(plan) => {
+                    proptest::prop_assert_eq!(plan.steps.len(), 8);
+                    let mut done = BTreeSet::new();
+                    for step in plan.steps {
+                        proptest::prop_assert!(step.needs.is_subset(&done));
+                        done.insert(step.name);
+                    }
+                }
+                Err(PlanError::Cycle { cycle }) => {
+                    for (place, (name, capability)) in cycle.iter().enumerate() {
+                        let next = &cycle[(place + 1) % cycle.len()].0;
+                        proptest::prop_assert_eq!(capability, next);
+                        let node = nodes.iter().find(|node| &node.name == name).unwrap();
+                        proptest::prop_assert!(node.build_requires.contains(capability));
+                    }
+                }
+                Err(other) => proptest::prop_assert!(false, "{}", other),
+            }
+        }
+    }
+}
