@@ -62,6 +62,11 @@ pub enum Mount {
         /// Absolute path inside; made where it is missing.
         target: String,
     },
+    /// The sandbox's own `/dev` and `/proc` once more, below another root that a command enters by chroot.
+    Kernel {
+        /// Absolute path inside of that root.
+        target: String,
+    },
     /// A root of the same backend, writable: how a target root is filled by a tools root's `rpm`.
     Root {
         /// The root; no clone of it may be open.

@@ -1,3 +1,5 @@
-//! Building the packages: the plan, one build, the outcomes.
+//! Building the packages: the plan, one build, the run.
 
+pub mod log;
+pub mod package;
 pub mod plan;

@@ -1,0 +1,291 @@
+//! One package, built in a clone of its own: sources in, own packages installed, rpmbuild, results out.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::backend::{self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, User};
+use crate::build::log::{Log, Verdict};
+use crate::cancel::Cancel;
+use crate::digest::HashingWriter;
+use crate::environment::pack::{Content, Entry, pack};
+use crate::record::FileRecord;
+
+/// The account that builds: unprivileged inside, a subordinate id outside.
+pub const BUILDER: User = User { uid: 1000, gid: 1000 };
+/// Its home and rpmbuild's `_topdir`.
+pub const TOPDIR: &str = "/builddir";
+/// Where the run's repository is visible.
+const REPOSITORY: &str = "/run/pristine/repository";
+
+/// What one build needs.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// Name in the project.
+    pub name: &'a str,
+    /// File name of the spec.
+    pub spec: &'a str,
+    /// The spec, sources and patches: file name and where it lies on the host.
+    pub files: Vec<(String, PathBuf)>,
+    /// The project's own packages to install first, file names in `repository`, in order.
+    pub own_packages: Vec<String>,
+    /// The run's repository on the host.
+    pub repository: &'a Path,
+    /// Macros beside those that make builds reproducible.
+    pub macros: &'a BTreeMap<String, String>,
+    /// More arguments of rpmbuild (`--with=x`).
+    pub options: &'a [String],
+    /// `SOURCE_DATE_EPOCH` where the change log gives none, seconds since 1970.
+    pub epoch: u64,
+    /// Whether the spec has a change log, whose newest entry then gives the date.
+    pub has_changelog: bool,
+    /// Processors that the build may use.
+    pub processors: usize,
+    /// Limits.
+    pub limits: Limits,
+    /// Where archives are spooled.
+    pub spool: &'a Path,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Built {
+    /// The packages, in the repository folder, sorted by name.
+    Packages(Vec<FileRecord>),
+    /// It did not build.
+    Failed(Verdict),
+}
+
+/// Why the tool could not try.
+#[derive(Debug, Error)]
+pub enum PackageError {
+    /// The sandbox.
+    #[error("cannot build `{package}` in a sandbox")]
+    Sandbox {
+        /// Name in the project.
+        package: String,
+        /// Its cause.
+        source: BackendError,
+    },
+    /// Files on the host.
+    #[error("cannot {doing} for `{package}`")]
+    Files {
+        /// To read after "cannot".
+        doing: &'static str,
+        /// Name in the project.
+        package: String,
+        /// Its cause.
+        source: io::Error,
+    },
+}
+
+/// Builds one package in a fresh clone of `roots`.
+pub fn build(
+    backend: &dyn Backend,
+    roots: &[RootId],
+    job: &Job<'_>,
+    log: &mut Log,
+    cancel: &Cancel,
+) -> Result<Built, PackageError> {
+    let sandbox = |source| PackageError::Sandbox {
+        package: job.name.to_owned(),
+        source,
+    };
+    let mut clone = backend.open(roots).map_err(sandbox)?;
+    let mut sources = pack(&entries(job), BUILDER, job.epoch, job.spool).map_err(|source| PackageError::Files {
+        doing: "pack the sources",
+        package: job.name.to_owned(),
+        source,
+    })?;
+    clone.copy_in(TOPDIR, &mut sources).map_err(sandbox)?;
+    for (phase, command) in [("prepare", prepare(job)), ("rpmbuild", rpmbuild(job))] {
+        let exit = run(&mut *clone, &command, log, cancel).map_err(sandbox)?;
+        if !exit.success() {
+            clone.destroy().map_err(sandbox)?;
+            return Ok(Built::Failed(log.verdict(phase, exit)));
+        }
+    }
+    let packages = collect(&results(&mut *clone, job)?, job)?;
+    clone.destroy().map_err(sandbox)?;
+    Ok(Built::Packages(packages))
+}
+
+fn entries(job: &Job<'_>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = ["", "SPECS", "SOURCES", "BUILD", "BUILDROOT", "RPMS", "SRPMS"]
+        .into_iter()
+        .map(|folder| Entry {
+            path: format!("./{folder}"),
+            mode: 0o755,
+            content: Content::Folder,
+        })
+        .collect();
+    for (name, path) in &job.files {
+        let folder = if name == job.spec { "SPECS" } else { "SOURCES" };
+        entries.push(Entry::host(format!("{folder}/{name}"), path.clone()));
+    }
+    entries
+}
+
+/// As root inside: the builder's account, and the project's own packages by the distribution's rpm.
+fn prepare(job: &Job<'_>) -> Command {
+    let script = format!(
+        "set -e\n\
+         grep -q '^builder:' /etc/passwd || echo 'builder:x:{uid}:{gid}::{TOPDIR}:/bin/sh' >> /etc/passwd\n\
+         grep -q '^builder:' /etc/group || echo 'builder:x:{gid}:' >> /etc/group\n\
+         [ $# -eq 0 ] || exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"\n",
+        uid = BUILDER.uid,
+        gid = BUILDER.gid,
+    );
+    let own = job.own_packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
+    let argv = ["sh", "-c", &script, "prepare"].into_iter().map(str::to_owned).chain(own);
+    let mut command = Command::new(argv);
+    command.skip_sync = true;
+    if !job.own_packages.is_empty() {
+        command.mounts.push(Mount::Host {
+            source: job.repository.to_owned(),
+            target: REPOSITORY.to_owned(),
+        });
+    }
+    command
+}
+
+/// The macros that make an RPM the same whenever and wherever it is built (rpm 4.18 and newer).
+const REPRODUCIBLE: [(&str, &str); 6] = [
+    ("_topdir", TOPDIR),
+    ("_buildhost", "pristine"),
+    ("source_date_epoch_from_changelog", "1"),
+    ("use_source_date_epoch_as_buildtime", "1"),
+    ("clamp_mtime_to_source_date_epoch", "1"),
+    ("build_mtime_policy", "clamp_to_source_date_epoch"),
+];
+
+fn rpmbuild(job: &Job<'_>) -> Command {
+    let mut argv = vec!["rpmbuild".to_owned(), "-ba".to_owned()];
+    argv.extend(job.options.iter().cloned());
+    let own = job.macros.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    for (key, value) in REPRODUCIBLE.into_iter().chain(own) {
+        argv.extend(["--define".to_owned(), format!("{key} {value}")]);
+    }
+    argv.push(format!("{TOPDIR}/SPECS/{}", job.spec));
+    let mut command = Command::new(argv);
+    TOPDIR.clone_into(&mut command.cwd);
+    command.user = BUILDER;
+    command.limits = job.limits.clone();
+    command.env.extend([
+        ("HOME".to_owned(), TOPDIR.to_owned()),
+        ("USER".to_owned(), "builder".to_owned()),
+        ("LOGNAME".to_owned(), "builder".to_owned()),
+        ("TZ".to_owned(), "UTC".to_owned()),
+        ("RPM_BUILD_NCPUS".to_owned(), job.processors.to_string()),
+    ]);
+    if !job.has_changelog {
+        command.env.insert("SOURCE_DATE_EPOCH".to_owned(), job.epoch.to_string());
+    }
+    command
+}
+
+fn run(
+    clone: &mut dyn backend::Clone,
+    command: &Command,
+    log: &mut Log,
+    cancel: &Cancel,
+) -> Result<Exit, BackendError> {
+    clone.run(
+        command,
+        Io {
+            stdin: None,
+            output: &mut |_, bytes| log.write(bytes),
+            cancel,
+        },
+    )
+}
+
+/// `SRPMS` and `RPMS` as a tar each, spooled on disk.
+fn results(clone: &mut dyn backend::Clone, job: &Job<'_>) -> Result<Vec<File>, PackageError> {
+    let files = |source| PackageError::Files {
+        doing: "collect the results",
+        package: job.name.to_owned(),
+        source,
+    };
+    let mut spools = Vec::new();
+    for folder in ["SRPMS", "RPMS"] {
+        let mut spool = tempfile::tempfile_in(job.spool).map_err(files)?;
+        clone
+            .copy_out(&format!("{TOPDIR}/{folder}"), &mut spool)
+            .map_err(|source| PackageError::Sandbox {
+                package: job.name.to_owned(),
+                source,
+            })?;
+        io::Seek::rewind(&mut spool).map_err(files)?;
+        spools.push(spool);
+    }
+    Ok(spools)
+}
+
+/// Takes the regular `.rpm` files, whatever else a build may have left there.
+fn collect(spools: &[File], job: &Job<'_>) -> Result<Vec<FileRecord>, PackageError> {
+    let files = |source| PackageError::Files {
+        doing: "collect the results",
+        package: job.name.to_owned(),
+        source,
+    };
+    let mut packages = Vec::new();
+    for spool in spools {
+        let mut tar = tar::Archive::new(io::BufReader::new(spool));
+        for entry in tar.entries().map_err(files)? {
+            let mut entry = entry.map_err(files)?;
+            let path = entry.path().map_err(files)?.into_owned();
+            let plain = entry.header().entry_type() == tar::EntryType::Regular;
+            if let Some(name) = package_name(&path).filter(|_| plain) {
+                packages.push(keep(&mut entry, &name, job.repository).map_err(files)?);
+            }
+        }
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+/// The file name of a path that ends in `.rpm`, if it is one that rpm itself would choose.
+fn package_name(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let clean = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-%".contains(&byte));
+    (clean && name.ends_with(".rpm") && !name.starts_with('.')).then(|| name.to_owned())
+}
+
+fn keep(content: &mut impl Read, name: &str, repository: &Path) -> io::Result<FileRecord> {
+    let file = tempfile::Builder::new()
+        .prefix(".pristine-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(repository)?;
+    let mut hashing = HashingWriter::new(file);
+    let size = io::copy(content, &mut hashing)?;
+    let (mut file, sha256) = hashing.finish();
+    file.flush()?;
+    file.persist(repository.join(name)).map_err(|error| error.error)?;
+    Ok(FileRecord {
+        path: name.into(),
+        sha256,
+        size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_rpm_would_choose_are_kept() {
+        for (path, name) in [
+            ("RPMS/x86_64/a-1-1.x86_64.rpm", Some("a-1-1.x86_64.rpm")),
+            ("a+b-1~rc1^2-1.noarch.rpm", Some("a+b-1~rc1^2-1.noarch.rpm")),
+            ("RPMS/.hidden.rpm", None),
+            ("RPMS/a\u{1b}[31m.rpm", None),
+            ("RPMS/readme", None),
+        ] {
+            assert_eq!(package_name(Path::new(path)).as_deref(), name, "{path}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The environment from nothing: tools root, target root, one rpm transaction, normalised, digested.
+
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::backend::{Backend, BackendError, Command, Exit, Io, Mount, RootId, Stream};
+use crate::cancel::Cancel;
+use crate::digest::Digest;
+use crate::rpm::{Nevra, RpmError, normalise_header_stream};
+use crate::tree::Normalise;
+
+/// Where the target root stands while the tools root's rpm fills it.
+const TARGET: &str = "/target";
+/// Where the store's files are visible meanwhile.
+const PACKAGES: &str = "/packages";
+/// rpm's database of the transaction itself; its content is imported into the real one and it is removed.
+const ASIDE: &str = "/var/lib/rpm.transaction";
+
+/// A package in the store, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingredient {
+    /// Its full name.
+    pub nevra: Nevra,
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// Path of the verified file below the store's blob folder.
+    pub path: PathBuf,
+}
+
+/// What an environment is made of.
+#[derive(Debug)]
+pub struct Ingredients<'a> {
+    /// Folder of the store that holds all files below.
+    pub blobs: &'a Path,
+    /// What the tools root is made of: the closure of `rpm`.
+    pub tools: &'a [Ingredient],
+    /// What is installed, in transaction order.
+    pub packages: &'a [Ingredient],
+    /// What is made the same in every tree.
+    pub normalise: Normalise,
+    /// Where streams are spooled.
+    pub spool: &'a Path,
+}
+
+/// Why an environment could not be made.
+#[derive(Debug, Error)]
+pub enum EnvironmentError {
+    /// The sandbox or a tree.
+    #[error("cannot {doing}")]
+    Backend {
+        /// To read after "cannot".
+        doing: &'static str,
+        /// Its cause.
+        #[source]
+        source: BackendError,
+    },
+    /// rpm refused.
+    #[error("the distribution's rpm could not {doing} ({exit}):\n{}", .output.trim_end())]
+    Rpm {
+        /// To read after "could not".
+        doing: &'static str,
+        /// How it ended.
+        exit: Exit,
+        /// What it said last.
+        output: String,
+    },
+    /// The exported headers cannot be read.
+    #[error("cannot read the package database that rpm exported")]
+    Headers {
+        /// Its cause.
+        #[from]
+        source: RpmError,
+    },
+    /// A file in the store's temporary folder.
+    #[error("cannot spool in `{folder}`")]
+    Spool {
+        /// The folder.
+        folder: PathBuf,
+        /// Its cause.
+        source: std::io::Error,
+    },
+    /// A recipe's command failed.
+    #[error("the recipe's {step} failed ({exit}):\n{}", .output.trim_end())]
+    Recipe {
+        /// Which command.
+        step: String,
+        /// How it ended.
+        exit: Exit,
+        /// What it said last.
+        output: String,
+    },
+    /// A file that the recipe names.
+    #[error("cannot read `{path}`, which the recipe copies")]
+    RecipeFile {
+        /// The file.
+        path: PathBuf,
+        /// Its cause.
+        source: std::io::Error,
+    },
+    /// An image could not be kept.
+    #[error("cannot keep the snapshot as an image")]
+    Image {
+        /// Its cause.
+        #[from]
+        source: crate::oci::OciError,
+    },
+}
+
+impl EnvironmentError {
+    pub(super) fn backend(doing: &'static str) -> impl FnOnce(BackendError) -> Self {
+        move |source| Self::Backend { doing, source }
+    }
+}
+
+/// The id of the tools root of these packages.
+pub fn tools_root_id(packages: &[Ingredient]) -> RootId {
+    let list: String = packages.iter().map(|package| format!("{}\n", package.sha256)).collect();
+    RootId(format!("tools-{}", Digest::of(list.as_bytes()).hex()))
+}
+
+/// Makes (or finds) a root of these packages' payloads, without scriptlets: good for running their
+/// programs, not for anything that scriptlets set up.
+pub fn tools_root(backend: &dyn Backend, packages: &[Ingredient]) -> Result<RootId, EnvironmentError> {
+    let id = tools_root_id(packages);
+    let failed = || EnvironmentError::backend("unpack the tools root");
+    if !backend.has(&id).map_err(failed())? {
+        let scratch = backend.scratch_id();
+        let paths: Vec<PathBuf> = packages.iter().map(|package| package.path.clone()).collect();
+        backend.unpack(&scratch, &paths).map_err(failed())?;
+        backend.rename(&scratch, &id).map_err(failed())?;
+    }
+    Ok(id)
+}
+
+/// Installs the packages into a new root, in one transaction, by their own rpm. The root has a
+/// scratch id and is not normalised yet.
+pub fn install(
+    backend: &dyn Backend,
+    ingredients: &Ingredients<'_>,
+    cancel: &Cancel,
+) -> Result<RootId, EnvironmentError> {
+    let tools = tools_root(backend, ingredients.tools)?;
+    let target = backend.scratch_id();
+    backend
+        .import(&target, &mut std::io::empty())
+        .map_err(EnvironmentError::backend("make the target root"))?;
+    let mut rpm = Rpm {
+        clone: backend.open(&[tools]).map_err(EnvironmentError::backend("open the tools root"))?,
+        ingredients,
+        target: &target,
+        cancel,
+    };
+    let filled = rpm.transaction().and_then(|()| rpm.import_database());
+    rpm.clone.destroy().map_err(EnvironmentError::backend("remove the clone of the tools root"))?;
+    if let Err(error) = filled {
+        backend.remove(&target).map_err(EnvironmentError::backend("remove the target root"))?;
+        return Err(error);
+    }
+    Ok(target)
+}
+
+/// The tools root's rpm at work on the target root.
+struct Rpm<'a> {
+    clone: Box<dyn crate::backend::Clone>,
+    ingredients: &'a Ingredients<'a>,
+    target: &'a RootId,
+    cancel: &'a Cancel,
+}
+
+impl Rpm<'_> {
+    fn command(&self, argv: Vec<String>) -> Command {
+        let mut command = Command::new(argv);
+        command.mounts = vec![
+            Mount::Root {
+                root: self.target.clone(),
+                target: TARGET.to_owned(),
+            },
+            Mount::Kernel {
+                target: TARGET.to_owned(),
+            },
+            Mount::Host {
+                source: self.ingredients.blobs.to_owned(),
+                target: PACKAGES.to_owned(),
+            },
+        ];
+        // Honoured by rpm 4.20 and newer, and by shadow's tools in scriptlets.
+        let epoch = self.ingredients.normalise.epoch.to_string();
+        command.env.insert("SOURCE_DATE_EPOCH".to_owned(), epoch);
+        // The tree is digested as a whole afterwards: a crash before that leaves nothing that is used.
+        command.skip_sync = true;
+        command
+    }
+
+    fn run(
+        &mut self,
+        doing: &'static str,
+        argv: Vec<String>,
+        stdin: Option<&mut (dyn Read + Send)>,
+        mut stdout: Option<&mut dyn Write>,
+    ) -> Result<(), EnvironmentError> {
+        let command = self.command(argv);
+        let mut said = Vec::new();
+        let mut broken = None;
+        let exit = self
+            .clone
+            .run(
+                &command,
+                Io {
+                    stdin,
+                    output: &mut |stream, bytes| match (&mut stdout, stream) {
+                        (Some(writer), Stream::Out) => {
+                            if broken.is_none() {
+                                broken = writer.write_all(bytes).err();
+                            }
+                        }
+                        _ => keep_end(&mut said, bytes),
+                    },
+                    cancel: self.cancel,
+                },
+            )
+            .map_err(EnvironmentError::backend("run the distribution's rpm"))?;
+        if let Some(source) = broken {
+            return Err(self.spool_error(source));
+        }
+        if exit.success() {
+            tracing::debug!(doing, output = %String::from_utf8_lossy(&said), "rpm");
+            return Ok(());
+        }
+        Err(EnvironmentError::Rpm {
+            doing,
+            exit,
+            output: String::from_utf8_lossy(&said).into_owned(),
+        })
+    }
+
+    fn spool_error(&self, source: std::io::Error) -> EnvironmentError {
+        EnvironmentError::Spool {
+            folder: self.ingredients.spool.to_owned(),
+            source,
+        }
+    }
+
+    /// Digests and signatures are checked before; rpm need not check them again, nor write to disk in order.
+    fn transaction(&mut self) -> Result<(), EnvironmentError> {
+        let mut argv: Vec<String> = ["rpm", "--root", TARGET, "--dbpath", ASIDE, "--install"]
+            .into_iter()
+            .chain(["--nosignature", "--nodigest", "--nofiledigest", "--noplugins"])
+            .map(str::to_owned)
+            .collect();
+        argv.extend(self.ingredients.packages.iter().map(|package| {
+            let inside = package.path.strip_prefix(self.ingredients.blobs).unwrap_or(&package.path);
+            format!("{PACKAGES}/{}", inside.display())
+        }));
+        self.run("install the packages", argv, None, None)
+    }
+
+    /// Writes the database anew from its headers, with fixed install times.
+    fn import_database(&mut self) -> Result<(), EnvironmentError> {
+        let folder = self.ingredients.spool;
+        let mut spool = || tempfile::tempfile_in(folder);
+        let (mut exported, mut fixed) = match (spool(), spool()) {
+            (Ok(exported), Ok(fixed)) => (exported, fixed),
+            (Err(source), _) | (_, Err(source)) => return Err(self.spool_error(source)),
+        };
+        let argv = |tail: &[&str]| {
+            ["rpmdb", "--root", TARGET].iter().chain(tail).map(|&word| word.to_owned()).collect::<Vec<_>>()
+        };
+        let export = argv(&["--dbpath", ASIDE, "--exportdb"]);
+        self.run("export its database", export, None, Some(&mut exported))?;
+        exported.rewind().map_err(|source| self.spool_error(source))?;
+        let epoch = u32::try_from(self.ingredients.normalise.epoch).unwrap_or(0);
+        normalise_header_stream(&mut std::io::BufReader::new(&mut exported), &mut fixed, epoch)?;
+        fixed.rewind().map_err(|source| self.spool_error(source))?;
+        self.run("import its database", argv(&["--importdb"]), Some(&mut fixed), None)
+    }
+}
+
+/// Keeps the last 16 KiB of what a command says.
+pub(super) fn keep_end(said: &mut Vec<u8>, bytes: &[u8]) {
+    const MOST: usize = 16 << 10;
+    said.extend_from_slice(bytes);
+    if said.len() > MOST {
+        said.drain(..said.len() - MOST);
+    }
+}
