@@ -2,4 +2,3 @@
 
 pub mod log;
 pub mod package;
-pub mod plan;

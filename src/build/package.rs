@@ -11,12 +11,19 @@ use crate::backend::{self, Backend, BackendError, Command, Exit, Io, Limits, Mou
 use crate::build::log::{Log, Verdict};
 use crate::cancel::Cancel;
 use crate::digest::HashingWriter;
-use crate::environment::pack::{Content, Entry, pack};
+use crate::environment::pack::{Entry, pack};
 use crate::record::FileRecord;
 
 /// The account that builds: unprivileged inside, a subordinate id outside.
-pub const BUILDER: User = User { uid: 1000, gid: 1000 };
-/// Its home and rpmbuild's `_topdir`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Builder {
+    /// User and group name.
+    pub name: String,
+    /// Its ids inside.
+    pub user: User,
+}
+
+/// The builder's home and rpmbuild's `_topdir`.
 pub const TOPDIR: &str = "/builddir";
 /// Where the run's repository is visible.
 const REPOSITORY: &str = "/run/pristine/repository";
@@ -26,6 +33,8 @@ const REPOSITORY: &str = "/run/pristine/repository";
 pub struct Job<'a> {
     /// Name in the project.
     pub name: &'a str,
+    /// Who builds.
+    pub builder: &'a Builder,
     /// File name of the spec.
     pub spec: &'a str,
     /// The spec, sources and patches: file name and where it lies on the host.
@@ -95,7 +104,7 @@ pub fn build(
         source,
     };
     let mut clone = backend.open(roots).map_err(sandbox)?;
-    let mut sources = pack(&entries(job), BUILDER, job.epoch, job.spool).map_err(|source| PackageError::Files {
+    let mut sources = pack(&entries(job), job.epoch, job.spool).map_err(|source| PackageError::Files {
         doing: "pack the sources",
         package: job.name.to_owned(),
         source,
@@ -116,15 +125,11 @@ pub fn build(
 fn entries(job: &Job<'_>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = ["", "SPECS", "SOURCES", "BUILD", "BUILDROOT", "RPMS", "SRPMS"]
         .into_iter()
-        .map(|folder| Entry {
-            path: format!("./{folder}"),
-            mode: 0o755,
-            content: Content::Folder,
-        })
+        .map(|folder| Entry::folder(&format!("./{folder}"), job.builder.user))
         .collect();
     for (name, path) in &job.files {
         let folder = if name == job.spec { "SPECS" } else { "SOURCES" };
-        entries.push(Entry::host(format!("{folder}/{name}"), path.clone()));
+        entries.push(Entry::host(format!("{folder}/{name}"), path.clone(), job.builder.user));
     }
     entries
 }
@@ -133,11 +138,12 @@ fn entries(job: &Job<'_>) -> Vec<Entry> {
 fn prepare(job: &Job<'_>) -> Command {
     let script = format!(
         "set -e\n\
-         grep -q '^builder:' /etc/passwd || echo 'builder:x:{uid}:{gid}::{TOPDIR}:/bin/sh' >> /etc/passwd\n\
-         grep -q '^builder:' /etc/group || echo 'builder:x:{gid}:' >> /etc/group\n\
+         grep -q '^{name}:' /etc/passwd || echo '{name}:x:{uid}:{gid}::{TOPDIR}:/bin/sh' >> /etc/passwd\n\
+         grep -q '^{name}:' /etc/group || echo '{name}:x:{gid}:' >> /etc/group\n\
          [ $# -eq 0 ] || exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"\n",
-        uid = BUILDER.uid,
-        gid = BUILDER.gid,
+        name = job.builder.name,
+        uid = job.builder.user.uid,
+        gid = job.builder.user.gid,
     );
     let own = job.own_packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
     let argv = ["sh", "-c", &script, "prepare"].into_iter().map(str::to_owned).chain(own);
@@ -172,12 +178,12 @@ fn rpmbuild(job: &Job<'_>) -> Command {
     argv.push(format!("{TOPDIR}/SPECS/{}", job.spec));
     let mut command = Command::new(argv);
     TOPDIR.clone_into(&mut command.cwd);
-    command.user = BUILDER;
+    command.user = job.builder.user;
     command.limits = job.limits.clone();
     command.env.extend([
         ("HOME".to_owned(), TOPDIR.to_owned()),
-        ("USER".to_owned(), "builder".to_owned()),
-        ("LOGNAME".to_owned(), "builder".to_owned()),
+        ("USER".to_owned(), job.builder.name.clone()),
+        ("LOGNAME".to_owned(), job.builder.name.clone()),
         ("TZ".to_owned(), "UTC".to_owned()),
         ("RPM_BUILD_NCPUS".to_owned(), job.processors.to_string()),
     ]);

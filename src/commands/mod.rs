@@ -1,8 +1,96 @@
-//! One file per verb.
+//! One file per verb; each reads like its story.
 
 use std::process::ExitCode;
 
+use clap::Parser as _;
+
+use crate::cancel::Cancel;
+use crate::cli::{Cli, Verb};
+use crate::error::{Failure, Kind};
+use crate::ui::Ui;
+
+mod build;
+mod clean;
+mod context;
+mod demo;
+mod enter;
+mod failure;
+mod lock;
+mod snapshot;
+
+/// Exit code when a package did not build (`docs/exit-codes.md`).
+const PACKAGE_FAILED: u8 = 1;
+
 /// Runs the program.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    // In a sandbox's own processes this call does not return.
+    crate::backend::native::dispatch();
+    let cli = Cli::parse();
+    start_log();
+    let ui = Ui::new(cli.quiet);
+    match run(&cli, &ui) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            ui.failure(&failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
+/// Diagnostics for developers of pristine, off unless `PRISTINE_LOG` says otherwise.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PRISTINE_LOG");
+    if let Ok(filter) = filter {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+}
+
+fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::CannotRun, error))?;
+    let cancel = Cancel::new().map_err(|error| Failure::new(Kind::CannotRun, error))?;
+    watch_signals(&runtime, &cancel)?;
+    let context = context::Context {
+        ui,
+        cancel,
+        runtime,
+        store_option: cli.store.clone(),
+        folder: cli.project.clone(),
+    };
+    match &cli.verb {
+        Verb::Lock => lock::run(&context, &lock::Moves::Nothing),
+        Verb::Update { names } => lock::run(&context, &lock::Moves::from_names(names)),
+        Verb::Build(args) => build::run(&context, args),
+        Verb::Enter(args) => enter::run(&context, args),
+        Verb::Snapshot(verb) => snapshot::run(&context, verb),
+        Verb::Demo(args) => demo::run(&context, args),
+        Verb::Clean => clean::run(&context),
+    }
+}
+
+/// The first Ctrl-C ends the work in order; the second ends the program at once (what runs
+/// in sandboxes dies with it, and the next run removes the rest).
+fn watch_signals(runtime: &tokio::runtime::Runtime, cancel: &Cancel) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _entered = runtime.enter();
+    let watch = |kind| signal(kind).map_err(|error| Failure::new(Kind::CannotRun, error));
+    let (mut interrupt, mut terminate) = (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
+    let cancel = cancel.clone();
+    runtime.spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if cancel.is_cancelled() {
+                #[expect(clippy::exit, reason = "the second Ctrl-C means now")]
+                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
+            }
+            cancel.cancel();
+        }
+    });
+    Ok(())
 }

@@ -13,6 +13,8 @@ pub struct Entry {
     pub path: String,
     /// Permission bits.
     pub mode: u32,
+    /// Its owner inside.
+    pub owner: User,
     /// Where its bytes come from.
     pub content: Content,
 }
@@ -30,33 +32,35 @@ pub enum Content {
 
 impl Entry {
     /// A folder.
-    pub fn folder(path: &str) -> Self {
+    pub fn folder(path: &str, owner: User) -> Self {
         Self {
             path: path.to_owned(),
             mode: 0o755,
+            owner,
             content: Content::Folder,
         }
     }
 
     /// A copy of a host file, mode 644.
-    pub fn host(path: String, source: PathBuf) -> Self {
+    pub fn host(path: String, source: PathBuf, owner: User) -> Self {
         Self {
             path,
             mode: 0o644,
+            owner,
             content: Content::Host(source),
         }
     }
 }
 
-/// A tar of `entries` in their order, all owned by `user` and of time `mtime` (seconds since 1970),
+/// A tar of `entries` in their order, all of time `mtime` (seconds since 1970),
 /// in an unnamed file in the folder `spool`.
-pub fn pack(entries: &[Entry], user: User, mtime: u64, spool: &Path) -> io::Result<File> {
+pub fn pack(entries: &[Entry], mtime: u64, spool: &Path) -> io::Result<File> {
     let mut tar = tar::Builder::new(BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(spool)?));
     for entry in entries {
         let mut header = tar::Header::new_ustar();
         header.set_mode(entry.mode);
-        header.set_uid(u64::from(user.uid));
-        header.set_gid(u64::from(user.gid));
+        header.set_uid(u64::from(entry.owner.uid));
+        header.set_gid(u64::from(entry.owner.gid));
         header.set_mtime(mtime);
         match &entry.content {
             Content::Folder => {
@@ -92,10 +96,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("s");
         std::fs::write(&source, "source").unwrap();
-        let entries = [Entry::folder("SOURCES"), Entry::host("SOURCES/s".to_owned(), source)];
+        let entries = [Entry::folder("SOURCES", User::ROOT), Entry::host("SOURCES/s".to_owned(), source, User::ROOT)];
         let read = || {
             let mut bytes = Vec::new();
-            pack(&entries, User { uid: 1000, gid: 1000 }, 7, folder.path()).unwrap().read_to_end(&mut bytes).unwrap();
+            pack(&entries, 7, folder.path()).unwrap().read_to_end(&mut bytes).unwrap();
             bytes
         };
         assert_eq!(read(), read());

@@ -117,7 +117,7 @@ pub fn read(
         spec: spec.clone(),
         source,
     };
-    let mut tar = pack(&entries(request.spec).map_err(files)?, User::ROOT, 0, request.spool).map_err(files)?;
+    let mut tar = pack(&entries(request.spec).map_err(files)?, 0, request.spool).map_err(files)?;
     let mut clone = backend.open(roots).map_err(sandbox)?;
     clone.copy_in("/builddir", &mut tar).map_err(sandbox)?;
     let mut answers = Vec::new();
@@ -158,10 +158,10 @@ fn readable(message: &str) -> String {
 
 /// The spec and the plain files beside it.
 fn entries(spec: &Path) -> std::io::Result<Vec<Entry>> {
-    let mut entries = vec![Entry::folder("SOURCES")];
+    let mut entries = vec![Entry::folder("SOURCES", User::ROOT)];
     for path in local_files(spec)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        entries.push(Entry::host(format!("SOURCES/{name}"), path.clone()));
+        entries.push(Entry::host(format!("SOURCES/{name}"), path.clone(), User::ROOT));
     }
     Ok(entries)
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 pub struct Node {
     /// Name in the project.
     pub name: String,
-    /// Names of the capabilities that its spec BuildRequires.
+    /// What its spec BuildRequires, as rpm prints it (`gcc >= 4`).
     pub build_requires: Vec<String>,
     /// Its binary packages.
     pub binaries: Vec<Binary>,
@@ -23,9 +23,9 @@ pub struct Node {
 /// One binary package that a spec declares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Binary {
-    /// Names of the capabilities that it provides, its own name among them.
+    /// What it provides, its own name first (`zlib = 1.3-1`).
     pub provides: Vec<String>,
-    /// Names of the capabilities that it requires at run time.
+    /// What it requires at run time.
     pub requires: Vec<String>,
 }
 
@@ -78,6 +78,14 @@ fn describe(cycle: &[(String, String)]) -> String {
     text
 }
 
+/// The name in a dependency: `gcc` of `gcc >= 4`. A rich dependency has none and stays whole.
+fn name_of(dependency: &str) -> &str {
+    match dependency.split_once(' ') {
+        Some((name, _)) if !dependency.starts_with('(') => name,
+        _ => dependency,
+    }
+}
+
 /// What a package needs of the others: the package, and the capability that leads to it.
 type Needs = BTreeMap<String, String>;
 
@@ -102,7 +110,7 @@ pub fn own_capabilities(nodes: &[Node], name: &str) -> BTreeSet<String> {
         .iter()
         .filter(|node| node.name != name)
         .flat_map(|node| &node.binaries)
-        .flat_map(|binary| binary.provides.iter().cloned())
+        .flat_map(|binary| binary.provides.iter().map(|provide| name_of(provide).to_owned()))
         .collect()
 }
 
@@ -114,7 +122,7 @@ fn providers(nodes: &[Node]) -> Result<Providers<'_>, PlanError> {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, node) in nodes.iter().enumerate() {
         for (position, binary) in node.binaries.iter().enumerate() {
-            for (place, capability) in binary.provides.iter().enumerate() {
+            for (place, capability) in binary.provides.iter().map(|provide| name_of(provide)).enumerate() {
                 providers.entry(capability).or_default().push((index, position));
                 // By convention the first provide is the package's own name.
                 if place == 0
@@ -124,7 +132,7 @@ fn providers(nodes: &[Node]) -> Result<Providers<'_>, PlanError> {
                     return Err(PlanError::Duplicate {
                         first: nodes[other].name.clone(),
                         second: node.name.clone(),
-                        binary: capability.clone(),
+                        binary: capability.to_owned(),
                     });
                 }
             }
@@ -133,23 +141,57 @@ fn providers(nodes: &[Node]) -> Result<Providers<'_>, PlanError> {
     Ok(providers)
 }
 
-/// Walks from the BuildRequires over the Requires of the project's own packages.
-fn needs_of(node: &Node, nodes: &[Node], providers: &Providers<'_>) -> Needs {
-    let mut needs = Needs::new();
+/// The other packages' binaries that are installed to build `node`, each with the capability that leads
+/// to it: from the BuildRequires over the Requires of the project's own packages.
+fn installed_for<'a>(
+    node: &'a Node,
+    nodes: &'a [Node],
+    providers: &Providers<'a>,
+) -> Vec<(&'a Node, &'a Binary, &'a str)> {
+    let mut installed = Vec::new();
     let mut seen = BTreeSet::new();
     let mut queue: VecDeque<&str> = node.build_requires.iter().map(String::as_str).collect();
     while let Some(capability) = queue.pop_front() {
-        for &(index, position) in providers.get(capability).into_iter().flatten() {
+        for &(index, position) in providers.get(name_of(capability)).into_iter().flatten() {
             let other = &nodes[index];
             // What a spec builds itself, an earlier build of it from a repository must provide.
             if other.name == node.name || !seen.insert((index, position)) {
                 continue;
             }
-            needs.entry(other.name.clone()).or_insert_with(|| capability.to_owned());
-            queue.extend(other.binaries[position].requires.iter().map(String::as_str));
+            let binary = &other.binaries[position];
+            installed.push((other, binary, capability));
+            queue.extend(binary.requires.iter().map(String::as_str));
         }
     }
+    installed
+}
+
+fn needs_of(node: &Node, nodes: &[Node], providers: &Providers<'_>) -> Needs {
+    let mut needs = Needs::new();
+    for (other, _, capability) in installed_for(node, nodes, providers) {
+        needs.entry(other.name.clone()).or_insert_with(|| capability.to_owned());
+    }
     needs
+}
+
+/// What must come from repositories so that `name` can be built: its BuildRequires, and the Requires of the
+/// project's packages that are installed for it; less what the project's other packages provide.
+/// Each with the package that asks.
+pub fn foreign_requirements<'a>(nodes: &'a [Node], name: &str) -> Result<Vec<(&'a str, &'a str)>, PlanError> {
+    let providers = providers(nodes)?;
+    let mut foreign = Vec::new();
+    for node in nodes.iter().filter(|node| node.name == name) {
+        let own = own_capabilities(nodes, name);
+        let asked = node.build_requires.iter().map(|capability| (node.name.as_str(), capability));
+        let at_run_time = installed_for(node, nodes, &providers)
+            .into_iter()
+            .flat_map(|(other, binary, _)| binary.requires.iter().map(|capability| (other.name.as_str(), capability)));
+        let wanted = asked.chain(at_run_time).filter(|(_, capability)| !own.contains(name_of(capability)));
+        foreign.extend(wanted.map(|(asker, capability)| (asker, capability.as_str())));
+    }
+    foreign.sort_unstable();
+    foreign.dedup();
+    Ok(foreign)
 }
 
 fn find_cycle(needs: &BTreeMap<&str, Needs>) -> Option<Vec<(String, String)>> {
@@ -275,6 +317,16 @@ mod tests {
         let nodes = [node("make", &["make"], &[(&["make"], &[])])];
         assert_eq!(names(&Plan::new(&nodes).unwrap()), ["make"]);
         assert!(own_capabilities(&nodes, "make").is_empty());
+    }
+
+    #[test]
+    fn what_is_installed_to_build_brings_its_requirements() {
+        let nodes = [
+            node("tool", &["gcc >= 4", "png-devel >= 1"], &[(&["tool"], &["unrelated"])]),
+            node("png", &["cmake"], &[(&["png-devel = 1-1"], &["png = 1-1", "pkgconf"]), (&["png = 1-1"], &["libc"])]),
+        ];
+        let foreign = foreign_requirements(&nodes, "tool").unwrap();
+        assert_eq!(foreign, [("png", "libc"), ("png", "pkgconf"), ("tool", "gcc >= 4")]);
     }
 
     #[test]

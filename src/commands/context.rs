@@ -1,0 +1,160 @@
+//! What every verb starts with: the project's documents, the store, the backend.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::backend::Backend;
+use crate::backend::native::Native;
+use crate::cancel::Cancel;
+use crate::documents::config::{Package, Project};
+use crate::documents::lock::{Inputs, LockedDocument, SpecInput};
+use crate::documents::recipe::Recipe;
+use crate::documents::template::Template;
+use crate::error::{Failure, Kind};
+use crate::events::{Event, Sink as _};
+use crate::store::Store;
+use crate::store::fetch::{FetchOptions, Fetcher};
+use crate::ui::Ui;
+
+/// What the command line says, and what the program shares.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) ui: &'a Ui,
+    pub(super) cancel: Cancel,
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) store_option: Option<PathBuf>,
+    pub(super) folder: PathBuf,
+}
+
+/// A project, loaded and checked as far as its own files go.
+#[derive(Debug)]
+pub(super) struct Documents {
+    pub(super) project: Project,
+    pub(super) template: Template,
+    pub(super) recipe: Option<Recipe>,
+    pub(super) packages: Vec<Package>,
+}
+
+/// Where the work is done.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    pub(super) store: Store,
+    pub(super) fetcher: Fetcher,
+    pub(super) backend: Box<dyn Backend>,
+}
+
+impl Context<'_> {
+    /// Loads the project's files.
+    pub(super) fn documents(&self) -> Result<Documents, Failure> {
+        let project = Project::load(&self.folder)?;
+        let template = Template::load(&project.directory, &project.template)?;
+        let recipe = match &project.recipe {
+            Some(name) => Some(Recipe::load(&project.directory, name)?),
+            None => None,
+        };
+        let packages = project.packages()?;
+        Ok(Documents {
+            project,
+            template,
+            recipe,
+            packages,
+        })
+    }
+
+    /// Opens the store that the command line, the environment or the project file names.
+    pub(super) fn store(&self, project: &Project) -> Result<Store, Failure> {
+        let path = self
+            .store_option
+            .clone()
+            .unwrap_or_else(|| project.directory.join(&project.store));
+        Ok(Store::open(&path)?)
+    }
+
+    /// Opens store and backend, and removes what dead runs left there.
+    pub(super) fn workshop(&self, project: &Project) -> Result<Workshop, Failure> {
+        let store = self.store(project)?;
+        let backend = Native::open(store.root())?;
+        for line in backend.sweep()? {
+            tracing::info!(%line, "swept");
+        }
+        let fetcher = Fetcher::new(store.clone(), FetchOptions::default());
+        Ok(Workshop {
+            store,
+            fetcher,
+            backend: Box::new(backend),
+        })
+    }
+
+    /// Fails when Ctrl-C was pressed: between steps, so that every step need not ask.
+    pub(super) fn go_on(&self) -> Result<(), Failure> {
+        if self.cancel.is_cancelled() {
+            return Err(Failure::new(Kind::Interrupted, "interrupted"));
+        }
+        Ok(())
+    }
+
+    /// Does one named step; `result` says what came of it in a few words.
+    pub(super) fn step<T, E: Into<Failure>>(
+        &self,
+        step: &str,
+        work: impl FnOnce() -> Result<T, E>,
+        result: impl FnOnce(&T) -> String,
+    ) -> Result<T, Failure> {
+        self.go_on()?;
+        self.ui.emit(Event::StepStarted { step: step.to_owned() });
+        let started = Instant::now();
+        let done = work().map_err(Into::into)?;
+        self.ui.emit(Event::StepDone {
+            step: step.to_owned(),
+            result: result(&done),
+            took: started.elapsed(),
+        });
+        Ok(done)
+    }
+}
+
+impl Documents {
+    /// What the lock is compared with.
+    pub(super) fn inputs(&self) -> Result<Inputs, Failure> {
+        let mut packages = std::collections::BTreeMap::new();
+        for package in &self.packages {
+            let digest = digest_of(&self.project.directory.join(&package.spec))?;
+            let input = SpecInput {
+                spec: package.spec.clone(),
+                digest,
+                facts: None,
+            };
+            packages.insert(package.name.clone(), input);
+        }
+        Ok(Inputs {
+            architecture: self.template.architecture,
+            template: LockedDocument {
+                name: self.template.name.clone(),
+                digest: self.template.digest,
+            },
+            recipe: self.recipe.as_ref().map(|recipe| LockedDocument {
+                name: recipe.name.clone(),
+                digest: recipe.digest,
+            }),
+            requests: self.project.requests(),
+            packages,
+        })
+    }
+}
+
+fn digest_of(path: &Path) -> Result<crate::digest::Digest, Failure> {
+    fs_err::read(path)
+        .map(|bytes| crate::digest::Digest::of(&bytes))
+        .map_err(|error| Failure::new(Kind::Input, error))
+}
+
+/// The time now, as a duration since 1970: read here and passed on.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub(super) fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Processors that this process may use.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}

@@ -1,0 +1,120 @@
+//! From what the project asks to what is exact: repositories read, requests solved, sources found.
+
+use thiserror::Error;
+
+use crate::cancel::Cancel;
+use crate::documents::config::Project;
+use crate::events::Sink;
+use crate::keyring::KeyringError;
+use crate::plan::PlanError;
+use crate::repository::RepositoryError;
+use crate::rpm::RpmError;
+use crate::solve::{SolveError, Unsolvable};
+use crate::store::fetch::{FetchError, Fetcher};
+use crate::store::{Store, StoreError};
+
+pub mod packages;
+pub mod repositories;
+pub mod request;
+pub mod sources;
+
+/// Where things come from and go to while resolving.
+#[derive(Clone, Copy)]
+#[expect(missing_debug_implementations, reason = "a bundle of references; the sink has no debug form")]
+pub struct Supply<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// The store.
+    pub store: &'a Store,
+    /// Downloads into it.
+    pub fetcher: &'a Fetcher,
+    /// Hears of progress.
+    pub sink: &'a dyn Sink,
+    /// Ends the work.
+    pub cancel: &'a Cancel,
+}
+
+/// Why the project's requests could not be made exact.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// A download.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A signature of a repository or package.
+    #[error("`{subject}` is not trusted")]
+    Signature {
+        /// The file.
+        subject: String,
+        /// Its cause.
+        source: KeyringError,
+    },
+    /// A key of the template or recipe.
+    #[error("the key of `{owner}` cannot be used")]
+    Key {
+        /// The repository or the third-party package that names it.
+        owner: String,
+        /// Its cause.
+        source: KeyringError,
+    },
+    /// Metadata.
+    #[error("the repository `{name}` cannot be read")]
+    Repository {
+        /// Its name.
+        name: String,
+        /// Its cause.
+        source: RepositoryError,
+    },
+    /// A repository has no `primary` metadata.
+    #[error("the repository `{name}` has no `{kind}` metadata with a SHA-256 checksum")]
+    NoMetadata {
+        /// Its name.
+        name: String,
+        /// What is missing.
+        kind: &'static str,
+    },
+    /// Something that templates may say and this version cannot do yet.
+    #[error("the repository `{name}` uses {what}, which this version cannot read yet")]
+    NotYet {
+        /// The repository's name.
+        name: String,
+        /// What it uses.
+        what: &'static str,
+    },
+    /// A header.
+    #[error(transparent)]
+    Rpm(#[from] RpmError),
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The solver could not be used.
+    #[error(transparent)]
+    Solve(#[from] SolveError),
+    /// There is no answer.
+    #[error("{what} cannot be installed together:\n{why}")]
+    Unsolvable {
+        /// What was asked.
+        what: &'static str,
+        /// The reasons.
+        why: Unsolvable,
+    },
+    /// A local source of a spec is missing.
+    #[error("`{spec}` names the source `{file}`, which lies neither beside the spec nor at a URL")]
+    NoSource {
+        /// The spec.
+        spec: String,
+        /// The source.
+        file: String,
+    },
+    /// A value that came from outside does not fit the lock.
+    #[error("`{text}` cannot be written into the lock: {why}")]
+    Value {
+        /// The value.
+        text: String,
+        /// Why.
+        why: String,
+    },
+}
