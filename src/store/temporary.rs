@@ -103,9 +103,17 @@ impl Store {
         }
     }
 
-    /// The partial download of `key`, with what an earlier run left. Where another process
-    /// has it, a new file that nobody resumes: two runs then load the same thing twice, safely.
-    pub(super) fn partial(&self, key: &str, needed: Option<u64>) -> Result<Partial, StoreError> {
+    /// The partial download of `key`, with what an earlier run left. Without a key, or where
+    /// another process has it, a new file that nobody resumes: two runs then load the same thing
+    /// twice, safely.
+    pub(super) fn partial(
+        &self,
+        key: Option<&str>,
+        needed: Option<u64>,
+    ) -> Result<Partial, StoreError> {
+        let Some(key) = key else {
+            return self.unshared(needed);
+        };
         let path = self.temporary_folder().join(format!("{PARTIAL}{key}"));
         loop {
             let file = File::options()
@@ -123,13 +131,15 @@ impl Store {
                     path.disable_cleanup(true);
                     return Ok(Partial { file, path });
                 }
-                Err(TryLockError::WouldBlock) => {
-                    let (file, path) = self.temporary_file(needed)?.into_parts();
-                    return Ok(Partial { file, path });
-                }
+                Err(TryLockError::WouldBlock) => return self.unshared(needed),
                 Err(TryLockError::Error(error)) => return Err(doing("lock", &path)(error)),
             }
         }
+    }
+
+    fn unshared(&self, needed: Option<u64>) -> Result<Partial, StoreError> {
+        let (file, path) = self.temporary_file(needed)?.into_parts();
+        Ok(Partial { file, path })
     }
 
     /// Removes what dead processes left in `tmp/`, and partial downloads that were last written
@@ -215,7 +225,7 @@ mod tests {
         let (_folder, store) = store();
         let file = store.temporary_file(None).unwrap();
         let scratch = store.scratch_folder().unwrap();
-        let partial = store.partial("x", None).unwrap();
+        let partial = store.partial(Some("x"), None).unwrap();
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
         assert_eq!(store.sweep_temporary(far).unwrap(), Vec::<PathBuf>::new());
         assert!(file.path().exists() && scratch.path().exists() && partial.path().exists());
@@ -247,14 +257,14 @@ mod tests {
     fn one_process_at_a_time_resumes_a_partial_download() {
         use std::io::Write as _;
         let (_folder, store) = store();
-        let first = store.partial("x", None).unwrap();
+        let first = store.partial(Some("x"), None).unwrap();
         first.file().write_all(b"abc").unwrap();
-        let second = store.partial("x", None).unwrap();
+        let second = store.partial(Some("x"), None).unwrap();
         assert_eq!(second.file().metadata().unwrap().len(), 0);
         assert_ne!(first.path(), second.path());
         drop((first, second));
         assert_eq!(left(&store), ["partial-x"]);
-        let mut third = store.partial("x", None).unwrap();
+        let mut third = store.partial(Some("x"), None).unwrap();
         assert_eq!(third.file().metadata().unwrap().len(), 3);
         third.discard();
         drop(third);
