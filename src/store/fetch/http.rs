@@ -1,0 +1,414 @@
+//! One try of one file at one HTTP server.
+
+use std::time::Duration;
+
+use reqwest::header::{
+    CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+    RETRY_AFTER,
+};
+use reqwest::{Client, Response, StatusCode, Url};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::error::{Fault, Problem};
+use super::{Download, FetchError, FetchOptions, Fetcher, Progress, Transfer};
+use crate::digest::Digest;
+
+/// The client, and what is wrong with it.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    client: Client,
+    /// The machine has no CA certificates: no `https` server can be trusted.
+    without_roots: bool,
+}
+
+impl Http {
+    fn new(options: &FetchOptions) -> Result<Self, reqwest::Error> {
+        // An error means that the process has a provider already, which does as well.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            Client::builder()
+                .user_agent(&options.user_agent)
+                .connect_timeout(options.connect)
+                .referer(false)
+        };
+        match builder().build() {
+            Ok(client) => Ok(Self {
+                client,
+                without_roots: false,
+            }),
+            // Without CA certificates not even a client for plain `http` can be built,
+            // and that is all that is needed where digests and signatures are checked.
+            Err(first) => match builder().tls_certs_only([]).build() {
+                Ok(client) => Ok(Self {
+                    client,
+                    without_roots: true,
+                }),
+                Err(_) => Err(first),
+            },
+        }
+    }
+}
+
+/// Scheme, host and port of `url`, or all of it where it has none.
+pub(super) fn origin(url: &str) -> String {
+    match Url::parse(url).map(|url| url.origin()) {
+        Ok(origin) if origin.is_tuple() => origin.ascii_serialization(),
+        _ => url.to_owned(),
+    }
+}
+
+impl Fetcher {
+    /// Asks the server at `url` for the file, or the rest of it, and checks it.
+    pub(super) async fn load(
+        &self,
+        download: &Download,
+        url: &str,
+        transfer: &mut Transfer,
+        progress: &Progress<'_>,
+    ) -> Result<Digest, Fault> {
+        let mut response = self.ask(download, url, transfer, progress).await?;
+        if let Some(rest) = response.content_length() {
+            self.announce(download, transfer.length().saturating_add(rest), progress)?;
+        }
+        let validator = validator(response.headers()).map(|validator| (url.to_owned(), validator));
+        transfer.begin_piece(validator);
+        let mut pace = Pace::new(&self.options);
+        loop {
+            match timeout_at(pace.deadline, response.chunk()).await {
+                Err(_elapsed) => return Err(pace.too_slow().into()),
+                Ok(Err(error)) => {
+                    let reason = format!(
+                        "the connection broke after {} bytes: {}",
+                        transfer.length(),
+                        cause(&error)
+                    );
+                    return Err(Problem::passing(reason).into());
+                }
+                Ok(Ok(None)) => return self.check(download, transfer, progress),
+                Ok(Ok(Some(bytes))) => {
+                    pace.count(bytes.len() as u64);
+                    self.take(download, &bytes, transfer, progress)?;
+                }
+            }
+        }
+    }
+
+    /// Sends the request; returns a response whose body goes to the end of `transfer`.
+    async fn ask(
+        &self,
+        download: &Download,
+        url: &str,
+        transfer: &mut Transfer,
+        progress: &Progress<'_>,
+    ) -> Result<Response, Fault> {
+        let http = self.http().map_err(Fault::Fatal)?;
+        // Bytes of another mirror or an earlier run are worth resuming only where the digest will tell.
+        if transfer.validator(url).is_none() && download.digest.is_none() {
+            progress.restart(transfer)?;
+        }
+        let offset = transfer.length();
+        let mut request = http.client.get(url);
+        if offset > 0 {
+            request = request.header(RANGE, format!("bytes={offset}-"));
+            if let Some(validator) = transfer.validator(url) {
+                request = request.header(IF_RANGE, validator);
+            }
+        }
+        let limit = self.options.connect + self.options.idle;
+        let response = match timeout(limit, request.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.refusal(http, url, &error).into()),
+            Err(_elapsed) => {
+                return Err(
+                    Problem::passing(format!("no answer in {} s", limit.as_secs_f32())).into(),
+                );
+            }
+        };
+        match response.status() {
+            StatusCode::OK => progress.restart(transfer)?,
+            StatusCode::PARTIAL_CONTENT if offset > 0 => {
+                if range_start(response.headers()) != Some(offset) {
+                    progress.restart(transfer)?;
+                    return Err(again("it sent another part than it was asked for").into());
+                }
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
+                progress.restart(transfer)?;
+                return Err(again("it has no more than was there already").into());
+            }
+            status => return Err(status_problem(status, response.headers()).into()),
+        }
+        Ok(response)
+    }
+
+    /// Refuses a length that the server announces and that cannot be right; counts one that was not known.
+    fn announce(
+        &self,
+        download: &Download,
+        total: u64,
+        progress: &Progress<'_>,
+    ) -> Result<(), Problem> {
+        match download.size {
+            Some(expected) if total != expected => Err(Problem::lasting(format!(
+                "it has {total} bytes, expected {expected}"
+            ))),
+            Some(_) => Ok(()),
+            None if total > self.limit(download) => Err(Problem::lasting(format!(
+                "it has {total} bytes, more than the {} allowed",
+                self.limit(download)
+            ))),
+            None => {
+                progress.expect(total);
+                Ok(())
+            }
+        }
+    }
+
+    fn http(&self) -> Result<&Http, FetchError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http);
+        }
+        let http = Http::new(&self.options).map_err(FetchError::Client)?;
+        Ok(self.http.get_or_init(|| http))
+    }
+
+    /// Why no answer came.
+    fn refusal(&self, http: &Http, url: &str, error: &reqwest::Error) -> Problem {
+        let cause = cause(error);
+        if error.is_builder() {
+            return Problem::lasting(format!("not an address to fetch from: {cause}"));
+        }
+        if error.is_redirect() {
+            return Problem::lasting(format!("it redirects wrongly: {cause}"));
+        }
+        if !error.is_connect() {
+            return Problem::passing(format!("no answer: {cause}"));
+        }
+        let mut reason = format!("cannot connect: {cause}");
+        if error.is_timeout() {
+            reason = format!("cannot connect in {} s", self.options.connect.as_secs_f32());
+        } else if http.without_roots && url.starts_with("https:") {
+            reason.push_str(
+                " (this machine has no CA certificates: install its package `ca-certificates`)",
+            );
+        }
+        Problem {
+            unreachable: true,
+            ..Problem::passing(reason)
+        }
+    }
+}
+
+/// The same mirror may be asked again at once, from the start.
+pub(super) fn again(reason: impl Into<String>) -> Problem {
+    Problem {
+        pause: Some(Duration::ZERO),
+        ..Problem::passing(reason)
+    }
+}
+
+/// The innermost cause: the outer ones repeat the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+fn status_problem(status: StatusCode, headers: &HeaderMap) -> Problem {
+    let passing = status.is_server_error()
+        || [
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_EARLY,
+            StatusCode::TOO_MANY_REQUESTS,
+        ]
+        .contains(&status);
+    let reason = status.to_string();
+    if passing {
+        Problem {
+            pause: retry_after(headers),
+            ..Problem::passing(reason)
+        }
+    } else {
+        Problem::lasting(reason)
+    }
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// How long the server asks to wait. A date counts from the server's own clock, not from ours.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = text(headers, RETRY_AFTER)?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
+    (date(value)? - date(text(headers, DATE)?)?).try_into().ok()
+}
+
+/// What names this version of the file for `If-Range`: a strong entity tag, or a date.
+fn validator(headers: &HeaderMap) -> Option<HeaderValue> {
+    let strong = headers
+        .get(ETAG)
+        .filter(|tag| tag.as_bytes().starts_with(b"\""));
+    strong.or_else(|| headers.get(LAST_MODIFIED)).cloned()
+}
+
+/// The first byte of a `Content-Range: bytes 5-9/10`.
+fn range_start(headers: &HeaderMap) -> Option<u64> {
+    text(headers, CONTENT_RANGE)?
+        .strip_prefix("bytes ")?
+        .split_once('-')?
+        .0
+        .parse()
+        .ok()
+}
+
+/// Watches that bytes arrive fast enough: so many in every span of `idle`.
+struct Pace {
+    deadline: Instant,
+    span: Duration,
+    needed: u64,
+    counted: u64,
+}
+
+impl Pace {
+    fn new(options: &FetchOptions) -> Self {
+        let needed = options
+            .minimum_rate
+            .saturating_mul(options.idle.as_secs())
+            .max(1);
+        Self {
+            deadline: Instant::now() + options.idle,
+            span: options.idle,
+            needed,
+            counted: 0,
+        }
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.counted += bytes;
+        if self.counted >= self.needed {
+            self.counted = 0;
+            self.deadline = Instant::now() + self.span;
+        }
+    }
+
+    fn too_slow(&self) -> Problem {
+        Problem::passing(format!(
+            "only {} bytes came in {} s",
+            self.counted,
+            self.span.as_secs_f32()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn retry_after_is_read_in_both_forms() {
+        let now = (DATE, "Wed, 21 Oct 2026 07:28:00 GMT");
+        let cases = [
+            (headers(&[(RETRY_AFTER, "120")]), Some(120)),
+            (
+                headers(&[(RETRY_AFTER, "Wed, 21 Oct 2026 07:29:30 GMT"), now.clone()]),
+                Some(90),
+            ),
+            (
+                headers(&[(RETRY_AFTER, "Wed, 21 Oct 2026 07:29:30 GMT")]),
+                None,
+            ),
+            (
+                headers(&[(RETRY_AFTER, "Wed, 21 Oct 2026 07:20:00 GMT"), now]),
+                None,
+            ),
+            (headers(&[(RETRY_AFTER, "soon")]), None),
+            (headers(&[]), None),
+        ];
+        for (headers, seconds) in cases {
+            assert_eq!(
+                retry_after(&headers),
+                seconds.map(Duration::from_secs),
+                "{headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_strong_tag_or_a_date_names_a_version() {
+        let date = (LAST_MODIFIED, "Wed, 21 Oct 2026 07:28:00 GMT");
+        let cases = [
+            (headers(&[(ETAG, "\"x\""), date.clone()]), Some("\"x\"")),
+            (headers(&[(ETAG, "W/\"x\""), date.clone()]), Some(date.1)),
+            (headers(&[(ETAG, "W/\"x\"")]), None),
+        ];
+        for (headers, expected) in cases {
+            assert_eq!(
+                validator(&headers)
+                    .as_ref()
+                    .map(|value| value.to_str().unwrap()),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_must_be_well_formed() {
+        for (value, expected) in [
+            ("bytes 5-9/10", Some(5)),
+            ("bytes 5-9/*", Some(5)),
+            ("bytes */10", None),
+            ("lines 5-9/10", None),
+            ("bytes -5", None),
+        ] {
+            assert_eq!(
+                range_start(&headers(&[(CONTENT_RANGE, value)])),
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn origins_are_told_apart_by_port() {
+        for (url, expected) in [
+            ("http://host/a", "http://host"),
+            ("http://host:81/a", "http://host:81"),
+            ("https://user@host/a", "https://host"),
+            ("file:///a", "file:///a"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(origin(url), expected);
+        }
+    }
+
+    #[test]
+    fn some_refusals_pass() {
+        for (status, lasting) in [
+            (404, true),
+            (403, true),
+            (206, true),
+            (408, false),
+            (429, false),
+            (500, false),
+            (503, false),
+        ] {
+            let problem = status_problem(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
+            assert_eq!(problem.lasting, lasting, "{status}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! In which order, and when, the mirrors of one file are tried. Pure: the time is passed in.
+
+use tokio::time::Instant;
+
+use super::FetchOptions;
+use super::error::{Failed, Problem, Tried, shown};
+
+/// The mirrors of one file.
+#[derive(Debug)]
+pub(super) struct Mirrors<'a> {
+    /// In the order in which they are tried.
+    mirrors: Vec<Mirror<'a>>,
+    options: &'a FetchOptions,
+}
+
+#[derive(Debug)]
+struct Mirror<'a> {
+    url: &'a str,
+    times: u32,
+    /// When it may be tried again; `None` once it is given up, or before the first try.
+    ready: Option<Instant>,
+    given_up: bool,
+    problem: Option<Problem>,
+}
+
+impl<'a> Mirrors<'a> {
+    /// All mirrors, those behind that do not answer to anybody (`reachable`).
+    pub(super) fn new(
+        urls: &'a [String],
+        reachable: impl Fn(&str) -> bool,
+        options: &'a FetchOptions,
+    ) -> Self {
+        let mirror = |url: &'a String| Mirror {
+            url,
+            times: 0,
+            ready: None,
+            given_up: false,
+            problem: None,
+        };
+        let mut mirrors: Vec<_> = urls.iter().map(mirror).collect();
+        mirrors.sort_by_key(|mirror| !reachable(mirror.url));
+        Self { mirrors, options }
+    }
+
+    /// The mirror to try next, and when: the first of those that are ready soonest.
+    pub(super) fn next(&self, now: Instant) -> Option<(usize, Instant)> {
+        let candidates = self
+            .mirrors
+            .iter()
+            .enumerate()
+            .filter(|(_, mirror)| !mirror.given_up);
+        candidates
+            .map(|(index, mirror)| (index, mirror.ready.unwrap_or(now).max(now)))
+            .min_by_key(|&(_, ready)| ready)
+    }
+
+    pub(super) fn url(&self, mirror: usize) -> &'a str {
+        self.mirrors[mirror].url
+    }
+
+    /// Notes a failure: gives the mirror up, or pauses it for twice as long as the last time,
+    /// or as long as it asks for.
+    pub(super) fn failed(&mut self, mirror: usize, mut problem: Problem, now: Instant) {
+        let options = self.options;
+        let mirror = &mut self.mirrors[mirror];
+        mirror.times += 1;
+        let doubled = options
+            .first_pause
+            .saturating_mul(1_u32.checked_shl(mirror.times - 1).unwrap_or(u32::MAX));
+        let own = doubled.min(options.longest_pause);
+        let pause = problem.pause.map_or(own, |asked| {
+            if asked.is_zero() {
+                asked
+            } else {
+                asked.max(own)
+            }
+        });
+        if pause > options.longest_pause {
+            problem.reason = format!(
+                "{}, and asks to come back after {} s",
+                problem.reason,
+                pause.as_secs()
+            );
+            mirror.given_up = true;
+        }
+        mirror.given_up |= problem.lasting || mirror.times >= options.attempts;
+        mirror.ready = Some(now + pause);
+        mirror.problem = Some(problem);
+    }
+
+    /// What to tell when none is left.
+    pub(super) fn into_failed(self, name: String) -> Failed {
+        let lasting = |mirror: &Mirror<'_>| {
+            mirror
+                .problem
+                .as_ref()
+                .is_none_or(|problem| problem.lasting)
+        };
+        let gone = self.mirrors.iter().all(lasting);
+        let tried = self.mirrors.into_iter().map(|mirror| Tried {
+            url: shown(mirror.url),
+            times: mirror.times,
+            reason: mirror
+                .problem
+                .map_or_else(String::new, |problem| problem.reason),
+        });
+        Failed {
+            name,
+            tried: tried.collect(),
+            gone,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Tries until none is left; returns which mirror was tried after how many milliseconds.
+    fn play(
+        urls: &[String],
+        options: &FetchOptions,
+        outcome: impl Fn(&str) -> Problem,
+    ) -> Vec<(String, u128)> {
+        let start = Instant::now();
+        let mut now = start;
+        let mut mirrors = Mirrors::new(urls, |url| url != "down", options);
+        let mut played = Vec::new();
+        while let Some((mirror, ready)) = mirrors.next(now) {
+            now = ready;
+            let url = mirrors.url(mirror);
+            played.push((url.to_owned(), (now - start).as_millis()));
+            mirrors.failed(mirror, outcome(url), now);
+        }
+        played
+    }
+
+    fn urls(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_order_and_the_pauses_are_fixed() {
+        let options = FetchOptions {
+            attempts: 3,
+            ..FetchOptions::default()
+        };
+        let outcome = |url: &str| match url {
+            "gone" => Problem::lasting("404 Not Found"),
+            "patient" => Problem {
+                pause: Some(Duration::from_secs(2)),
+                ..Problem::passing("503")
+            },
+            "sleepy" => Problem {
+                pause: Some(Duration::from_secs(3600)),
+                ..Problem::passing("503")
+            },
+            "mixed" => Problem {
+                pause: Some(Duration::ZERO),
+                ..Problem::passing("mixed")
+            },
+            _ => Problem::passing("broken"),
+        };
+        let cases: [(&[&str], &[(&str, u128)]); 5] = [
+            (&["a"], &[("a", 0), ("a", 250), ("a", 750)]),
+            (
+                &["a", "gone", "b"],
+                &[
+                    ("a", 0),
+                    ("gone", 0),
+                    ("b", 0),
+                    ("a", 250),
+                    ("b", 250),
+                    ("a", 750),
+                    ("b", 750),
+                ],
+            ),
+            (
+                &["patient", "a"],
+                &[
+                    ("patient", 0),
+                    ("a", 0),
+                    ("a", 250),
+                    ("a", 750),
+                    ("patient", 2000),
+                    ("patient", 4000),
+                ],
+            ),
+            (
+                &["down", "sleepy", "gone"],
+                &[
+                    ("sleepy", 0),
+                    ("gone", 0),
+                    ("down", 0),
+                    ("down", 250),
+                    ("down", 750),
+                ],
+            ),
+            (&["mixed"], &[("mixed", 0), ("mixed", 0), ("mixed", 0)]),
+        ];
+        for (names, expected) in cases {
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|&(url, at)| (url.to_owned(), at))
+                .collect();
+            assert_eq!(play(&urls(names), &options, outcome), expected, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_gone_only_where_every_mirror_says_so() {
+        let options = FetchOptions {
+            attempts: 1,
+            ..FetchOptions::default()
+        };
+        let names = urls(&["a", "b"]);
+        for (lasting, gone) in [(true, true), (false, false)] {
+            let mut mirrors = Mirrors::new(&names, |_| true, &options);
+            mirrors.failed(0, Problem::lasting("404 Not Found"), Instant::now());
+            mirrors.failed(
+                1,
+                Problem {
+                    lasting,
+                    ..Problem::passing("x")
+                },
+                Instant::now(),
+            );
+            assert!(mirrors.next(Instant::now()).is_none());
+            assert_eq!(mirrors.into_failed("x".to_owned()).gone, gone);
+        }
+    }
+
+    #[test]
+    fn pauses_do_not_overflow() {
+        let options = FetchOptions {
+            attempts: 100,
+            ..FetchOptions::default()
+        };
+        let played = play(&urls(&["a"]), &options, |_| Problem::passing("broken"));
+        assert_eq!(played.len(), 100);
+        assert_eq!(played[99].1 - played[98].1, 60_000);
+    }
+}
