@@ -1,3 +1,4 @@
-//! One integration binary.
+//! Integration tests: real parts together.
 
 mod architecture;
+mod tree;
