@@ -15,7 +15,9 @@ pub struct Digest([u8; 32]);
 
 /// Text that is not a SHA-256 digest.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("`{text}` is not a SHA-256 digest: expected 64 hexadecimal digits, with or without `sha256:` before them")]
+#[error(
+    "`{text}` is not a SHA-256 digest: expected 64 hexadecimal digits, with or without `sha256:` before them"
+)]
 pub struct DigestError {
     text: String,
 }
@@ -36,10 +38,12 @@ impl Digest {
     /// The 64 lower-case hex digits alone: the form of file names in the store.
     pub fn hex(&self) -> String {
         use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut text, byte| {
+                let _infallible = write!(text, "{byte:02x}");
+                text
+            })
     }
 
     /// The first twelve hex digits, for messages and folder names that people read.
@@ -69,7 +73,9 @@ impl FromStr for Digest {
     type Err = DigestError;
 
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let error = || DigestError { text: text.to_owned() };
+        let error = || DigestError {
+            text: text.to_owned(),
+        };
         let hex = text.strip_prefix("sha256:").unwrap_or(text).as_bytes();
         if hex.len() != 64 {
             return Err(error());
@@ -109,7 +115,9 @@ pub struct HashingWriter<W> {
 
 impl<W> fmt::Debug for HashingWriter<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HashingWriter").field("length", &self.length).finish_non_exhaustive()
+        f.debug_struct("HashingWriter")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,7 +172,15 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "sha256:", "abc", &"g".repeat(64), &"+1".repeat(32), &"0".repeat(63), &"é".repeat(32)] {
+        for text in [
+            "",
+            "sha256:",
+            "abc",
+            &"g".repeat(64),
+            &"+1".repeat(32),
+            &"0".repeat(63),
+            &"é".repeat(32),
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

@@ -1,5 +1,19 @@
-//! RPM's vocabulary: names, versions, dependencies, headers.
+//! RPM's vocabulary: names, versions, dependencies, headers, and what the solver needs to know of a package.
+//!
+//! The `rpm` crate is used in `package` alone. Everything that reads bytes from outside
+//! checks every offset and bounds every size before use.
 
+pub mod database;
+mod dependency;
+mod header;
 mod nevra;
+mod package;
+mod rich;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use dependency::{Comparison, Dependency, DependencyError, Requirement};
+pub use header::HeaderError;
 pub use nevra::{Nevra, NevraError};
+pub use package::{PackageFacts, RpmError, read_package};
+pub use rich::{Operator, Rich};

@@ -68,7 +68,9 @@ impl FromStr for Nevra {
                 Some((epoch, version)) => (epoch.parse().ok()?, version),
                 None => (0, version),
             };
-            let filled = [name, version, release, arch].iter().all(|part| !part.is_empty());
+            let filled = [name, version, release, arch]
+                .iter()
+                .all(|part| !part.is_empty());
             let clean = !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/');
             (filled && clean).then(|| Self {
                 name: name.to_owned(),
@@ -78,7 +80,9 @@ impl FromStr for Nevra {
                 arch: arch.to_owned(),
             })
         };
-        parse().ok_or_else(|| NevraError { text: text.to_owned() })
+        parse().ok_or_else(|| NevraError {
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -119,14 +123,27 @@ mod tests {
 
     #[test]
     fn text_form_round_trips() {
-        for text in ["bash-5.2.15-1.x86_64", "a-b-c-1:2.0~rc1-3.fc41.noarch", "gcc-4:14.2.0-1.x86_64"] {
+        for text in [
+            "bash-5.2.15-1.x86_64",
+            "a-b-c-1:2.0~rc1-3.fc41.noarch",
+            "gcc-4:14.2.0-1.x86_64",
+        ] {
             assert_eq!(text.parse::<Nevra>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn anything_else_is_refused() {
-        for text in ["", "bash", "bash-5.2", "bash-5.2-1", "-1-1.x", "a-x:1-1.x86_64", "../a-1-1.x86_64", "a b-1-1.x"] {
+        for text in [
+            "",
+            "bash",
+            "bash-5.2",
+            "bash-5.2-1",
+            "-1-1.x",
+            "a-x:1-1.x86_64",
+            "../a-1-1.x86_64",
+            "a b-1-1.x",
+        ] {
             assert!(text.parse::<Nevra>().is_err(), "{text}");
         }
     }
@@ -134,7 +151,12 @@ mod tests {
     #[test]
     fn versions_compare_as_rpm_does() {
         let nevra = |evr: &str| format!("a-{evr}.noarch").parse::<Nevra>().unwrap();
-        for (older, newer) in [("1.9-1", "1.10-1"), ("1.0~rc1-1", "1.0-1"), ("1.0-1", "1.0^git1-1"), ("9-1", "1:1-1")] {
+        for (older, newer) in [
+            ("1.9-1", "1.10-1"),
+            ("1.0~rc1-1", "1.0-1"),
+            ("1.0-1", "1.0^git1-1"),
+            ("9-1", "1:1-1"),
+        ] {
             assert!(nevra(older) < nevra(newer), "{older} < {newer}");
         }
     }

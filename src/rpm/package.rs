@@ -1,0 +1,289 @@
+//! What the solver and the lock need to know of a package, from metadata or from its own header.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rpm::{DependencyFlags, PackageMetadata};
+use thiserror::Error;
+
+use super::dependency::{Comparison, Dependency, Requirement};
+use super::header::{Header, HeaderError};
+use super::nevra::Nevra;
+
+/// Size of the obsolete lead before the signature header.
+const LEAD: u64 = 96;
+
+/// A package's own words about itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackageFacts {
+    /// What names it.
+    pub nevra: Nevra,
+    /// One line on what it is; empty where it has none.
+    pub summary: String,
+    /// Who made it; empty where it does not say.
+    pub vendor: String,
+    /// Bytes its files take once installed.
+    pub installed_size: u64,
+    /// When it was built, in seconds since 1970; 0 where it does not say.
+    pub build_time: u64,
+    /// The capabilities that it provides, itself included.
+    pub provides: Vec<Dependency>,
+    /// What it requires; `rpmlib(…)` features are left in.
+    pub requires: Vec<Requirement>,
+    /// What it cannot be installed beside.
+    pub conflicts: Vec<Dependency>,
+    /// The packages that it replaces.
+    pub obsoletes: Vec<Dependency>,
+    /// Weak: what it would have installed with it.
+    pub recommends: Vec<Dependency>,
+    /// Weak: what goes well with it.
+    pub suggests: Vec<Dependency>,
+    /// Weak: beside what it would be installed.
+    pub supplements: Vec<Dependency>,
+    /// Weak: what it goes well with.
+    pub enhances: Vec<Dependency>,
+    /// Absolute paths of its files: all from a header, those of `primary` from a repository.
+    pub files: Vec<String>,
+    /// The file name of the source package it was built from; `None` for a source package.
+    pub source_rpm: Option<String>,
+}
+
+impl PackageFacts {
+    /// A package that says nothing but its name.
+    pub fn new(nevra: Nevra) -> Self {
+        Self {
+            nevra,
+            summary: String::new(),
+            vendor: String::new(),
+            installed_size: 0,
+            build_time: 0,
+            provides: Vec::new(),
+            requires: Vec::new(),
+            conflicts: Vec::new(),
+            obsoletes: Vec::new(),
+            recommends: Vec::new(),
+            suggests: Vec::new(),
+            supplements: Vec::new(),
+            enhances: Vec::new(),
+            files: Vec::new(),
+            source_rpm: None,
+        }
+    }
+
+    /// Whether it is a source package, which is never installed.
+    pub fn is_source(&self) -> bool {
+        matches!(self.nevra.arch.as_str(), "src" | "nosrc")
+    }
+}
+
+/// Why RPM data could not be used.
+#[derive(Debug, Error)]
+pub enum RpmError {
+    /// The file cannot be opened or read.
+    #[error("cannot read the package `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its header is not one.
+    #[error("`{}` is damaged or not an RPM package", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        source: HeaderError,
+    },
+    /// Its header lacks what every package has, or says it wrongly.
+    #[error("`{}` is not a usable RPM package: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An exported database is not a stream of headers.
+    #[error("the exported rpm database is damaged")]
+    Database {
+        /// Where it goes wrong.
+        source: HeaderError,
+    },
+    /// The changed database could not be written.
+    #[error("cannot write the rpm database")]
+    WriteDatabase {
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Reads what the package file at `path` says of itself: its headers alone, never the payload.
+///
+/// Neither digests nor signatures are checked here.
+pub fn read_package(path: &Path) -> Result<PackageFacts, RpmError> {
+    let bytes = read_headers(path)?;
+    let content = |reason: String| RpmError::Content {
+        path: path.to_owned(),
+        reason,
+    };
+    let metadata = PackageMetadata::parse(&mut bytes.as_slice())
+        .map_err(|error| content(error.to_string()))?;
+    facts(&metadata).map_err(content)
+}
+
+/// Lead, signature header and header, every entry checked: the `rpm` crate takes offsets as given.
+fn read_headers(path: &Path) -> Result<Vec<u8>, RpmError> {
+    let read = |source| RpmError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let damaged = |source| RpmError::Header {
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = io::BufReader::new(std::fs::File::open(path).map_err(read)?);
+    let mut bytes = Vec::new();
+    let lead = file
+        .by_ref()
+        .take(LEAD)
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    if lead as u64 != LEAD {
+        return Err(damaged(HeaderError::Truncated { offset: 0 }));
+    }
+    for _signature_then_main in 0..2 {
+        // The signature header is padded to eight bytes.
+        let padding = bytes.len().next_multiple_of(8) - bytes.len();
+        file.by_ref()
+            .take(padding as u64)
+            .read_to_end(&mut bytes)
+            .map_err(read)?;
+        let offset = bytes.len() as u64;
+        let header = Header::read(&mut file, offset).map_err(damaged)?;
+        let header = header.ok_or_else(|| damaged(HeaderError::Truncated { offset }))?;
+        header.check().map_err(damaged)?;
+        bytes.extend_from_slice(header.bytes());
+    }
+    Ok(bytes)
+}
+
+fn facts(metadata: &PackageMetadata) -> Result<PackageFacts, String> {
+    let text = |value: Result<&str, rpm::Error>, what: &str| {
+        value
+            .map(str::to_owned)
+            .map_err(|error| format!("{what}: {error}"))
+    };
+    let optional = |value: Result<&str, rpm::Error>| value.map(str::to_owned).unwrap_or_default();
+    let list = |value: Result<Vec<rpm::Dependency>, rpm::Error>| match value {
+        Ok(dependencies) => Ok(dependencies.iter().map(dependency).collect::<Vec<_>>()),
+        Err(error) => Err(error.to_string()),
+    };
+    let source = metadata.is_source_package();
+    let arch = if source {
+        "src".to_owned()
+    } else {
+        text(metadata.get_arch(), "architecture")?
+    };
+    let nevra = Nevra {
+        name: text(metadata.get_name(), "name")?,
+        epoch: metadata.get_epoch().unwrap_or(0),
+        version: text(metadata.get_version(), "version")?,
+        release: text(metadata.get_release(), "release")?,
+        arch,
+    };
+    let nevra = nevra
+        .to_string()
+        .parse()
+        .map_err(|error: super::NevraError| error.to_string())?;
+    let requires = metadata.get_requires().map_err(|error| error.to_string())?;
+    let files = metadata
+        .get_file_paths_split()
+        .map_err(|error| error.to_string())?;
+    Ok(PackageFacts {
+        summary: optional(metadata.get_summary()),
+        vendor: optional(metadata.get_vendor()),
+        installed_size: metadata.get_installed_size().unwrap_or(0),
+        build_time: metadata.get_build_time().unwrap_or(0),
+        provides: list(metadata.get_provides())?,
+        requires: requires.iter().map(requirement).collect(),
+        conflicts: list(metadata.get_conflicts())?,
+        obsoletes: list(metadata.get_obsoletes())?,
+        recommends: list(metadata.get_recommends())?,
+        suggests: list(metadata.get_suggests())?,
+        supplements: list(metadata.get_supplements())?,
+        enhances: list(metadata.get_enhances())?,
+        files: files
+            .into_iter()
+            .map(|(folder, name)| format!("{folder}{name}"))
+            .collect(),
+        source_rpm: metadata
+            .get_source_rpm()
+            .ok()
+            .filter(|_| !source)
+            .map(str::to_owned),
+        ..PackageFacts::new(nevra)
+    })
+}
+
+fn dependency(dependency: &rpm::Dependency) -> Dependency {
+    let comparison = Comparison::parse(dependency.flags.comparator_str());
+    Dependency::new(
+        &dependency.name,
+        comparison.map(|comparison| (comparison, dependency.version.as_str())),
+    )
+}
+
+/// Marks what repository metadata marks with `pre`: the needs of scriptlets that run while packages are installed,
+/// their interpreters included (they carry the flag of the scriptlet).
+fn requirement(from: &rpm::Dependency) -> Requirement {
+    let before = DependencyFlags::PREREQ
+        | DependencyFlags::SCRIPT_PRE
+        | DependencyFlags::SCRIPT_POST
+        | DependencyFlags::PRETRANS;
+    Requirement {
+        dependency: dependency(from),
+        pre: from.flags.intersects(before | DependencyFlags::POSTTRANS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpm::testing::build_package;
+
+    #[test]
+    fn facts_come_from_the_header() {
+        let folder = tempfile::tempdir().unwrap();
+        let facts = read_package(&build_package(folder.path(), "first")).unwrap();
+        assert_eq!(facts.nevra.to_string(), "first-1:1.2~rc1-3.x86_64");
+        assert_eq!(
+            (facts.vendor.as_str(), facts.build_time),
+            ("pristine tests", 1_600_000_000)
+        );
+        insta::assert_debug_snapshot!((facts.provides, facts.requires, facts.conflicts, facts.obsoletes, facts.recommends, facts.files, facts.source_rpm), @"");
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = fs_err::read(build_package(folder.path(), "first")).unwrap();
+        let path = folder.path().join("bad.rpm");
+        for cut in (0..good.len().min(4000)).step_by(37) {
+            fs_err::write(&path, &good[..cut]).unwrap();
+            let error = read_package(&path).map(|facts| facts.nevra.to_string());
+            match error {
+                Ok(nevra) => assert_eq!(
+                    nevra, "first-1:1.2~rc1-3.x86_64",
+                    "the headers were whole at {cut}"
+                ),
+                Err(error) => assert!(error.to_string().contains("bad.rpm"), "{error}"),
+            }
+        }
+        for at in 96..good.len().min(3000) {
+            let mut bytes = good.clone();
+            bytes[at] ^= 0x80;
+            fs_err::write(&path, &bytes).unwrap();
+            let _any_result_without_panic = read_package(&path);
+        }
+    }
+}
