@@ -1,0 +1,291 @@
+//! The lock, `pristine.lock`: everything exact (`docs/lock.md`).
+//!
+//! Made for git: one line per package, stable order, no absolute paths, no times, nothing of the
+//! machine that wrote it. A lock that was parsed is consistent: what it names is in it.
+
+mod check;
+mod diff;
+mod read;
+mod write;
+
+use std::path::Path;
+
+use super::error::{DocumentError, Problem};
+use super::source;
+use super::values::{Architecture, Fingerprint, Name, RelativePath, Url};
+use crate::digest::Digest;
+use crate::files;
+use crate::rpm::Nevra;
+
+pub use check::{Drift, Inputs, SourceFile, SpecInput, SpecReading};
+pub use diff::{Change, ChangeKind, Part, diff};
+
+/// The name of the lock's file.
+pub const FILE: &str = "pristine.lock";
+
+/// The largest lock that is read, bytes.
+const LOCK_LIMIT: u64 = 64 << 20;
+
+/// Everything exact about an environment and the packages that are built in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// The environment's architecture.
+    pub architecture: Architecture,
+    /// Seconds since 1970 to which file times of the environment are clamped.
+    pub epoch: i64,
+    /// What the lock was made from.
+    pub inputs: LockedInputs,
+    /// Snapshots of the repositories, in the template's order.
+    pub repositories: Vec<LockedRepository>,
+    /// Keys that signed something in this lock, by fingerprint.
+    pub keys: Vec<LockedKey>,
+    /// The project's packages, by name.
+    pub packages: Vec<LockedPackage>,
+    /// What the tools root is made of.
+    pub tools: LockedTools,
+    /// What the environment is made of.
+    pub environment: LockedEnvironment,
+}
+
+/// What a lock was made from, beside the specs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedInputs {
+    /// The template.
+    pub template: LockedDocument,
+    /// The recipe, where the project has one.
+    pub recipe: Option<LockedDocument>,
+    /// What the project file asks (`Project::requests`).
+    pub requests: Vec<String>,
+}
+
+/// A document by name and digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedDocument {
+    /// Its name.
+    pub name: Name,
+    /// `Template::digest` or `Recipe::digest`.
+    pub digest: Digest,
+}
+
+/// One state of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedRepository {
+    /// Its name in the template.
+    pub name: Name,
+    /// Base URLs, best first.
+    pub urls: Vec<Url>,
+    /// The revision that `repomd.xml` states; may be empty.
+    pub revision: String,
+    /// Digest of `repomd.xml`.
+    pub repomd: Digest,
+    /// The key that signed `repomd.xml`, where its signature was checked.
+    pub key: Option<Fingerprint>,
+    /// The metadata files that were used: `primary`, and `filelists` or `group` where needed.
+    pub metadata: Vec<LockedMetadata>,
+}
+
+/// A metadata file of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedMetadata {
+    /// Its type in `repomd.xml`.
+    pub kind: Name,
+    /// Its location, relative to the base URL.
+    pub location: String,
+    /// Bytes.
+    pub size: u64,
+    /// Its content as downloaded.
+    pub digest: Digest,
+}
+
+/// A key that signed something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedKey {
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// Where its material was fetched from.
+    pub url: Url,
+    /// Digest of that file.
+    pub digest: Digest,
+}
+
+/// An RPM that is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedRpm {
+    /// Name, epoch, version, release, architecture.
+    pub nevra: Nevra,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Bytes.
+    pub size: u64,
+    /// Its content.
+    pub digest: Digest,
+    /// The key that signed it, where its signature was checked.
+    pub key: Option<Fingerprint>,
+}
+
+/// Where an RPM comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A repository of the lock.
+    Repository {
+        /// The repository's name.
+        name: Name,
+        /// The location there, as its metadata states it: relative to the base URL, or a URL.
+        location: String,
+    },
+    /// The recipe: a third-party RPM.
+    Url(Url),
+}
+
+/// What the tools root is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockedTools {
+    /// All its packages, by name. Each is in `LockedEnvironment::rpms` or in `only`.
+    pub packages: Vec<Nevra>,
+    /// The RPMs that the environment itself does not have.
+    pub only: Vec<LockedRpm>,
+}
+
+/// What the environment is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockedEnvironment {
+    /// Digest of the environment's tree; `None` until it was created once.
+    pub tree: Option<Digest>,
+    /// Its RPMs in transaction order.
+    pub rpms: Vec<LockedRpm>,
+}
+
+/// A package of the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedPackage {
+    /// Its name in the project.
+    pub name: Name,
+    /// The spec file.
+    pub spec: RelativePath,
+    /// Digest of the spec file.
+    pub digest: Digest,
+    /// What the spec says.
+    pub facts: SpecFacts,
+    /// Its sources and patches in the order of the spec.
+    pub sources: Vec<LockedSource>,
+}
+
+/// What a spec says, as the environment's own rpm reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecFacts {
+    /// The SRPM.
+    pub nevra: Nevra,
+    /// BuildRequires; sorted and each once when they come from a lock.
+    pub build_requires: Vec<String>,
+    /// The packages that it makes, in the order of the spec.
+    pub binaries: Vec<BinaryFacts>,
+}
+
+/// A package that a spec makes, as far as the spec tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BinaryFacts {
+    /// Name, epoch, version, release, architecture.
+    pub nevra: Nevra,
+    /// What it provides, its own name included.
+    pub provides: Vec<String>,
+    /// What it requires.
+    pub requires: Vec<String>,
+}
+
+/// A source or patch of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedSource {
+    /// The file's name, as rpmbuild looks for it.
+    pub file: String,
+    /// Where it was fetched from; `None` where it lies beside the spec.
+    pub remote: Option<RemoteSource>,
+}
+
+/// A source that is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteSource {
+    /// Its URL.
+    pub url: Url,
+    /// Bytes.
+    pub size: u64,
+    /// Its content.
+    pub digest: Digest,
+}
+
+impl Lock {
+    /// The lock of which `text` is the file `pristine.lock`.
+    pub fn parse(text: &str) -> Result<Self, DocumentError> {
+        Self::parse_at(text, Path::new(FILE))
+    }
+
+    /// Reads the lock of the project in `directory`.
+    pub fn load(directory: &Path) -> Result<Self, DocumentError> {
+        let path = directory.join(FILE);
+        let text = source::read(&path, LOCK_LIMIT).map_err(|error| match error.problem() {
+            Problem::Missing => error.note("write it: pristine lock"),
+            _ => error,
+        })?;
+        Self::parse_at(&text, &path)
+    }
+
+    /// Writes the lock of the project in `directory`.
+    pub fn save(&self, directory: &Path) -> Result<(), DocumentError> {
+        let path = directory.join(FILE);
+        files::write_atomic(&path, self.to_text().as_bytes()).map_err(|error| {
+            DocumentError::of(
+                Problem::Unreadable,
+                &path,
+                format!("cannot write it: {error}"),
+            )
+        })
+    }
+
+    /// The file's text: the same for equal locks. What has no order of its own (requests, keys,
+    /// packages of the project, BuildRequires, tools) is sorted.
+    pub fn to_text(&self) -> String {
+        write::text(self)
+    }
+
+    /// Digest of the file's text; what names this lock in records and in snapshots.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.to_text().as_bytes())
+    }
+
+    /// What differs between `inputs` and what the lock was made from; empty where the lock is up to date.
+    pub fn check(&self, inputs: &Inputs) -> Vec<Drift> {
+        check::check(self, inputs)
+    }
+
+    /// The RPMs of the tools root, by name.
+    pub fn tools(&self) -> impl Iterator<Item = &LockedRpm> {
+        self.tools
+            .packages
+            .iter()
+            .filter_map(|nevra| self.rpm(nevra))
+    }
+
+    /// The RPM of that name, in the environment or in the tools.
+    pub fn rpm(&self, nevra: &Nevra) -> Option<&LockedRpm> {
+        self.rpms().find(|rpm| rpm.nevra == *nevra)
+    }
+
+    /// All RPMs: the environment's in transaction order, then those that only tools have.
+    pub fn rpms(&self) -> impl Iterator<Item = &LockedRpm> {
+        self.environment.rpms.iter().chain(&self.tools.only)
+    }
+
+    /// The repository of that name.
+    pub fn repository(&self, name: &Name) -> Option<&LockedRepository> {
+        self.repositories
+            .iter()
+            .find(|repository| repository.name == *name)
+    }
+
+    fn parse_at(text: &str, path: &Path) -> Result<Self, DocumentError> {
+        read::parse(&source::Source { path, text }).map_err(|error| match error.problem() {
+            Problem::MergeConflict => error.note("take either side and write it anew: git checkout --ours pristine.lock && pristine lock"),
+            Problem::Newer => error.note("use the version of pristine that wrote it, or write it anew: pristine lock"),
+            _ => error,
+        })
+    }
+}
