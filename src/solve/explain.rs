@@ -6,7 +6,7 @@ use super::libsolv::{Job, Rule, SolvableId, StringId};
 use super::problem::{Asked, Cause, Link, Problem, Reason, Unsolvable};
 use super::request::{Request, Wanted};
 use super::universe::Universe;
-use crate::rpm::Dependency;
+use crate::rpm::{Dependency, Rich};
 
 /// More reasons than these only tire.
 const MAX_REASONS: usize = 3;
@@ -26,6 +26,7 @@ pub(super) fn missing(universe: &mut Universe, wanted: &Wanted) -> Problem {
         asked: vec![asked],
         reasons: vec![Reason {
             chain: Vec::new(),
+            other_chain: Vec::new(),
             cause,
         }],
         more: 0,
@@ -41,9 +42,12 @@ fn missing_cause(
         .parse()
         .unwrap_or_else(|_| Dependency::new(&capability, None));
     let name = universe.pool.string(dependency.name());
-    let mut candidates: Vec<_> = universe
-        .pool
-        .providers(name)
+    let mut candidates = universe.pool.providers(name);
+    if candidates.is_empty() {
+        // Packages for other architectures provide nothing here.
+        candidates = universe.all_named(dependency.name());
+    }
+    let mut candidates: Vec<_> = candidates
         .into_iter()
         .map(|solvable| universe.nevra(solvable))
         .collect();
@@ -57,10 +61,23 @@ fn missing_cause(
     };
     Cause::Missing {
         package: package.map(|package| universe.nevra(package)),
+        parts: missing_parts(universe, &dependency),
         capability,
         candidates,
         nearest,
     }
+}
+
+/// The parts of a rich dependency that nothing provides.
+fn missing_parts(universe: &mut Universe, dependency: &Dependency) -> Vec<String> {
+    let Ok(rich @ Rich::Joined { .. }) = dependency.rich() else {
+        return Vec::new();
+    };
+    let leaves = rich
+        .leaves()
+        .into_iter()
+        .filter(|leaf| !universe.is_provided(leaf));
+    leaves.map(Dependency::to_string).collect()
 }
 
 fn nearest(universe: &Universe, name: &str) -> Option<String> {
@@ -139,7 +156,8 @@ fn problem(universe: &mut Universe, request: &Request, jobs: &[Job], rules: &[Ru
     if reasons.is_empty() {
         reasons.push(Reason {
             chain: Vec::new(),
-            cause: Cause::Other,
+            other_chain: Vec::new(),
+            cause: unnamed(universe, &asked),
         });
     }
     Problem {
@@ -147,6 +165,15 @@ fn problem(universe: &mut Universe, request: &Request, jobs: &[Job], rules: &[Ru
         reasons,
         more,
     }
+}
+
+/// The solver puts no name to what is wrong with a rich dependency that was asked for itself.
+fn unnamed(universe: &mut Universe, asked: &BTreeSet<Asked>) -> Cause {
+    let causes = asked
+        .iter()
+        .map(|asked| missing_cause(universe, None, asked.capability.clone()));
+    let rich = |cause: &Cause| matches!(cause, Cause::Missing { parts, .. } if !parts.is_empty());
+    causes.into_iter().find(rich).unwrap_or(Cause::Other)
 }
 
 /// Two versions contradict each other both ways round.
@@ -217,9 +244,9 @@ fn subject(rule: &Rule) -> Option<SolvableId> {
     }
 }
 
-fn reason(universe: &mut Universe, chains: &Chains, rule: &Rule) -> Reason {
+fn chain(universe: &mut Universe, chains: &Chains, to: Option<SolvableId>) -> Vec<Link> {
     let mut chain = Vec::new();
-    let mut at = subject(rule);
+    let mut at = to;
     while let Some((package, dependency)) =
         at.and_then(|package| chains.get(&package).copied().flatten())
     {
@@ -230,6 +257,18 @@ fn reason(universe: &mut Universe, chains: &Chains, rule: &Rule) -> Reason {
         at = Some(package);
     }
     chain.reverse();
+    chain
+}
+
+fn reason(universe: &mut Universe, chains: &Chains, rule: &Rule) -> Reason {
+    let other = match *rule {
+        Rule::Conflicts(_, other, _) | Rule::Obsoletes(_, other, _) | Rule::SameName(_, other) => {
+            Some(other)
+        }
+        _ => None,
+    };
+    let other_chain = chain(universe, chains, other);
+    let chain = chain(universe, chains, subject(rule));
     let cause = match *rule {
         Rule::NothingProvides(package, dependency) => {
             let capability = universe.pool.text(dependency);
@@ -254,7 +293,11 @@ fn reason(universe: &mut Universe, chains: &Chains, rule: &Rule) -> Reason {
         }
         Rule::Job(_) | Rule::Requires(..) | Rule::Other => Cause::Other,
     };
-    Reason { chain, cause }
+    Reason {
+        chain,
+        other_chain,
+        cause,
+    }
 }
 
 fn conflict(

@@ -38,6 +38,8 @@ pub struct Asked {
 pub struct Reason {
     /// From what was asked down to the package that cannot be had.
     pub chain: Vec<Link>,
+    /// The same for the other package, where two stand in each other's way.
+    pub other_chain: Vec<Link>,
     /// What is wrong there.
     pub cause: Cause,
 }
@@ -64,6 +66,8 @@ pub enum Cause {
         candidates: Vec<Nevra>,
         /// The most similar capability, where there is none of the name.
         nearest: Option<String>,
+        /// Of a rich dependency the parts that nothing provides.
+        parts: Vec<String>,
     },
     /// A package conflicts with another that is needed as well, or with itself.
     Conflict {
@@ -131,7 +135,7 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for link in &self.chain {
+        for link in self.chain.iter().chain(&self.other_chain) {
             write!(f, "{} requires `{}`, and ", link.package, link.requires)?;
         }
         self.cause.fmt(f)
@@ -141,27 +145,7 @@ impl fmt::Display for Reason {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing {
-                package,
-                capability,
-                candidates,
-                nearest,
-            } => {
-                match package {
-                    Some(package) => write!(
-                        f,
-                        "{package} requires `{capability}`, which no package provides"
-                    )?,
-                    None => f.write_str("no package provides it")?,
-                }
-                if !candidates.is_empty() {
-                    let candidates: Vec<_> = candidates.iter().map(Nevra::to_string).collect();
-                    return write!(f, " (there is only {})", candidates.join(", "));
-                }
-                nearest.as_ref().map_or(Ok(()), |nearest| {
-                    write!(f, " (the nearest name is `{nearest}`)")
-                })
-            }
+            Self::Missing { .. } => self.missing(f),
             Self::Conflict {
                 package,
                 other,
@@ -189,5 +173,39 @@ impl fmt::Display for Cause {
             Self::Architecture { package } => write!(f, "{package} is not for this architecture"),
             Self::Other => f.write_str("these cannot be had together"),
         }
+    }
+}
+
+impl Cause {
+    fn missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Missing {
+            package,
+            capability,
+            candidates,
+            nearest,
+            parts,
+        } = self
+        else {
+            return Ok(());
+        };
+        match (package, parts.join("`, `")) {
+            (Some(package), parts) if parts.is_empty() => write!(
+                f,
+                "{package} requires `{capability}`, which no package provides"
+            )?,
+            (Some(package), parts) => write!(
+                f,
+                "{package} requires `{capability}`, and no package provides `{parts}`"
+            )?,
+            (None, parts) if parts.is_empty() => f.write_str("no package provides it")?,
+            (None, parts) => write!(f, "no package provides `{parts}`")?,
+        }
+        if !candidates.is_empty() {
+            let candidates: Vec<_> = candidates.iter().map(Nevra::to_string).collect();
+            return write!(f, " (there is only {})", candidates.join(", "));
+        }
+        nearest.as_ref().map_or(Ok(()), |nearest| {
+            write!(f, " (the nearest name is `{nearest}`)")
+        })
     }
 }

@@ -435,6 +435,21 @@ impl Universe {
         solvables
     }
 
+    /// All packages of that name, those for other architectures too.
+    pub(super) fn all_named(&self, name: &str) -> Vec<SolvableId> {
+        let named = self
+            .origins
+            .keys()
+            .filter(|solvable| self.pool.names(**solvable)[0] == name);
+        named.copied().collect()
+    }
+
+    /// Whether any package meets a plain dependency.
+    pub(super) fn is_provided(&mut self, dependency: &Dependency) -> bool {
+        let id = self.dependency(dependency);
+        !self.pool.providers(id).is_empty()
+    }
+
     /// `None` where nothing fits.
     fn meaning_of(&mut self, wanted: &Wanted) -> Option<Job> {
         let dependency: Dependency = match wanted.capability.parse() {
