@@ -219,7 +219,7 @@ fn facts(metadata: &PackageMetadata) -> Result<PackageFacts, String> {
         source_rpm: metadata
             .get_source_rpm()
             .ok()
-            .filter(|_| !source)
+            .filter(|name| !source && *name != "(none)")
             .map(str::to_owned),
         ..PackageFacts::new(nevra)
     })
@@ -260,7 +260,28 @@ mod tests {
             (facts.vendor.as_str(), facts.build_time),
             ("pristine tests", 1_600_000_000)
         );
-        insta::assert_debug_snapshot!((facts.provides, facts.requires, facts.conflicts, facts.obsoletes, facts.recommends, facts.files, facts.source_rpm), @"");
+        let requires: Vec<_> = facts
+            .requires
+            .iter()
+            .filter(|requirement| !requirement.dependency.is_rpmlib())
+            .map(|requirement| (requirement.to_string(), requirement.pre))
+            .collect();
+        let expected = [
+            ("(a if b else c)", false),
+            ("needed >= 1:1-1", false),
+            ("shadow", true),
+        ];
+        assert_eq!(requires, expected.map(|(text, pre)| (text.to_owned(), pre)));
+        let texts = |list: &[Dependency]| {
+            list.iter()
+                .map(Dependency::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        insta::assert_snapshot!(texts(&facts.provides), @"first = 1:1.2~rc1-3, first(x86-64) = 1:1.2~rc1-3, versioned = 2, virtual");
+        insta::assert_snapshot!(texts(&[facts.conflicts, facts.obsoletes, facts.recommends].concat()), @"enemy < 2, former, friend");
+        assert_eq!(facts.files, ["/usr/bin/first.sh"]);
+        assert_eq!(facts.source_rpm, None);
     }
 
     #[test]

@@ -21,11 +21,7 @@ pub(crate) fn tool(program: &str) -> bool {
 pub(crate) fn build_package(folder: &Path, name: &str) -> PathBuf {
     let mut builder =
         rpm::PackageBuilder::new(name, "1.2~rc1", "MIT", "x86_64", "a package for tests");
-    builder
-        .epoch(1)
-        .release("3")
-        .vendor("pristine tests")
-        .compression(rpm::CompressionType::None);
+    builder.epoch(1).release("3").vendor("pristine tests");
     builder.using_config(rpm::BuildConfig::v4().source_date(1_600_000_000_u32));
     let any = rpm::Dependency::any;
     builder

@@ -1,0 +1,552 @@
+//! The solver on small universes written as tables.
+
+use super::*;
+use crate::rpm::{Dependency, Nevra, PackageFacts, Requirement};
+
+/// `name-version-release.arch; tag: value, value; tag: value`
+fn package(text: &str) -> PackageFacts {
+    let mut parts = text.split(';').map(str::trim);
+    let mut facts = PackageFacts::new(parts.next().unwrap().parse::<Nevra>().unwrap());
+    for part in parts {
+        let (tag, values) = part.split_once(':').unwrap();
+        for value in values.split(',').map(str::trim) {
+            let dependency = || value.parse::<Dependency>().unwrap();
+            match tag {
+                "provides" => facts.provides.push(dependency()),
+                "requires" | "pre" => facts.requires.push(Requirement {
+                    dependency: dependency(),
+                    pre: tag == "pre",
+                }),
+                "conflicts" => facts.conflicts.push(dependency()),
+                "obsoletes" => facts.obsoletes.push(dependency()),
+                "recommends" => facts.recommends.push(dependency()),
+                "files" => facts.files.push(value.to_owned()),
+                other => panic!("{other}"),
+            }
+        }
+    }
+    facts
+}
+
+struct Boxed(PackageFacts);
+
+impl AsRef<PackageFacts> for Boxed {
+    fn as_ref(&self) -> &PackageFacts {
+        &self.0
+    }
+}
+
+fn packages(lines: &[&str]) -> Vec<Boxed> {
+    lines.iter().map(|line| Boxed(package(line))).collect()
+}
+
+fn universe(lines: &[&str]) -> Universe {
+    let mut universe = Universe::new("x86_64").unwrap();
+    universe.add_repository("base", Preference::default(), &packages(lines));
+    universe
+}
+
+fn request(wanted: &[&str]) -> Request {
+    Request {
+        install: wanted
+            .iter()
+            .map(|text| Wanted::package(*text, "the test"))
+            .collect(),
+        ..Request::default()
+    }
+}
+
+fn names(solution: &Solution) -> Vec<String> {
+    solution
+        .packages
+        .iter()
+        .map(|selected| selected.nevra.to_string())
+        .collect()
+}
+
+/// In alphabetical order, for tests that are not about order.
+fn solved(universe: &mut Universe, request: &Request) -> Vec<String> {
+    let mut names = names(&universe.solve(request).unwrap());
+    names.sort();
+    names
+}
+
+#[test]
+fn choices_are_those_of_dnf() {
+    let table: &[(&str, &[&str], &[&str], &[&str])] = &[
+        (
+            "the newest version",
+            &["a-1-1.noarch", "a-1.10-1.noarch", "a-1.9-1.noarch"],
+            &["a"],
+            &["a-1.10-1.noarch"],
+        ),
+        (
+            "an older one by name",
+            &["a-1-1.noarch", "a-2-1.noarch"],
+            &["a-1"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "an epoch beats a version",
+            &["a-9-1.noarch", "a-1:1-1.noarch"],
+            &["a"],
+            &["a-1:1-1.noarch"],
+        ),
+        (
+            "what obsoletes the name",
+            &[
+                "a-1-1.noarch",
+                "b-2-1.noarch; obsoletes: a < 2; provides: a = 2",
+            ],
+            &["a"],
+            &["b-2-1.noarch"],
+        ),
+        (
+            "own architecture first",
+            &["a-1-1.i686", "a-1-1.x86_64"],
+            &["a"],
+            &["a-1-1.x86_64"],
+        ),
+        (
+            "the other one where asked",
+            &["a-1-1.i686", "a-1-1.x86_64"],
+            &["a.i686"],
+            &["a-1-1.i686"],
+        ),
+        (
+            "a foreign architecture never",
+            &["a-2-1.aarch64", "a-1-1.noarch"],
+            &["a"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "a capability",
+            &[
+                "a-1-1.noarch; provides: x = 1",
+                "b-1-1.noarch; provides: x = 3",
+            ],
+            &["x >= 2"],
+            &["b-1-1.noarch"],
+        ),
+        (
+            "a file",
+            &["a-1-1.noarch; files: /usr/bin/x"],
+            &["/usr/bin/x"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "a required file",
+            &[
+                "a-1-1.noarch; files: /usr/bin/x",
+                "b-1-1.noarch; requires: /usr/bin/x",
+            ],
+            &["b"],
+            &["a-1-1.noarch", "b-1-1.noarch"],
+        ),
+        (
+            "itself",
+            &["a-1-1.noarch; provides: x; requires: x, a = 1"],
+            &["a"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "its own file",
+            &["a-1-1.noarch; files: /bin/x; requires: /bin/x"],
+            &["a"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "rpm's own features",
+            &["a-1-1.noarch; requires: rpmlib(Foo) <= 4"],
+            &["a"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "no weak ones",
+            &["a-1-1.noarch; recommends: b", "b-1-1.noarch"],
+            &["a"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "a way around a conflict",
+            &["a-1-1.noarch", "a-2-1.noarch; conflicts: b", "b-1-1.noarch"],
+            &["a", "b"],
+            &["a-1-1.noarch", "b-1-1.noarch"],
+        ),
+        (
+            "if, met",
+            &[
+                "a-1-1.noarch; requires: (b if c)",
+                "b-1-1.noarch",
+                "c-1-1.noarch",
+            ],
+            &["a", "c"],
+            &["a-1-1.noarch", "b-1-1.noarch", "c-1-1.noarch"],
+        ),
+        (
+            "if, not met",
+            &[
+                "a-1-1.noarch; requires: (b if c)",
+                "b-1-1.noarch",
+                "c-1-1.noarch",
+            ],
+            &["a"],
+            &["a-1-1.noarch"],
+        ),
+        (
+            "else",
+            &[
+                "a-1-1.noarch; requires: (b if c else d)",
+                "b-1-1.noarch",
+                "d-1-1.noarch",
+            ],
+            &["a"],
+            &["a-1-1.noarch", "d-1-1.noarch"],
+        ),
+        (
+            "or",
+            &["a-1-1.noarch; requires: (x or b)", "b-1-1.noarch"],
+            &["a"],
+            &["a-1-1.noarch", "b-1-1.noarch"],
+        ),
+        (
+            "with",
+            &[
+                "a-1-1.noarch; requires: (x >= 2 with x < 3)",
+                "b-1-1.noarch; provides: x = 1",
+                "c-1-1.noarch; provides: x = 2.5",
+                "d-1-1.noarch; provides: x = 3",
+            ],
+            &["a"],
+            &["a-1-1.noarch", "c-1-1.noarch"],
+        ),
+        (
+            "without",
+            &[
+                "a-1-1.noarch; requires: (x without y)",
+                "b-1-1.noarch; provides: x, y",
+                "c-1-1.noarch; provides: x",
+            ],
+            &["a"],
+            &["a-1-1.noarch", "c-1-1.noarch"],
+        ),
+        (
+            "unless",
+            &[
+                "a-1-1.noarch; conflicts: (b unless c)",
+                "b-1-1.noarch",
+                "c-1-1.noarch",
+            ],
+            &["a", "b"],
+            &["a-1-1.noarch", "b-1-1.noarch", "c-1-1.noarch"],
+        ),
+        (
+            "nested",
+            &[
+                "a-1-1.noarch; requires: ((b and c) if (d or e))",
+                "b-1-1.noarch",
+                "c-1-1.noarch",
+                "d-1-1.noarch",
+                "e-1-1.noarch",
+            ],
+            &["a", "e"],
+            &[
+                "a-1-1.noarch",
+                "b-1-1.noarch",
+                "c-1-1.noarch",
+                "e-1-1.noarch",
+            ],
+        ),
+    ];
+    for (what, lines, wanted, expected) in table {
+        let mut universe = universe(lines);
+        match universe.solve(&request(wanted)) {
+            Ok(solution) => {
+                let mut names = names(&solution);
+                names.sort();
+                assert_eq!(names, *expected, "{what}");
+            }
+            Err(error) => panic!("{what}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn weak_dependencies_come_where_asked_for() {
+    let mut universe = universe(&["a-1-1.noarch; recommends: b", "b-1-1.noarch"]);
+    let request = Request {
+        allow_weak: true,
+        ..request(&["a"])
+    };
+    assert_eq!(
+        solved(&mut universe, &request),
+        ["a-1-1.noarch", "b-1-1.noarch"]
+    );
+}
+
+#[test]
+fn a_build_requirement_is_met_by_any_provider() {
+    let mut universe = universe(&["a-1-1.noarch", "b-1-1.noarch; provides: a = 5"]);
+    let request = Request {
+        install: vec![Wanted::dependency("a >= 4", "package p (BuildRequires)")],
+        ..Request::default()
+    };
+    assert_eq!(solved(&mut universe, &request), ["b-1-1.noarch"]);
+}
+
+#[test]
+fn repositories_have_priorities() {
+    let mut universe = Universe::new("x86_64").unwrap();
+    let base = universe.add_repository(
+        "base",
+        Preference::default(),
+        &packages(&["a-2-1.noarch", "b-1-1.noarch"]),
+    );
+    let preferred = Preference {
+        priority: 10,
+        ..Preference::default()
+    };
+    let own = universe.add_repository(
+        "own",
+        preferred,
+        &packages(&["c-1-1.noarch", "a-1-1.noarch"]),
+    );
+    let solution = universe.solve(&request(&["a", "b"])).unwrap();
+    let mut found: Vec<_> = solution
+        .packages
+        .iter()
+        .map(|selected| {
+            (
+                selected.nevra.name.as_str(),
+                selected.repository,
+                selected.package,
+            )
+        })
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [("a", own, 1), ("b", base, 1)]);
+}
+
+#[test]
+fn what_the_project_provides_is_not_asked_from_repositories() {
+    let mut universe = universe(&[
+        "tool-1-1.noarch; requires: libown >= 2",
+        "libown-3-1.noarch",
+        "other-1-1.noarch; requires: libown",
+    ]);
+    let mut request = request(&["tool"]);
+    assert_eq!(
+        solved(&mut universe, &request),
+        ["libown-3-1.noarch", "tool-1-1.noarch"]
+    );
+    request.exclude = vec!["libown = 2.5-1".parse().unwrap()];
+    assert_eq!(solved(&mut universe, &request), ["tool-1-1.noarch"]);
+    request.exclude = vec!["libown = 1-1".parse().unwrap()];
+    assert_eq!(
+        solved(&mut universe, &request),
+        ["libown-3-1.noarch", "tool-1-1.noarch"],
+        "too old does not count"
+    );
+    request.exclude = Vec::new();
+    assert_eq!(
+        solved(&mut universe, &request),
+        ["libown-3-1.noarch", "tool-1-1.noarch"],
+        "nothing stays behind"
+    );
+}
+
+#[test]
+fn kept_packages_stay_where_that_is_possible() {
+    let lines = [
+        "a-1-1.noarch; requires: b",
+        "a-2-1.noarch; requires: b",
+        "b-1-1.noarch",
+        "b-2-1.noarch",
+        "c-1-1.noarch; requires: b >= 2",
+        "x-1-1.noarch; provides: v",
+        "y-1-1.noarch; provides: v",
+    ];
+    let mut universe = universe(&lines);
+    let mut request = request(&["a"]);
+    request.keep = vec![
+        "a-1-1.noarch".parse().unwrap(),
+        "b-1-1.noarch".parse().unwrap(),
+    ];
+    assert_eq!(
+        solved(&mut universe, &request),
+        ["a-1-1.noarch", "b-1-1.noarch"]
+    );
+    request.keep.remove(0);
+    assert_eq!(
+        solved(&mut universe, &request),
+        ["a-2-1.noarch", "b-1-1.noarch"],
+        "`update a`"
+    );
+    request.install.push(Wanted::package("c", "the test"));
+    assert_eq!(
+        solved(&mut universe, &request),
+        ["a-2-1.noarch", "b-2-1.noarch", "c-1-1.noarch"],
+        "what no longer fits gives way"
+    );
+    for provider in ["x", "y"] {
+        request.install = vec![Wanted::dependency("v", "the test")];
+        request.keep = vec![format!("{provider}-1-1.noarch").parse().unwrap()];
+        assert_eq!(
+            solved(&mut universe, &request),
+            [format!("{provider}-1-1.noarch")],
+            "a chosen provider stays"
+        );
+    }
+}
+
+#[test]
+fn only_what_is_not_installed_yet_is_added() {
+    let mut universe = Universe::new("x86_64").unwrap();
+    universe.add_installed(&packages(&[
+        "glibc-1-1.x86_64; provides: libc.so.6",
+        "zlib-1-1.x86_64; provides: libz.so.1",
+    ]));
+    universe.add_repository(
+        "own",
+        Preference::default(),
+        &packages(&[
+            "png-1-1.x86_64; requires: libz.so.1",
+            "zlib-2-1.x86_64; provides: libz.so.1",
+            "app-1-1.x86_64; requires: png, zlib >= 2, libc.so.6",
+        ]),
+    );
+    let mut wanted = Request {
+        install: vec![Wanted::dependency("png", "package p")],
+        ..Request::default()
+    };
+    assert_eq!(solved(&mut universe, &wanted), ["png-1-1.x86_64"]);
+    wanted.install = vec![
+        Wanted::dependency("app", "package p"),
+        Wanted::dependency("libc.so.6", "package p"),
+    ];
+    let solution = universe.solve(&wanted).unwrap();
+    assert_eq!(names(&solution).len(), 3);
+    assert_eq!(solution.replaced, ["zlib-1-1.x86_64".parse().unwrap()]);
+}
+
+#[test]
+fn transactions_are_ordered_and_cycles_are_broken_before_scriptlets() {
+    let mut universe = universe(&[
+        "app-1-1.noarch; requires: bash; pre: shadow",
+        "bash-1-1.noarch; requires: glibc, filesystem",
+        "filesystem-1-1.noarch; requires: setup",
+        "glibc-1-1.noarch; requires: filesystem, glibc-common",
+        "glibc-common-1-1.noarch; requires: glibc",
+        "setup-1-1.noarch",
+        "shadow-1-1.noarch; requires: glibc; pre: setup",
+    ]);
+    let order = names(&universe.solve(&request(&["app"])).unwrap());
+    let place = |name: &str| {
+        order
+            .iter()
+            .position(|entry| entry.starts_with(&format!("{name}-1")))
+            .unwrap()
+    };
+    for (before, after) in [
+        ("setup", "filesystem"),
+        ("filesystem", "glibc"),
+        ("glibc", "bash"),
+        ("glibc", "shadow"),
+        ("shadow", "app"),
+        ("bash", "app"),
+    ] {
+        assert!(
+            place(before) < place(after),
+            "{before} before {after} in {order:?}"
+        );
+    }
+}
+
+#[test]
+fn the_order_of_adding_does_not_matter() {
+    let mut lines = vec![
+        "a-1-1.noarch; requires: v, w",
+        "x-1-1.noarch; provides: v",
+        "y-1-1.noarch; provides: v, w",
+        "z-1-1.noarch; provides: w",
+        "y-2-1.noarch; provides: w",
+    ];
+    let expected = names(&universe(&lines).solve(&request(&["a"])).unwrap());
+    for _rotation in 0..lines.len() {
+        lines.rotate_left(1);
+        assert_eq!(
+            names(&universe(&lines).solve(&request(&["a"])).unwrap()),
+            expected
+        );
+        lines.swap(0, 1);
+        assert_eq!(
+            names(&universe(&lines).solve(&request(&["a"])).unwrap()),
+            expected
+        );
+    }
+}
+
+#[test]
+fn file_lists_are_asked_for_only_where_they_are_needed() {
+    let lines = [
+        "a-1-1.noarch; requires: /usr/lib/x, /usr/bin/y",
+        "far-1-1.noarch; requires: /usr/lib/far",
+        "owner-1-1.noarch; requires: /usr/share/z",
+        "y-1-1.noarch; files: /usr/bin/y",
+        "last-1-1.noarch",
+    ];
+    let mut universe = Universe::new("x86_64").unwrap();
+    let base = universe.add_repository("base", Preference::default(), &packages(&lines));
+    let request = request(&["a"]);
+    assert!(universe.solve(&request).is_err());
+    let needed = universe.needs_filelists(&request);
+    assert_eq!(needed.iter().collect::<Vec<_>>(), ["/usr/lib/x"]);
+    universe.add_files(&needed, [(base, 2, vec!["/usr/lib/x".to_owned()])]);
+    let needed = universe.needs_filelists(&request);
+    assert_eq!(
+        needed.iter().collect::<Vec<_>>(),
+        ["/usr/share/z"],
+        "the owner reaches further"
+    );
+    universe.add_files(&needed, [(base, 4, vec!["/usr/share/z".to_owned()])]);
+    assert!(universe.needs_filelists(&request).is_empty());
+    assert_eq!(
+        solved(&mut universe, &request),
+        [
+            "a-1-1.noarch",
+            "last-1-1.noarch",
+            "owner-1-1.noarch",
+            "y-1-1.noarch"
+        ]
+    );
+}
+
+#[test]
+fn unsolvable_requests_are_explained() {
+    let explain = |lines: &[&str], wanted: &[(&str, &str)]| {
+        let install = wanted
+            .iter()
+            .map(|(text, by)| Wanted::dependency(*text, *by))
+            .collect();
+        let request = Request {
+            install,
+            ..Request::default()
+        };
+        universe(lines).solve(&request).unwrap_err().to_string()
+    };
+    let base = "template base";
+    let foo = "package foo (BuildRequires)";
+    insta::assert_snapshot!(explain(&["zlib-devel-1-1.noarch"], &[("zlib-dvel", foo), ("qqq", base)]), @"
+    package foo (BuildRequires) asks for `zlib-dvel`, but no package provides it (the nearest name is `zlib-devel`)
+    template base asks for `qqq`, but no package provides it
+    ");
+    insta::assert_snapshot!(explain(&["a-1-1.noarch", "a-2-1.noarch"], &[("a >= 3", foo)]), @"package foo (BuildRequires) asks for `a >= 3`, but no package provides it (there is only a-2-1.noarch, a-1-1.noarch)");
+    insta::assert_snapshot!(explain(&["app-1-1.noarch; requires: mid", "mid-1-1.noarch; requires: libx.so.5", "x-1-1.noarch; provides: libx.so.4"], &[("app", foo)]), @"package foo (BuildRequires) asks for `app`, but app-1-1.noarch requires `mid`, and mid-1-1.noarch requires `libx.so.5`, which no package provides (the nearest name is `libx.so.4`)");
+    insta::assert_snapshot!(explain(&["app-1-1.noarch; requires: lib >= 2", "app-2-1.noarch; requires: lib >= 3", "lib-1-1.noarch"], &[("app", foo)]), @"package foo (BuildRequires) asks for `app`, but app-2-1.noarch requires `lib >= 3`, which no package provides (there is only lib-1-1.noarch); app-1-1.noarch requires `lib >= 2`, which no package provides (there is only lib-1-1.noarch)");
+    insta::assert_snapshot!(explain(&["a-1-1.noarch; conflicts: x", "b-1-1.noarch; requires: c", "c-1-1.noarch; provides: x"], &[("a", base), ("b", foo)]), @"template base asks for `a` and package foo (BuildRequires) asks for `b`, but b-1-1.noarch requires `c`, and a-1-1.noarch conflicts with `x`, which is c-1-1.noarch");
+    insta::assert_snapshot!(explain(&["a-1-1.noarch; requires: lib = 1", "b-1-1.noarch; requires: lib = 2", "lib-1-1.noarch", "lib-2-1.noarch"], &[("a", base), ("b", foo)]), @"template base asks for `a` and package foo (BuildRequires) asks for `b`, but b-1-1.noarch requires `lib = 2`, and a-1-1.noarch requires `lib = 1`, and lib-2-1.noarch and lib-1-1.noarch cannot be installed together");
+    insta::assert_snapshot!(explain(&["a-1-1.noarch; obsoletes: b", "b-1-1.noarch"], &[("a", base), ("b", foo)]), @"template base asks for `a` and package foo (BuildRequires) asks for `b`, but a-1-1.noarch takes the place of b-1-1.noarch");
+    insta::assert_snapshot!(explain(&["a-1-1.aarch64"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but no package provides it (there is only a-1-1.aarch64)");
+    insta::assert_snapshot!(explain(&["a-1-1.noarch; requires: (b and nothing)", "b-1-1.noarch"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but a-1-1.noarch requires `(b and nothing)`, and no package provides `nothing`");
+    insta::assert_snapshot!(explain(&["b-1-1.noarch"], &[("(b and nothing)", foo)]), @"package foo (BuildRequires) asks for `(b and nothing)`, but no package provides `nothing`");
+}
