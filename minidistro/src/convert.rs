@@ -1,0 +1,210 @@
+//! One Debian package into one RPM.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use deb822_fast::Paragraph;
+use rpm::signature::pgp::Signer;
+use rpm::{BuildConfig, CompressionWithLevel, FileMode, FileOptions, FileOptionsBuilder, PackageBuilder, Timestamp};
+
+use crate::adjust::{self, Context};
+use crate::deb::{self, Deb};
+use crate::error::MinidistroError;
+use crate::index::{Binary, required};
+use crate::key::CREATED;
+use crate::relation;
+use crate::tree::{Content, Kind, Node, Tree};
+use crate::version::Evr;
+
+/// Changes whenever the same Debian package gives another RPM.
+const CONVERTER: u32 = 1;
+/// Of the payload. Higher levels are not worth their time here.
+const ZSTD_LEVEL: i32 = 3;
+
+/// What all conversions of a run share.
+#[derive(Debug, Clone)]
+pub(crate) struct Converter {
+    /// The repository.
+    pub(crate) output: PathBuf,
+    pub(crate) context: Context,
+    pub(crate) signer: Signer,
+}
+
+/// A converted package.
+#[derive(Debug, Clone)]
+pub(crate) struct Converted {
+    /// Path of the RPM below the repository.
+    pub(crate) location: String,
+    /// Whether an earlier run had made it.
+    pub(crate) reused: bool,
+}
+
+impl Converter {
+    /// Converts the Debian package at `deb`, unless the repository has the same RPM already.
+    pub(crate) fn convert(&self, binary: &Binary, deb: &Path) -> Result<Converted, MinidistroError> {
+        let failed = |reason: String| MinidistroError::Convert { package: binary.name.clone(), reason };
+        let arch = if binary.filename.ends_with("_all.deb") { "noarch" } else { "x86_64" };
+        let initial = binary.name.chars().next().unwrap_or('_');
+        let (name, version) = (&binary.name, &binary.version);
+        let file = format!("{name}-{}-{}.{arch}.rpm", version.version, version.release);
+        let location = format!("packages/{initial}/{file}");
+        let path = self.output.join(&location);
+        let cookie = self.cookie(binary);
+        if path.exists() && is_whole(&path, &cookie) {
+            return Ok(Converted { location, reused: true });
+        }
+        let folder = self.output.join("packages").join(initial.to_string());
+        fs_err::create_dir_all(&folder).map_err(MinidistroError::file(&folder))?;
+        let spool = tempfile::Builder::new().prefix(".spool-").tempdir_in(&self.output);
+        let spool = spool.map_err(MinidistroError::file(&self.output))?;
+        let mut deb = deb::read(deb, spool.path()).map_err(failed)?;
+        let mtime = deb.tree.values().map(|node| node.mtime).max().unwrap_or(0).max(CREATED);
+        adjust::files(name, &mut deb.tree, &self.context, mtime);
+        let mut builder = builder(binary, &deb, arch, mtime).map_err(failed)?;
+        builder.cookie(cookie);
+        add_files(&mut builder, &deb.tree).map_err(|error| failed(error.to_string()))?;
+        let package = builder.build_and_sign(&self.signer).map_err(|error| failed(error.to_string()))?;
+        let mut temporary = tempfile::Builder::new()
+            .prefix(".rpm-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(&folder)
+            .map_err(MinidistroError::file(&folder))?;
+        package.write(&mut temporary).map_err(|error| failed(error.to_string()))?;
+        temporary.flush().map_err(MinidistroError::file(&path))?;
+        temporary.persist(&path).map_err(|error| MinidistroError::File { path: path.clone(), source: error.error })?;
+        Ok(Converted { location, reused: false })
+    }
+
+    /// Stands in the RPM's header for all that it was made from.
+    fn cookie(&self, binary: &Binary) -> String {
+        let awk = self.context.awk.unwrap_or("none");
+        format!("minidistro {CONVERTER} {} awk={awk} deb={}", self.context.suite.codename(), binary.sha256)
+    }
+}
+
+/// Whether the RPM was made from the same input, and is as it was written.
+fn is_whole(path: &Path, cookie: &str) -> bool {
+    rpm::Package::open(path).is_ok_and(|package| {
+        package.metadata.get_cookie().is_ok_and(|known| known == cookie) && package.verify_digests().is_ok()
+    })
+}
+
+fn builder(binary: &Binary, deb: &Deb, arch: &str, mtime: u32) -> Result<PackageBuilder, String> {
+    let control = &deb.control;
+    let description = control.get("Description").unwrap_or_default();
+    let summary = description.lines().next().unwrap_or_default();
+    let version = Evr::from_debian(required(control, "Version")?).ok_or("its version cannot be read")?;
+    if version != binary.version {
+        return Err(format!("it has the version {version}, the index says {}", binary.version));
+    }
+    let license = format!("see /usr/share/doc/{}/copyright", binary.name);
+    let mut builder = PackageBuilder::new(&binary.name, &version.version, &license, arch, summary);
+    let config = BuildConfig::v4().compression(CompressionWithLevel::Zstd(ZSTD_LEVEL)).source_date(mtime);
+    builder.using_config(config).release(version.release).build_host("localhost").vendor("minidistro");
+    if version.epoch != 0 {
+        builder.epoch(version.epoch);
+    }
+    builder.description(paragraphs(description));
+    for (field, set) in [
+        ("Homepage", PackageBuilder::url as fn(&mut PackageBuilder, String) -> &mut PackageBuilder),
+        ("Maintainer", PackageBuilder::packager),
+        ("Section", PackageBuilder::group),
+    ] {
+        if let Some(value) = control.get(field) {
+            set(&mut builder, value.to_owned());
+        }
+    }
+    dependencies(&mut builder, binary, control)?;
+    adjust::header(&binary.name, &deb.tree, &mut builder);
+    Ok(builder)
+}
+
+/// `Breaks` and `Conflicts` are left out: Debian's unversioned `Provides` never match a versioned conflict, RPM's do.
+fn dependencies(builder: &mut PackageBuilder, binary: &Binary, control: &Paragraph) -> Result<(), String> {
+    let mut requires = BTreeSet::new();
+    for relation in binary.depends()? {
+        let dependency = relation.to_rpm();
+        if requires.insert(dependency.to_string()) {
+            builder.requires(dependency);
+        }
+    }
+    let mut provides = BTreeSet::from([binary.name.clone()]);
+    for relation in relation::parse(control.get("Provides").unwrap_or_default())? {
+        let dependency = relation.to_rpm();
+        if provides.insert(dependency.to_string()) {
+            builder.provides(dependency);
+        }
+    }
+    Ok(())
+}
+
+/// The long description, with Debian's marks for empty lines taken out.
+fn paragraphs(description: &str) -> String {
+    let lines = description.lines().skip(1).map(|line| match line.trim() {
+        "." => "",
+        text => text,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn add_files(builder: &mut PackageBuilder, tree: &Tree) -> Result<(), rpm::Error> {
+    let linked: BTreeSet<&str> = tree
+        .values()
+        .filter_map(|node| match &node.kind {
+            Kind::HardLink(target) => Some(target.as_str()),
+            _ => None,
+        })
+        .collect();
+    for (path, node) in tree {
+        match &node.kind {
+            Kind::Directory => {
+                builder.with_dir_entry(options(FileOptions::dir(path), path, node).mode(FileMode::dir(node.mode)))?;
+            }
+            Kind::SymLink(target) => {
+                builder.with_symlink(options(FileOptions::symlink(path, target), path, node))?;
+            }
+            Kind::Ghost => {
+                builder.with_ghost(options(FileOptions::ghost(path), path, node).permissions(node.mode))?;
+            }
+            Kind::File(content) => {
+                let mut options = options(FileOptions::new(path), path, node).mode(FileMode::regular(node.mode));
+                if linked.contains(path.as_str()) {
+                    options = options.hardlink(path);
+                }
+                add_content(builder, content, options)?;
+            }
+            Kind::HardLink(target) => {
+                // All names of a file share the attributes that the first one had in the archive.
+                let Some(Node { kind: Kind::File(content), .. }) = tree.get(target) else { continue };
+                let options = options(FileOptions::new(path), path, &tree[target]).mode(FileMode::regular(tree[target].mode));
+                add_content(builder, content, options.hardlink(target))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add_content(builder: &mut PackageBuilder, content: &Content, options: FileOptionsBuilder) -> Result<(), rpm::Error> {
+    match content {
+        Content::Bytes(bytes) => builder.with_file_contents(bytes.clone(), options)?,
+        Content::Spooled(file) => builder.with_file(file, options)?,
+    };
+    Ok(())
+}
+
+fn options(options: FileOptionsBuilder, path: &str, node: &Node) -> FileOptionsBuilder {
+    let mut options = options.user(&node.user).group(&node.group).modified_at(Timestamp(node.mtime));
+    if node.kind == Kind::Directory {
+        return options;
+    }
+    if node.config {
+        options = options.config().noreplace();
+    }
+    if path.starts_with("/usr/share/doc/") && path.ends_with("/copyright") {
+        options = options.license();
+    } else if ["/usr/share/doc/", "/usr/share/info/", "/usr/share/man/"].iter().any(|folder| path.starts_with(folder)) {
+        options = options.doc();
+    }
+    options
+}
