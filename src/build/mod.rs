@@ -1,4 +1,5 @@
-//! Building the packages: the plan, one build, the run.
+//! Building the packages: one package, its log, the run.
 
 pub mod log;
 pub mod package;
+pub mod run;

@@ -1,5 +1,6 @@
 //! What every verb starts with: the project's documents, the store, the backend.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +13,7 @@ use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
+use crate::resolve::Supply;
 use crate::store::Store;
 use crate::store::fetch::{FetchOptions, Fetcher};
 use crate::ui::Ui;
@@ -85,6 +87,18 @@ impl Context<'_> {
         })
     }
 
+    /// Where downloads come from and go to.
+    pub(super) fn supply<'a>(&'a self, project: &'a Project, workshop: &'a Workshop) -> Supply<'a> {
+        Supply {
+            project,
+            store: &workshop.store,
+            fetcher: &workshop.fetcher,
+            runtime: &self.runtime,
+            sink: self.ui,
+            cancel: &self.cancel,
+        }
+    }
+
     /// Fails when Ctrl-C was pressed: between steps, so that every step need not ask.
     pub(super) fn go_on(&self) -> Result<(), Failure> {
         if self.cancel.is_cancelled() {
@@ -122,7 +136,7 @@ impl Documents {
             let input = SpecInput {
                 spec: package.spec.clone(),
                 digest,
-                facts: None,
+                reading: None,
             };
             packages.insert(package.name.clone(), input);
         }
@@ -155,6 +169,6 @@ pub(super) fn now() -> Duration {
 }
 
 /// Processors that this process may use.
-pub(super) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+pub(super) fn processors() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }

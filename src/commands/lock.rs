@@ -1,16 +1,22 @@
 //! `pristine lock` and `pristine update`: everything exact, written into `pristine.lock`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use crate::commands::context::{Context, Documents, Workshop, processors};
-use crate::commands::solving::Solving;
-use crate::documents::lock::{Change, ChangeKind, Lock, LockedPackage, Part};
+use crate::commands::creating;
+use crate::commands::tables;
+use crate::documents::config::Package;
+use crate::documents::lock::{
+    FILE, Lock, LockedEnvironment, LockedInputs, LockedPackage, LockedRpm, LockedTools, SpecFacts,
+};
+use crate::environment::create::tools_root;
 use crate::environment::specs;
-use crate::error::Failure;
-use crate::resolve::{Supply, packages, repositories, request, sources};
+use crate::error::{Failure, Kind};
+use crate::plan::Plan;
+use crate::resolve::packages::{self, Stock};
+use crate::resolve::solving::Offer;
+use crate::resolve::{request, sources};
 use crate::rpm::Nevra;
-use crate::{environment, ui};
 
 /// Which locked packages may move.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +32,11 @@ pub(super) enum Moves {
 impl Moves {
     /// As `update` says it: no names means all.
     pub(super) fn from_names(names: &[String]) -> Self {
-        if names.is_empty() { Self::Everything } else { Self::Named(names.iter().cloned().collect()) }
+        if names.is_empty() {
+            Self::Everything
+        } else {
+            Self::Named(names.iter().cloned().collect())
+        }
     }
 
     /// The packages of an older lock that stay.
@@ -37,16 +47,226 @@ impl Moves {
             Self::Named(names) => !names.contains(name),
         };
         let locked = old.into_iter().flat_map(Lock::rpms);
-        locked.map(|rpm| rpm.nevra.clone()).filter(|nevra| stays(&nevra.name)).collect()
+        locked
+            .map(|rpm| rpm.nevra.clone())
+            .filter(|nevra| stays(&nevra.name))
+            .collect()
     }
 }
 
+/// The verb.
 pub(super) fn run(context: &Context<'_>, moves: &Moves) -> Result<u8, Failure> {
     let documents = context.documents()?;
     let workshop = context.workshop(&documents.project)?;
     let old = old_lock(&documents)?;
+    check_names(moves, old.as_ref())?;
     let new = make(context, &documents, &workshop, moves, old.as_ref())?;
     new.save(&documents.project.directory)?;
-    print_changes(context, old.as_ref(), &new);
+    context.ui.result(&tables::changes(old.as_ref(), &new));
     Ok(0)
+}
+
+/// The project's lock, where it has one.
+pub(super) fn old_lock(documents: &Documents) -> Result<Option<Lock>, Failure> {
+    let directory = &documents.project.directory;
+    if directory.join(FILE).exists() {
+        Ok(Some(Lock::load(directory)?))
+    } else {
+        Ok(None)
+    }
+}
+
+fn check_names(moves: &Moves, old: Option<&Lock>) -> Result<(), Failure> {
+    let Moves::Named(names) = moves else { return Ok(()) };
+    let locked: BTreeSet<&str> = old
+        .into_iter()
+        .flat_map(Lock::rpms)
+        .map(|rpm| rpm.nevra.name.as_str())
+        .collect();
+    match names.iter().find(|name| !locked.contains(name.as_str())) {
+        Some(name) => {
+            let failure = Failure::new(Kind::Input, format!("`{name}` is not a package of {FILE}"));
+            let near = |other: &&&str| strsim::damerau_levenshtein(name, other);
+            Err(match locked.iter().min_by_key(near) {
+                Some(nearest) => failure.hint(format!("did you mean `{nearest}`?")),
+                None => failure.hint("write the lock first: pristine lock"),
+            })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The whole way from the project's files to a lock, its environment created once and digested.
+pub(super) fn make(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    moves: &Moves,
+    old: Option<&Lock>,
+) -> Result<Lock, Failure> {
+    let supply = context.supply(&documents.project, workshop);
+    let template = &documents.template;
+    let recipe = documents.recipe.as_ref();
+    let mut offer = context.step(
+        "reading the repositories",
+        || Offer::read(supply, template, recipe),
+        |offer| format!("{} packages on offer", offer.len()),
+    )?;
+    let kept = moves.kept(old);
+    let tools = offer.solve(supply, "the tools", request::tools(template), &kept)?;
+    let readers = offer.solve(supply, "the template's packages", request::specs_root(template), &kept)?;
+    let mut lock = start(documents, &offer, tools, readers, old)?;
+    let locked = read_specs(context, documents, workshop, &lock, old)?;
+    let nodes: Vec<_> = locked
+        .iter()
+        .map(|package| request::node(package.name.as_str(), &package.facts))
+        .collect();
+    Plan::new(&nodes)?;
+    let mut wanted = request::environment(template, recipe, &nodes)?;
+    wanted.extend(recipe.iter().flat_map(|recipe| offer.third_party_requests(recipe.name.as_str())));
+    let rpms = context.step(
+        "solving",
+        || offer.solve(supply, "what the project needs", wanted, &kept),
+        |rpms| format!("{} packages", rpms.len()),
+    )?;
+    let tools: Vec<LockedRpm> = lock.tools().cloned().collect();
+    lock.packages = locked;
+    lock.epoch = template.epoch.unwrap_or_else(|| offer.newest_build(&rpms));
+    lock.tools = split_tools(tools, &rpms);
+    lock.environment.rpms = rpms;
+    (lock.repositories, lock.keys) = offer.locked_repositories();
+    drop(offer);
+    complete(context, documents, workshop, lock, old)
+}
+
+/// A lock of the packages that read the specs alone: the first environment on the way.
+fn start(
+    documents: &Documents,
+    offer: &Offer,
+    tools: Vec<LockedRpm>,
+    readers: Vec<LockedRpm>,
+    old: Option<&Lock>,
+) -> Result<Lock, Failure> {
+    let inputs = documents.inputs()?;
+    let (repositories, keys) = offer.locked_repositories();
+    Ok(Lock {
+        architecture: documents.template.architecture,
+        epoch: old.map_or(0, |old| old.epoch),
+        inputs: LockedInputs {
+            template: inputs.template,
+            recipe: inputs.recipe,
+            requests: inputs.requests,
+        },
+        repositories,
+        keys,
+        packages: Vec::new(),
+        tools: split_tools(tools, &readers),
+        environment: LockedEnvironment {
+            tree: None,
+            rpms: readers,
+        },
+    })
+}
+
+/// The tools by name, and those that the environment itself does not have.
+fn split_tools(tools: Vec<LockedRpm>, rpms: &[LockedRpm]) -> LockedTools {
+    let mut packages: Vec<Nevra> = tools.iter().map(|rpm| rpm.nevra.clone()).collect();
+    packages.sort();
+    let mut only: Vec<LockedRpm> = tools
+        .into_iter()
+        .filter(|tool| !rpms.iter().any(|rpm| rpm.nevra == tool.nevra))
+        .collect();
+    only.sort_by(|a, b| a.nevra.cmp(&b.nevra));
+    LockedTools { packages, only }
+}
+
+/// Reads every spec with the distribution's own rpmspec, and finds its sources.
+fn read_specs(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    readers: &Lock,
+    old: Option<&Lock>,
+) -> Result<Vec<LockedPackage>, Failure> {
+    let supply = context.supply(&documents.project, workshop);
+    let root = context.step(
+        "unpacking what reads the specs",
+        || -> Result<_, Failure> {
+            let trust = packages::trust(supply, readers, &documents.template, documents.recipe.as_ref())?;
+            let stock = Stock::of(supply, readers, &trust, processors())?;
+            Ok(tools_root(&*workshop.backend, &stock.rpms)?)
+        },
+        |_| format!("{} packages", readers.environment.rpms.len()),
+    )?;
+    let known = sources::known(old.iter().flat_map(|old| &old.packages));
+    context.step(
+        "reading the specs",
+        || {
+            let read = |package: &Package| -> Result<LockedPackage, Failure> {
+                context.go_on()?;
+                let spec = documents.project.directory.join(&package.spec);
+                let request = specs::Request {
+                    spec: &spec,
+                    macros: &documents.macros(),
+                    options: &options(package),
+                    spool: &workshop.store.temporary_folder(),
+                };
+                let roots = std::slice::from_ref(&root);
+                let facts = specs::read(&*workshop.backend, roots, &request, &context.cancel)?;
+                lock_package(context, documents, workshop, package, (&facts, &known))
+            };
+            documents.packages.iter().map(read).collect::<Result<Vec<_>, _>>()
+        },
+        |packages| format!("{} specs", packages.len()),
+    )
+}
+
+/// Build conditionals, as rpmspec and rpmbuild take them.
+pub(super) fn options(package: &Package) -> Vec<String> {
+    let with = package.with.iter().map(|name| format!("--with={name}"));
+    let without = package.without.iter().map(|name| format!("--without={name}"));
+    with.chain(without).collect()
+}
+
+fn lock_package(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    package: &Package,
+    (facts, known): (&specs::SpecFacts, &sources::Known),
+) -> Result<LockedPackage, Failure> {
+    let supply = context.supply(&documents.project, workshop);
+    let spec = documents.project.directory.join(&package.spec);
+    Ok(LockedPackage {
+        name: package.name.clone(),
+        spec: package.spec.clone(),
+        digest: super::context::digest_of(&spec)?,
+        facts: SpecFacts::from(facts),
+        sources: sources::lock(supply, &spec, facts, known)?,
+    })
+}
+
+/// Fetches and checks what the lock names, creates the environment once, and writes down its digest;
+/// an environment of the same packages that is in the old lock is not created again.
+fn complete(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    mut lock: Lock,
+    old: Option<&Lock>,
+) -> Result<Lock, Failure> {
+    let stock = creating::stock(context, documents, workshop, &lock)?;
+    lock.environment.rpms = stock.signed(lock.environment.rpms)?;
+    lock.tools.only = stock.signed(lock.tools.only)?;
+    let same = |old: &&Lock| {
+        old.environment.rpms == lock.environment.rpms
+            && old.tools == lock.tools
+            && old.epoch == lock.epoch
+            && old.inputs.template == lock.inputs.template
+    };
+    lock.environment.tree = match old.filter(same).and_then(|old| old.environment.tree) {
+        Some(tree) => Some(tree),
+        None => Some(creating::create(context, documents, workshop, &lock, &stock)?.keep(workshop)?),
+    };
+    Ok(lock)
 }

@@ -10,12 +10,13 @@ use crate::plan::PlanError;
 use crate::repository::RepositoryError;
 use crate::rpm::RpmError;
 use crate::solve::{SolveError, Unsolvable};
-use crate::store::fetch::{FetchError, Fetcher};
+use crate::store::fetch::{Download, FetchError, Fetched, Fetcher};
 use crate::store::{Store, StoreError};
 
 pub mod packages;
 pub mod repositories;
 pub mod request;
+pub mod solving;
 pub mod sources;
 
 /// Where things come from and go to while resolving.
@@ -28,10 +29,19 @@ pub struct Supply<'a> {
     pub store: &'a Store,
     /// Downloads into it.
     pub fetcher: &'a Fetcher,
+    /// Runs the downloads.
+    pub runtime: &'a tokio::runtime::Runtime,
     /// Hears of progress.
     pub sink: &'a dyn Sink,
     /// Ends the work.
     pub cancel: &'a Cancel,
+}
+
+impl Supply<'_> {
+    /// Downloads into the store; blocks until all are there.
+    pub fn fetch(&self, downloads: Vec<Download>) -> Result<Vec<Fetched>, FetchError> {
+        self.runtime.block_on(self.fetcher.fetch(downloads, self.sink, self.cancel))
+    }
 }
 
 /// Why the project's requests could not be made exact.
@@ -108,6 +118,14 @@ pub enum ResolveError {
         spec: String,
         /// The source.
         file: String,
+    },
+    /// A local source cannot be read.
+    #[error("cannot read a source of `{spec}`")]
+    Source {
+        /// The spec.
+        spec: String,
+        /// Its cause.
+        source: std::io::Error,
     },
     /// A value that came from outside does not fit the lock.
     #[error("`{text}` cannot be written into the lock: {why}")]

@@ -5,15 +5,57 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use crate::documents::lock::{Lock, LockedRpm, Origin};
+use crate::documents::recipe::Recipe;
+use crate::documents::template::{KeySource, Template};
+use crate::digest::Digest;
 use crate::environment::create::Ingredient;
 use crate::keyring::Keyring;
-use crate::resolve::repositories::join;
+use crate::resolve::repositories::{SMALL, join, load, one, read_file, value};
 use crate::resolve::{ResolveError, Supply};
+use crate::rpm::Nevra;
 use crate::store::fetch::Download;
 
 /// Keys by what they are trusted for: a repository's name, or a third-party package's URL.
 /// `None` where a package is trusted without a signature, by its digest alone.
 pub type Trust = BTreeMap<String, Option<Keyring>>;
+
+/// Loads the keys that the lock, the template and the recipe agree on.
+pub fn trust(
+    supply: Supply<'_>,
+    lock: &Lock,
+    template: &Template,
+    recipe: Option<&Recipe>,
+) -> Result<Trust, ResolveError> {
+    let mut trust = Trust::new();
+    for repository in &template.repositories {
+        let checked = repository.check.packages && repository.trusted.is_none();
+        let keyring = checked.then(|| keyring(supply, lock, repository.name.as_str(), &repository.keys)).transpose()?;
+        trust.insert(repository.name.to_string(), keyring);
+    }
+    for rpm in recipe.iter().flat_map(|recipe| &recipe.rpms) {
+        let checked = rpm.trusted.is_none();
+        let keyring = checked.then(|| keyring(supply, lock, rpm.url.as_str(), &rpm.keys)).transpose()?;
+        trust.insert(rpm.url.to_string(), keyring);
+    }
+    Ok(trust)
+}
+
+fn keyring(supply: Supply<'_>, lock: &Lock, owner: &str, pinned: &[KeySource]) -> Result<Keyring, ResolveError> {
+    let mut found = Vec::new();
+    for pin in pinned {
+        let Some(key) = lock.keys.iter().find(|key| key.fingerprint == pin.fingerprint) else { continue };
+        let download = Download {
+            name: format!("key of {owner}"),
+            urls: supply.project.mirrored(&key.url.resolve(&supply.project.directory)),
+            digest: Some(key.digest),
+            size: None,
+            max_size: Some(SMALL),
+        };
+        let file = one(supply, download)?;
+        found.push((key.url.to_string(), read_file(supply, &file)?, &pin.fingerprint));
+    }
+    load(owner, found)
+}
 
 /// Where a package comes from, as `Trust` names it.
 pub fn origin_name(origin: &Origin) -> &str {
@@ -24,7 +66,7 @@ pub fn origin_name(origin: &Origin) -> &str {
 }
 
 /// Fetches packages that the store does not have yet.
-pub async fn fetch(supply: Supply<'_>, lock: &Lock, packages: &[&LockedRpm]) -> Result<(), ResolveError> {
+pub fn fetch(supply: Supply<'_>, lock: &Lock, packages: &[&LockedRpm]) -> Result<(), ResolveError> {
     let downloads = packages
         .iter()
         .map(|package| Download {
@@ -35,7 +77,7 @@ pub async fn fetch(supply: Supply<'_>, lock: &Lock, packages: &[&LockedRpm]) -> 
             max_size: None,
         })
         .collect();
-    supply.fetcher.fetch(downloads, supply.sink, supply.cancel).await?;
+    supply.fetch(downloads)?;
     Ok(())
 }
 
@@ -112,4 +154,48 @@ fn signature(package: &LockedRpm, path: &PathBuf, trust: &Trust) -> Result<Verif
         },
         key,
     })
+}
+
+/// The packages of a lock, verified: what environments are made of.
+#[derive(Debug)]
+pub struct Stock {
+    /// Of the tools root, by name.
+    pub tools: Vec<Ingredient>,
+    /// Of the environment, in transaction order.
+    pub rpms: Vec<Ingredient>,
+    keys: BTreeMap<Digest, Option<String>>,
+}
+
+impl Stock {
+    /// Fetches what is missing, hashes every file again and checks every signature.
+    pub fn of(
+        supply: Supply<'_>,
+        lock: &Lock,
+        trust: &Trust,
+        threads: NonZero<usize>,
+    ) -> Result<Self, ResolveError> {
+        let all: Vec<&LockedRpm> = lock.rpms().collect();
+        fetch(supply, lock, &all)?;
+        let verified = verify(supply, &all, trust, threads)?;
+        let ingredients: BTreeMap<&Nevra, &Ingredient> =
+            verified.iter().map(|one| (&one.ingredient.nevra, &one.ingredient)).collect();
+        let pick = |nevra: &Nevra| ingredients.get(nevra).map(|ingredient| (*ingredient).clone());
+        Ok(Self {
+            tools: lock.tools.packages.iter().filter_map(pick).collect(),
+            rpms: lock.environment.rpms.iter().filter_map(|rpm| pick(&rpm.nevra)).collect(),
+            keys: verified.iter().map(|one| (one.ingredient.sha256, one.key.clone())).collect(),
+        })
+    }
+
+    /// The packages, each with the key that signed it.
+    pub fn signed(&self, packages: Vec<LockedRpm>) -> Result<Vec<LockedRpm>, ResolveError> {
+        packages
+            .into_iter()
+            .map(|package| {
+                let key = self.keys.get(&package.digest).and_then(Option::as_deref);
+                let key = key.map(value).transpose()?;
+                Ok(LockedRpm { key, ..package })
+            })
+            .collect()
+    }
 }

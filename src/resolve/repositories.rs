@@ -1,15 +1,17 @@
 //! What the template's repositories offer: repomd verified, primary read.
 
+use std::collections::BTreeSet;
+
 use crate::documents::lock::{LockedKey, LockedMetadata, LockedRepository};
 use crate::documents::template::{KeySource, Repository, RepositorySource};
-use crate::documents::values::Url;
+use crate::documents::values::{Fingerprint, Url};
 use crate::keyring::{self, Keyring};
 use crate::repository::{PackageEntry, Repomd, find_files, read_primary};
 use crate::resolve::{ResolveError, Supply};
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.
-const SMALL: u64 = 16 << 20;
+pub(super) const SMALL: u64 = 16 << 20;
 
 /// One state of a repository, read.
 #[derive(Debug)]
@@ -29,15 +31,15 @@ pub struct Published {
 }
 
 /// Reads one repository of the template.
-pub async fn read(supply: Supply<'_>, repository: &Repository) -> Result<Published, ResolveError> {
+pub fn read(supply: Supply<'_>, repository: &Repository) -> Result<Published, ResolveError> {
     let bases = base_urls(supply, repository)?;
-    let (keyring, keys) = keys(supply, repository.name.as_str(), &repository.keys).await?;
-    let repomd_file = small(supply, repository, &bases, "repodata/repomd.xml").await?;
+    let (keyring, keys) = keys(supply, repository.name.as_str(), &repository.keys)?;
+    let repomd_file = small(supply, repository, &bases, "repodata/repomd.xml")?;
     let name = || repository.name.to_string();
     let bytes = read_file(supply, &repomd_file)?;
     let mut key = None;
     if repository.check.metadata && repository.trusted.is_none() {
-        let signature = small(supply, repository, &bases, "repodata/repomd.xml.asc").await?;
+        let signature = small(supply, repository, &bases, "repodata/repomd.xml.asc")?;
         let signed = keyring
             .verify_detached(&bytes, &read_file(supply, &signature)?)
             .map_err(|source| ResolveError::Signature {
@@ -63,7 +65,7 @@ pub async fn read(supply: Supply<'_>, repository: &Repository) -> Result<Publish
         bases,
         repomd,
     };
-    let primary = published.fetch_metadata(supply, "primary").await?;
+    let primary = published.fetch_metadata(supply, "primary")?;
     let mut entries = Vec::new();
     let label = format!("primary of {}", name());
     read_primary(&primary.path, &label, |entry| {
@@ -77,23 +79,23 @@ pub async fn read(supply: Supply<'_>, repository: &Repository) -> Result<Publish
 }
 
 impl Published {
-    /// Adds to the packages' file lists those of `paths` that only `filelists` knows.
-    pub async fn add_files(&mut self, supply: Supply<'_>, paths: &[String]) -> Result<(), ResolveError> {
-        let filelists = self.fetch_metadata(supply, "filelists").await?;
+    /// Which packages (by their place in `entries`) have which of `paths`, as `filelists` says.
+    pub fn owners(
+        &mut self,
+        supply: Supply<'_>,
+        paths: &BTreeSet<String>,
+    ) -> Result<Vec<(usize, Vec<String>)>, ResolveError> {
+        let filelists = self.fetch_metadata(supply, "filelists")?;
         let label = format!("filelists of {}", self.repository.name);
-        let wanted = paths.iter().cloned().collect();
-        let found = find_files(&filelists.path, &label, &wanted).map_err(in_repository(&self.repository))?;
-        for entry in &mut self.entries {
-            for path in found.get(&entry.id).into_iter().flatten() {
-                if !entry.facts.files.contains(path) {
-                    entry.facts.files.push(path.clone());
-                }
-            }
-        }
-        Ok(())
+        let mut found =
+            find_files(&filelists.path, &label, paths).map_err(in_repository(&self.repository))?;
+        let places = self.entries.iter().enumerate();
+        Ok(places
+            .filter_map(|(place, entry)| Some((place, found.remove(&entry.id)?)))
+            .collect())
     }
 
-    async fn fetch_metadata(&mut self, supply: Supply<'_>, kind: &'static str) -> Result<Fetched, ResolveError> {
+    fn fetch_metadata(&mut self, supply: Supply<'_>, kind: &'static str) -> Result<Fetched, ResolveError> {
         let missing = || ResolveError::NoMetadata {
             name: self.repository.name.to_string(),
             kind,
@@ -108,7 +110,7 @@ impl Published {
             size: record.size,
             max_size: None,
         };
-        let fetched = one(supply, download).await?;
+        let fetched = one(supply, download)?;
         supply.store.verified(&digest)?;
         let locked = LockedMetadata {
             kind: value(kind)?,
@@ -124,7 +126,7 @@ impl Published {
 }
 
 /// Fetches key files and keeps of them what is pinned.
-pub async fn keys(
+pub fn keys(
     supply: Supply<'_>,
     owner: &str,
     sources: &[KeySource],
@@ -142,28 +144,32 @@ pub async fn keys(
                 size: None,
                 max_size: Some(SMALL),
             },
-        )
-        .await?;
-        let key_error = |source| ResolveError::Key {
-            owner: owner.to_owned(),
-            source,
-        };
-        found.push(keyring::KeySource {
-            bytes: read_file(supply, &file)?,
-            name: source.url.to_string(),
-            fingerprint: Some(source.fingerprint.as_str().parse().map_err(key_error)?),
-        });
+        )?;
+        found.push((source.url.to_string(), read_file(supply, &file)?, &source.fingerprint));
         locked.push(LockedKey {
             fingerprint: source.fingerprint.clone(),
             url: source.url.clone(),
             digest: file.digest,
         });
     }
-    let keyring = Keyring::load(&found).map_err(|source| ResolveError::Key {
+    Ok((load(owner, found)?, locked))
+}
+
+/// A keyring of key files (name, content, the one key of it that is trusted).
+pub(super) fn load(owner: &str, files: Vec<(String, Vec<u8>, &Fingerprint)>) -> Result<Keyring, ResolveError> {
+    let key_error = |source| ResolveError::Key {
         owner: owner.to_owned(),
         source,
-    })?;
-    Ok((keyring, locked))
+    };
+    let mut sources = Vec::new();
+    for (name, bytes, fingerprint) in files {
+        sources.push(keyring::KeySource {
+            bytes,
+            name,
+            fingerprint: Some(value(fingerprint.as_str())?),
+        });
+    }
+    Keyring::load(&sources).map_err(key_error)
 }
 
 /// Where the files are fetched from: what the template says, made absolute, through the project's mirrors.
@@ -188,7 +194,7 @@ fn written_urls(repository: &Repository) -> Result<Vec<Url>, ResolveError> {
     }
 }
 
-async fn small(
+fn small(
     supply: Supply<'_>,
     repository: &Repository,
     bases: &[String],
@@ -201,20 +207,20 @@ async fn small(
         size: None,
         max_size: Some(SMALL),
     };
-    one(supply, download).await
+    one(supply, download)
 }
 
 /// Fetches one file.
-pub(super) async fn one(supply: Supply<'_>, download: Download) -> Result<Fetched, ResolveError> {
+pub(super) fn one(supply: Supply<'_>, download: Download) -> Result<Fetched, ResolveError> {
     let name = download.name.clone();
-    let mut fetched = supply.fetcher.fetch(vec![download], supply.sink, supply.cancel).await?;
+    let mut fetched = supply.fetch(vec![download])?;
     fetched.pop().ok_or(ResolveError::Value {
         text: name,
         why: "nothing was fetched".to_owned(),
     })
 }
 
-fn read_file(supply: Supply<'_>, file: &Fetched) -> Result<Vec<u8>, ResolveError> {
+pub(super) fn read_file(supply: Supply<'_>, file: &Fetched) -> Result<Vec<u8>, ResolveError> {
     let path = supply.store.verified(&file.digest)?;
     fs_err::read(path).map_err(|error| ResolveError::Value {
         text: file.digest.to_string(),

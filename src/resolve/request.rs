@@ -3,26 +3,21 @@
 use crate::documents::lock::{BinaryFacts, SpecFacts};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
+use crate::documents::values::Request;
 use crate::plan::{self, Binary, Node, PlanError};
 use crate::solve::Wanted;
 
 /// What the tools root is asked for.
 pub fn tools(template: &Template) -> Vec<Wanted> {
     let asked_by = format!("template {} (tools)", template.name);
-    let wanted = |request: &crate::documents::values::Request| Wanted {
-        capability: request.to_string(),
-        asked_by: asked_by.clone(),
-    };
+    let wanted = |request: &Request| Wanted::package(request.to_string(), asked_by.clone());
     template.tools.iter().map(wanted).collect()
 }
 
 /// What the template's own packages are asked for.
 pub fn base(template: &Template) -> Vec<Wanted> {
     let asked_by = format!("template {}", template.name);
-    let wanted = |request: &crate::documents::values::Request| Wanted {
-        capability: request.to_string(),
-        asked_by: asked_by.clone(),
-    };
+    let wanted = |request: &Request| Wanted::package(request.to_string(), asked_by.clone());
     template.packages.iter().map(wanted).collect()
 }
 
@@ -35,10 +30,8 @@ pub fn specs_root(template: &Template) -> Vec<Wanted> {
 pub fn environment(template: &Template, recipe: Option<&Recipe>, nodes: &[Node]) -> Result<Vec<Wanted>, PlanError> {
     let mut wanted = specs_root(template);
     for recipe in recipe {
-        wanted.extend(recipe.packages.iter().map(|request| Wanted {
-            capability: request.to_string(),
-            asked_by: format!("recipe {}", recipe.name),
-        }));
+        let asked_by = format!("recipe {}", recipe.name);
+        wanted.extend(recipe.packages.iter().map(|request| Wanted::package(request.to_string(), asked_by.clone())));
     }
     for node in nodes {
         for (asker, capability) in plan::foreign_requirements(nodes, &node.name)? {
@@ -47,10 +40,7 @@ pub fn environment(template: &Template, recipe: Option<&Recipe>, nodes: &[Node])
             } else {
                 format!("package {asker} (Requires), which is installed to build {}", node.name)
             };
-            wanted.push(Wanted {
-                capability: capability.to_owned(),
-                asked_by,
-            });
+            wanted.push(Wanted::dependency(capability, asked_by));
         }
     }
     Ok(wanted)

@@ -1,0 +1,226 @@
+//! `pristine build`: the environment from nothing, every package in a clone of it, the record.
+
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::build::package::Builder;
+use crate::build::run::{self, Ready, Site};
+use crate::cli::BuildArgs;
+use crate::commands::context::{Context, Documents, Workshop, now, processors};
+use crate::commands::creating::{self, Snapshot};
+use crate::commands::failure::stale;
+use crate::commands::{PACKAGE_FAILED, lock, tables};
+use crate::documents::lock::Lock;
+use crate::error::{Failure, Kind};
+use crate::events::Event;
+use crate::events::Sink as _;
+use crate::plan::Plan;
+use crate::record::{FORMAT, Outcome, PackageRecord, Record};
+use crate::resolve::packages::Stock;
+use crate::resolve::{request, sources};
+use crate::rpm::{PackageFacts, read_package};
+use crate::ui;
+
+/// The verb.
+pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure> {
+    let started = now();
+    let documents = context.documents()?;
+    let workshop = context.workshop(&documents.project)?;
+    let lock = current_lock(context, &documents, &workshop, args.locked)?;
+    let stock = creating::stock(context, &documents, &workshop, &lock)?;
+    sources::fetch(context.supply(&documents.project, &workshop), &lock.packages)?;
+    let kept = if args.reuse_snapshot {
+        creating::kept_snapshot(&workshop, &lock)?
+    } else {
+        None
+    };
+    let snapshot = match kept {
+        Some(snapshot) => snapshot,
+        None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,
+    };
+    let folder = run_folder(&workshop, args.output.as_deref(), started)?;
+    let packages = build_all(context, &documents, &workshop, &lock, (&stock, &snapshot, &folder))?;
+    let record = Record {
+        format: FORMAT,
+        run: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        project: documents.project.name.to_string(),
+        tool: concat!("pristine ", env!("CARGO_PKG_VERSION")).to_owned(),
+        started: timestamp(started),
+        ended: timestamp(now()),
+        lock: lock.digest(),
+        environment: snapshot.environment,
+        snapshot: snapshot.image,
+        installed: sorted(lock.environment.rpms.iter().map(|rpm| rpm.nevra.clone()).collect()),
+        packages,
+    };
+    record.save(&folder)?;
+    Ok(summary(context, &record, &folder, now().saturating_sub(started)))
+}
+
+/// The project's lock; written anew where it does not fit, unless that is refused.
+fn current_lock(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    locked: bool,
+) -> Result<Lock, Failure> {
+    let old = lock::old_lock(documents)?;
+    let drift = match &old {
+        Some(old) => old.check(&documents.inputs()?),
+        None if locked => {
+            return Err(Failure::new(Kind::Lock, "there is no pristine.lock").hint("write it: pristine lock"));
+        }
+        None => Vec::new(),
+    };
+    match old {
+        Some(old) if drift.is_empty() => Ok(old),
+        Some(_) if locked => Err(stale(&drift)),
+        old => {
+            for change in &drift {
+                context.ui.note(&format!("  {change}"));
+            }
+            let new = lock::make(context, documents, workshop, &lock::Moves::Nothing, old.as_ref())?;
+            new.save(&documents.project.directory)?;
+            context.ui.note(&tables::changes(old.as_ref(), &new));
+            Ok(new)
+        }
+    }
+}
+
+/// A new folder named for the time, below the store's `runs/` unless the user names one.
+fn run_folder(workshop: &Workshop, output: Option<&Path>, started: std::time::Duration) -> Result<PathBuf, Failure> {
+    let failed = |error| Failure::new(Kind::CannotRun, error);
+    if let Some(output) = output {
+        fs_err::create_dir_all(output).map_err(failed)?;
+        let mut entries = fs_err::read_dir(output).map_err(failed)?;
+        if entries.next().is_some() {
+            let failure = Failure::new(Kind::Input, format!("the output folder `{}` is not empty", output.display()));
+            return Err(failure.hint("name a new or empty folder"));
+        }
+        return fs_err::canonicalize(output).map_err(failed);
+    }
+    let name = moment(started)
+        .format(format_description!("[year][month][day]-[hour][minute][second]"))
+        .map_err(|error| Failure::new(Kind::CannotRun, error))?;
+    for number in 1.. {
+        let folder = workshop.store.runs_folder().join(format!("{name}-{number}"));
+        match fs_err::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    unreachable!("a range without an end")
+}
+
+fn build_all(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    lock: &Lock,
+    (stock, snapshot, folder): (&Stock, &Snapshot, &Path),
+) -> Result<Vec<PackageRecord>, Failure> {
+    let nodes: Vec<_> = lock
+        .packages
+        .iter()
+        .map(|package| request::node(package.name.as_str(), &package.facts))
+        .collect();
+    let plan = Plan::new(&nodes)?;
+    let ready = ready(documents, workshop, lock)?;
+    let installed = installed(stock)?;
+    let template = &documents.template.builder;
+    let builder = Builder {
+        name: template.name.to_string(),
+        user: crate::backend::User {
+            uid: template.uid,
+            gid: template.gid,
+        },
+    };
+    context.ui.note(&format!("building {} packages, results in {}", plan.steps.len(), folder.display()));
+    let site = Site {
+        backend: &*workshop.backend,
+        roots: &snapshot.roots,
+        installed: &installed,
+        folder,
+        builder: &builder,
+        macros: &documents.macros(),
+        epoch: u64::try_from(lock.epoch).unwrap_or(0),
+        arch: lock.architecture.as_str(),
+        spool: &workshop.store.temporary_folder(),
+        sink: context.ui,
+        cancel: &context.cancel,
+    };
+    Ok(run::run(site, &plan, &ready)?)
+}
+
+/// What the snapshot's packages provide, from their headers.
+fn installed(stock: &Stock) -> Result<Vec<PackageFacts>, Failure> {
+    stock
+        .rpms
+        .iter()
+        .map(|package| Ok(read_package(&package.path).map_err(crate::resolve::ResolveError::from)?))
+        .collect()
+}
+
+fn ready(documents: &Documents, workshop: &Workshop, lock: &Lock) -> Result<Vec<Ready>, Failure> {
+    let mut all = Vec::new();
+    for package in &documents.packages {
+        let Some(locked) = lock.packages.iter().find(|locked| locked.name == package.name) else { continue };
+        let spec = documents.project.directory.join(&package.spec);
+        let (files, inputs) = sources::collect(&workshop.store, &documents.project, locked)?;
+        let jobs = package.jobs.map(|jobs| jobs.get() as usize);
+        all.push(Ready {
+            name: package.name.to_string(),
+            spec: spec.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            build_requires: locked.facts.build_requires.clone(),
+            files,
+            inputs,
+            options: lock::options(package),
+            has_changelog: locked.facts.changelog.is_some(),
+            processors: jobs.unwrap_or_else(|| processors().get()),
+            limits: crate::backend::Limits {
+                memory: package.limits.memory,
+                processes: package.limits.processes,
+                time: package.limits.time,
+                silence: package.limits.silence,
+            },
+        });
+    }
+    Ok(all)
+}
+
+fn summary(context: &Context<'_>, record: &Record, folder: &Path, took: std::time::Duration) -> u8 {
+    let count = |wanted: fn(&Outcome) -> bool| record.packages.iter().filter(|package| wanted(&package.outcome)).count();
+    let built = count(|outcome| matches!(outcome, Outcome::Built {}));
+    let failed = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
+    let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
+    context.ui.result(&format!(
+        "{built} built, {failed} failed, {skipped} skipped in {}\n{}",
+        ui::seconds(took),
+        folder.display()
+    ));
+    if failed + skipped > 0 {
+        context.ui.emit(Event::Warning {
+            text: "not every package was built".to_owned(),
+        });
+        return PACKAGE_FAILED;
+    }
+    0
+}
+
+fn moment(since_1970: std::time::Duration) -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + since_1970
+}
+
+fn timestamp(since_1970: std::time::Duration) -> String {
+    moment(since_1970)
+        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+        .unwrap_or_default()
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items
+}

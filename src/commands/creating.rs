@@ -1,0 +1,172 @@
+//! The steps that `lock`, `build` and `enter` share: the stock of packages, the environment, the snapshot.
+
+use crate::backend::RootId;
+use crate::commands::context::{Context, Documents, Workshop, processors};
+use crate::commands::failure::mismatch;
+use crate::digest::Digest;
+use crate::documents::lock::Lock;
+use crate::environment::create::{self, Ingredients};
+use crate::environment::snapshot::{self, Frozen};
+use crate::environment::{recipe, rules};
+use crate::error::Failure;
+use crate::resolve::packages::{self, Stock};
+use crate::tree::Normalise;
+use crate::ui;
+
+/// Fetches what the store does not have, hashes every file and checks every signature.
+pub(super) fn stock(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    lock: &Lock,
+) -> Result<Stock, Failure> {
+    let supply = context.supply(&documents.project, workshop);
+    context.step(
+        "fetching and verifying the packages",
+        || {
+            let trust = packages::trust(supply, lock, &documents.template, documents.recipe.as_ref())?;
+            Stock::of(supply, lock, &trust, processors())
+        },
+        |_| {
+            let bytes = lock.rpms().map(|rpm| rpm.size).sum();
+            format!("{} packages, {}", lock.rpms().count(), ui::size(bytes))
+        },
+    )
+}
+
+/// A new environment that nobody else uses yet.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    root: RootId,
+    layer: Frozen,
+}
+
+impl Fresh {
+    /// Its digest.
+    pub(super) fn tree(&self) -> Digest {
+        self.layer.diff_id
+    }
+
+    /// Keeps it in the store under its digest.
+    pub(super) fn keep(self, workshop: &Workshop) -> Result<Digest, Failure> {
+        let tree = self.layer.diff_id;
+        workshop.backend.rename(&self.root, &snapshot::root_id(&tree))?;
+        Ok(tree)
+    }
+}
+
+/// What is made the same in the trees of this lock.
+fn normalise(documents: &Documents, lock: &Lock) -> Normalise {
+    let own = &documents.template.normalise;
+    let text = |paths: &[crate::documents::values::AbsolutePath]| -> Vec<String> {
+        paths.iter().map(ToString::to_string).collect()
+    };
+    rules::rules(lock.epoch, &text(&own.remove), &text(&own.truncate))
+}
+
+/// Creates the environment of a lock from nothing, by the distribution's own rpm, and digests its tree.
+pub(super) fn create(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    lock: &Lock,
+    stock: &Stock,
+) -> Result<Fresh, Failure> {
+    let spool = workshop.store.temporary_folder();
+    let blobs = workshop.store.blobs_folder();
+    let normalise = normalise(documents, lock);
+    let root = context.step(
+        "creating the environment",
+        || {
+            let ingredients = Ingredients {
+                blobs: &blobs,
+                tools: &stock.tools,
+                packages: &stock.rpms,
+                normalise: normalise.clone(),
+                spool: &spool,
+            };
+            create::install(&*workshop.backend, &ingredients, &context.cancel)
+        },
+        |_| format!("{} packages in one transaction", stock.rpms.len()),
+    )?;
+    let layer = context.step(
+        "digesting the environment",
+        || snapshot::freeze(&*workshop.backend, &root, &normalise, &workshop.layout),
+        |layer| layer.diff_id.short(),
+    )?;
+    Ok(Fresh { root, layer })
+}
+
+/// The environment, with the recipe's changes, as an image in the store.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// Its layers' roots, lowest first.
+    pub(super) roots: Vec<RootId>,
+    /// Digest of the environment's tree.
+    pub(super) environment: Digest,
+    /// Manifest digest of the image.
+    pub(super) image: Digest,
+}
+
+/// The full way: the environment anew, compared with the lock, then the recipe, then frozen.
+pub(super) fn fresh_snapshot(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    lock: &Lock,
+    stock: &Stock,
+) -> Result<Snapshot, Failure> {
+    let fresh = create(context, documents, workshop, lock, stock)?;
+    if let Some(expected) = lock.environment.tree
+        && expected != fresh.tree()
+    {
+        return Err(mismatch(&expected, &fresh.keep(workshop)?));
+    }
+    let mut layers = vec![fresh.layer.clone()];
+    let environment = fresh.keep(workshop)?;
+    let base = snapshot::root_id(&environment);
+    let mut roots = vec![base.clone()];
+    if let Some(own) = &documents.recipe {
+        let kitchen = recipe::Kitchen {
+            recipe: own,
+            settings: &documents.project.recipe_settings,
+            epoch: u64::try_from(lock.epoch).unwrap_or(0),
+            spool: &workshop.store.temporary_folder(),
+        };
+        let changed = context.step(
+            "running the recipe",
+            || recipe::apply(&*workshop.backend, &base, kitchen, context.ui, &context.cancel),
+            |changed| if changed.is_some() { String::new() } else { "packages only".to_owned() },
+        )?;
+        if let Some(changed) = changed {
+            let rules = normalise(documents, lock);
+            let layer = snapshot::freeze(&*workshop.backend, &changed, &rules, &workshop.layout)?;
+            let id = snapshot::root_id(&layer.diff_id);
+            workshop.backend.rename(&changed, &id)?;
+            roots.push(id);
+            layers.push(layer);
+        }
+    }
+    let image = snapshot::image(&workshop.layout, &layers, documents.project.name.as_str(), lock)?;
+    Ok(Snapshot {
+        roots,
+        environment,
+        image,
+    })
+}
+
+/// The kept snapshot of a lock, where its image and its roots are in the store.
+pub(super) fn kept_snapshot(workshop: &Workshop, lock: &Lock) -> Result<Option<Snapshot>, Failure> {
+    let Some(found) = snapshot::find(&workshop.layout, lock)? else { return Ok(None) };
+    let roots: Vec<RootId> = found.diff_ids.iter().map(snapshot::root_id).collect();
+    for (diff_id, root) in found.diff_ids.iter().zip(&roots) {
+        if !workshop.backend.has(root)? {
+            snapshot::restore(&*workshop.backend, &workshop.layout, &found.image, diff_id)?;
+        }
+    }
+    Ok(found.diff_ids.first().map(|environment| Snapshot {
+        roots: roots.clone(),
+        environment: *environment,
+        image: found.image,
+    }))
+}

@@ -1,0 +1,124 @@
+//! Errors of modules become a `Failure` here and nowhere else: its kind, and what to do next.
+
+use std::error::Error;
+
+use crate::backend::BackendError;
+use crate::build::package::PackageError;
+use crate::build::run::RunError;
+use crate::digest::Digest;
+use crate::documents::error::DocumentError;
+use crate::documents::lock::Drift;
+use crate::environment::create::EnvironmentError;
+use crate::environment::specs::SpecError;
+use crate::error::{Failure, Kind};
+use crate::keyring::KeyringError;
+use crate::oci::OciError;
+use crate::plan::PlanError;
+use crate::record::RecordError;
+use crate::repository::RepositoryError;
+use crate::resolve::ResolveError;
+use crate::store::StoreError;
+use crate::store::fetch::FetchError;
+
+/// The error and all its causes.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// A failure of `kind`, unless Ctrl-C or the user's own input is behind it.
+fn failure(kind: Kind, error: impl Error + Send + Sync + 'static) -> Failure {
+    let mut kind = kind;
+    let mut hints = Vec::new();
+    for cause in chain(&error) {
+        match cause.downcast_ref::<BackendError>() {
+            Some(BackendError::Interrupted) => kind = Kind::Interrupted,
+            Some(BackendError::Unavailable { remedy, .. }) => hints.push(remedy.clone()),
+            _ => {}
+        }
+        if matches!(cause.downcast_ref::<FetchError>(), Some(FetchError::Interrupted)) {
+            kind = Kind::Interrupted;
+        }
+    }
+    let mut failure = Failure::new(kind, error);
+    failure.hints = hints;
+    failure
+}
+
+macro_rules! always {
+    ($($error:ty => $kind:ident),* $(,)?) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                failure(Kind::$kind, error)
+            }
+        })*
+    };
+}
+
+always! {
+    DocumentError => Input,
+    PlanError => Input,
+    BackendError => CannotRun,
+    StoreError => CannotRun,
+    FetchError => CannotRun,
+    KeyringError => CannotRun,
+    OciError => CannotRun,
+    RecordError => CannotRun,
+    RepositoryError => CannotRun,
+    PackageError => CannotRun,
+    RunError => CannotRun,
+}
+
+impl From<SpecError> for Failure {
+    fn from(error: SpecError) -> Self {
+        let kind = match error {
+            SpecError::Parse { .. } | SpecError::Files { .. } => Kind::Input,
+            SpecError::Answer { .. } | SpecError::Sandbox { .. } => Kind::CannotRun,
+        };
+        failure(kind, error)
+    }
+}
+
+impl From<EnvironmentError> for Failure {
+    fn from(error: EnvironmentError) -> Self {
+        let kind = match error {
+            EnvironmentError::Recipe { .. } | EnvironmentError::RecipeFile { .. } => Kind::Input,
+            _ => Kind::CannotRun,
+        };
+        failure(kind, error)
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        let (kind, hint) = match &error {
+            ResolveError::Unsolvable { .. } => (Kind::Input, None),
+            ResolveError::NoSource { .. } => {
+                (Kind::Input, Some("put the file beside the spec, or name its URL in the Source tag"))
+            }
+            ResolveError::NotYet { .. } => (Kind::Input, Some("name base URLs in the template: baseurl = [\"…\"]")),
+            ResolveError::Plan(_) | ResolveError::Key { .. } => (Kind::Input, None),
+            _ => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+/// The environment that was made is not the one of the lock.
+pub(super) fn mismatch(expected: &Digest, made: &Digest) -> Failure {
+    let text = format!("the environment differs from the lock: expected {expected}, made {made}");
+    Failure::new(Kind::Lock, text)
+        .hint("a scriptlet or the tool that installs depends on more than the lock: compare the two trees")
+        .hint(format!("`pristine snapshot export` shows the locked one, the new one is kept as tree {}", made.short()))
+        .hint("if the change is wanted: remove `tree` from pristine.lock and run `pristine lock`")
+}
+
+/// The lock does not fit the project.
+pub(super) fn stale(drift: &[Drift]) -> Failure {
+    let changes: String = drift.iter().map(|change| format!("\n  {change}")).collect();
+    Failure::new(Kind::Lock, format!("pristine.lock does not fit the project any more:{changes}"))
+        .hint("write it anew: pristine lock")
+}

@@ -1,0 +1,43 @@
+//! What changed in a lock, as a table.
+
+use comfy_table::{Table, presets};
+
+use crate::documents::lock::{ChangeKind, Lock, Part, diff};
+
+/// The change from `old` (none: everything is new) to `new`.
+pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
+    let Some(old) = old else {
+        return format!(
+            "locked {} packages for {} of the project's own",
+            new.rpms().count(),
+            new.packages.len()
+        );
+    };
+    let changes = diff(old, new);
+    if changes.is_empty() {
+        return "no package changed".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    let (mut added, mut removed, mut up, mut down) = (0, 0, 0, 0);
+    for change in &changes {
+        let (what, from, to) = match &change.kind {
+            ChangeKind::Added { to } => (count(&mut added, "added"), String::new(), to.evr()),
+            ChangeKind::Removed { from } => (count(&mut removed, "removed"), from.evr(), String::new()),
+            ChangeKind::Upgraded { from, to } => (count(&mut up, "up"), from.evr(), to.evr()),
+            ChangeKind::Downgraded { from, to } => (count(&mut down, "down"), from.evr(), to.evr()),
+            other => ("changed", String::new(), format!("{other:?}")),
+        };
+        let part = match change.part {
+            Part::Environment => "",
+            Part::Tools => "(tools)",
+        };
+        table.add_row([what, &change.name, &from, &to, part]);
+    }
+    format!("{}\n{added} added, {removed} removed, {up} up, {down} down", table.trim_fmt())
+}
+
+fn count(counter: &mut usize, word: &'static str) -> &'static str {
+    *counter += 1;
+    word
+}
