@@ -1,10 +1,29 @@
 //! File trees: canonical archives out of them, safe unpacking into them.
 //!
 //! Everything here works on folder handles and never leaves them (`openat2` with
-//! `RESOLVE_IN_ROOT` or `RESOLVE_BENEATH`). It runs where the tree's owners can be
-//! set: in a backend's user namespace, or as a test's root.
+//! `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`). It runs where the tree's owners can be
+//! set: in a backend's user namespace, or as a test's root. No process may change a tree
+//! while it is worked on here.
+//!
+//! What a tree is: folders, regular files, symbolic links, hard links between regular
+//! files, fifos, and overlayfs whiteouts (character device 0:0) and opaque folders
+//! (`user.overlay.opaque`). Sockets and device nodes are no part of a tree: they are left
+//! out of archives and never made (a sandbox brings its own `/dev`).
 
 use serde::{Deserialize, Serialize};
+
+pub mod canonical;
+mod error;
+pub mod extract;
+mod handle;
+pub mod member;
+pub mod normalise;
+pub mod payload;
+pub mod remove;
+mod walk;
+mod xattr;
+
+pub use error::TreeError;
 
 /// What is made the same in every tree before it is archived (`docs/environment-digest.md`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

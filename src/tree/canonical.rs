@@ -1,0 +1,362 @@
+//! Writes a tree as canonical tar: the same tree gives the same bytes, whatever host, file
+//! system, order of creation or user namespace. `docs/environment-digest.md` says every rule.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read as _, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::Stat;
+use tar::{Builder, EntryType, Header};
+
+use super::TreeError;
+use super::handle;
+use super::member::{XATTR_PREFIX, encode_xattr_name};
+use super::walk::{self, Node};
+use super::xattr;
+
+/// Bytes handed from the reading to the writing thread at once, and how many such chunks wait at most.
+const CHUNK: usize = 1 << 20;
+const CHUNKS_AHEAD: usize = 4;
+/// Length of the name and link fields of a header.
+const SHORT_NAME: usize = 100;
+/// The largest numbers that the octal fields hold.
+const LARGEST_OWNER: u32 = 0o777_7777;
+const LARGEST_NUMBER: u64 = 0o777_7777_7777;
+/// The name that marks an opaque folder, and the prefix that marks a removed name (OCI image layers).
+pub(super) const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
+pub(super) const WHITEOUT_PREFIX: &[u8] = b".wh.";
+
+/// Writes the tree at `root` to `tar`: the root's own entry `./` first, every folder before its
+/// content, names in the order of their bytes. The tree is read ahead on a second thread.
+///
+/// Refused are trees that such an archive cannot hold: paths above 4095 bytes, names that
+/// begin with `.wh.`, attribute names that are not UTF-8.
+pub fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), TreeError> {
+    let (full, filled) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
+    let (emptied, empty) = channel::<Vec<u8>>();
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || archive(root, Chunks::new(full, empty)));
+        let written = pass_on(&filled, &emptied, tar);
+        // Ends the reader, where it still runs because writing failed.
+        drop(filled);
+        let read = reader
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        written.map_err(TreeError::Write).and(read)
+    })
+}
+
+fn pass_on(
+    filled: &Receiver<Vec<u8>>,
+    emptied: &Sender<Vec<u8>>,
+    tar: &mut dyn Write,
+) -> io::Result<()> {
+    for mut chunk in filled {
+        tar.write_all(&chunk)?;
+        chunk.clear();
+        // The reader needs no more chunks once it has ended.
+        let _ended = emptied.send(chunk);
+    }
+    tar.flush()
+}
+
+/// A writer into chunks that are sent to the other thread when full.
+struct Chunks {
+    current: Vec<u8>,
+    full: SyncSender<Vec<u8>>,
+    empty: Receiver<Vec<u8>>,
+}
+
+impl Chunks {
+    fn new(full: SyncSender<Vec<u8>>, empty: Receiver<Vec<u8>>) -> Self {
+        Self {
+            current: Vec::with_capacity(CHUNK),
+            full,
+            empty,
+        }
+    }
+
+    fn room(&mut self) -> io::Result<()> {
+        if self.current.len() == CHUNK {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let next = self
+            .empty
+            .try_recv()
+            .unwrap_or_else(|_| Vec::with_capacity(CHUNK));
+        let chunk = std::mem::replace(&mut self.current, next);
+        self.full
+            .send(chunk)
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// Appends `size` bytes of `file` and the padding after them, read straight into the chunk.
+    fn append_file(&mut self, file: &OwnedFd, size: u64) -> io::Result<()> {
+        let mut left = size;
+        while left > 0 {
+            self.room()?;
+            // Never beyond the capacity that was there at first, so that chunks do not grow.
+            let wanted = usize::try_from(left)
+                .unwrap_or(CHUNK)
+                .min(CHUNK - self.current.len());
+            let read = if wanted == CHUNK - self.current.len() {
+                rustix::io::read(file, spare_capacity(&mut self.current))?
+            } else {
+                let before = self.current.len();
+                self.current.resize(before + wanted, 0);
+                let read = rustix::io::read(file, &mut self.current[before..])?;
+                self.current.truncate(before + read);
+                read
+            };
+            if read == 0 {
+                return Err(io::Error::other("it became shorter while it was read"));
+            }
+            left -= read as u64;
+        }
+        if rustix::io::read(file, &mut [0_u8; 1])? != 0 {
+            return Err(io::Error::other("it became longer while it was read"));
+        }
+        let padding = size.next_multiple_of(512) - size;
+        io::copy(&mut io::repeat(0).take(padding), self).map(|_length| ())
+    }
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.room()?;
+        let length = bytes.len().min(CHUNK - self.current.len());
+        self.current.extend_from_slice(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn archive(root: BorrowedFd<'_>, chunks: Chunks) -> Result<(), TreeError> {
+    let mut archive = Archive {
+        tar: Builder::new(chunks),
+        first_names: HashMap::new(),
+    };
+    walk::walk(root, &mut |node| archive.add(node))?;
+    archive
+        .tar
+        .into_inner()
+        .and_then(|mut chunks| chunks.send())
+        .map_err(TreeError::Write)
+}
+
+struct Archive {
+    tar: Builder<Chunks>,
+    /// Files with more than one name: device and inode to the first of them.
+    first_names: HashMap<(u64, u64), Vec<u8>>,
+}
+
+impl Archive {
+    fn add(&mut self, node: &Node<'_>) -> Result<(), TreeError> {
+        let stat = node.stat;
+        if node.name.to_bytes().starts_with(WHITEOUT_PREFIX) {
+            return Err(TreeError::refused(
+                "path",
+                node.path,
+                "names that begin with `.wh.` mean removed files in image layers",
+            ));
+        }
+        match stat.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => self.add_folder(node),
+            libc::S_IFREG => self.add_file(node),
+            libc::S_IFLNK => {
+                let target = rustix::fs::readlinkat(node.parent, node.name, Vec::new())
+                    .map_err(|errno| TreeError::path("read the link", node.path, errno))?;
+                let entry = Entry::new(EntryType::Symlink, node.path.to_vec(), stat);
+                self.header(entry.link(target.into_bytes()))
+            }
+            libc::S_IFIFO => self.header(Entry::new(EntryType::Fifo, node.path.to_vec(), stat)),
+            libc::S_IFCHR if handle::is_whiteout(stat) => {
+                let (folder, name) = handle::split(node.path);
+                self.header(Entry::mark(handle::join(
+                    folder,
+                    &[WHITEOUT_PREFIX, name].concat(),
+                )))
+            }
+            // Sockets and devices are no part of a tree.
+            _ => Ok(()),
+        }
+    }
+
+    fn add_folder(&mut self, node: &Node<'_>) -> Result<(), TreeError> {
+        let attributes = match node.folder {
+            Some(folder) => xattr::read(folder)
+                .map_err(|errno| TreeError::path("read the attributes of", node.path, errno))?,
+            None => xattr::Attributes::default(),
+        };
+        let name = if node.path.is_empty() {
+            b"."
+        } else {
+            node.path
+        };
+        let mut entry = Entry::new(EntryType::Directory, [name, b"/"].concat(), node.stat);
+        entry.xattrs(node.path, attributes.kept)?;
+        self.header(entry)?;
+        if attributes.opaque {
+            self.header(Entry::mark(handle::join(node.path, OPAQUE_NAME)))?;
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, node: &Node<'_>) -> Result<(), TreeError> {
+        let stat = node.stat;
+        if stat.st_nlink > 1 {
+            let key = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.first_names.get(&key) {
+                let entry =
+                    Entry::new(EntryType::Link, node.path.to_vec(), stat).link(first.clone());
+                return self.header(entry);
+            }
+            self.first_names.insert(key, node.path.to_vec());
+        }
+        let error = |errno| TreeError::path("read", node.path, errno);
+        let file = handle::open_file(node.parent, node.name).map_err(error)?;
+        let attributes = xattr::read(file.as_fd()).map_err(error)?;
+        let mut entry = Entry::new(EntryType::Regular, node.path.to_vec(), stat);
+        entry.size = stat.st_size.unsigned_abs();
+        entry.xattrs(node.path, attributes.kept)?;
+        let size = entry.size;
+        self.header(entry)?;
+        self.tar
+            .get_mut()
+            .append_file(&file, size)
+            .map_err(|error| TreeError::path("read", node.path, error))
+    }
+
+    fn header(&mut self, entry: Entry) -> Result<(), TreeError> {
+        let (header, records) = entry.encode();
+        let records = records
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.tar
+            .append_pax_extensions(records)
+            .map_err(TreeError::Write)?;
+        self.tar
+            .get_mut()
+            .write_all(header.as_bytes())
+            .map_err(TreeError::Write)
+    }
+}
+
+/// One entry before it is encoded.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    kind: EntryType,
+    name: Vec<u8>,
+    link: Option<Vec<u8>>,
+    size: u64,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: i64,
+    records: BTreeMap<String, Vec<u8>>,
+}
+
+impl Entry {
+    fn new(kind: EntryType, name: Vec<u8>, stat: &Stat) -> Self {
+        Self {
+            kind,
+            name,
+            link: None,
+            size: 0,
+            mode: stat.st_mode & 0o7777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mtime: stat.st_mtime,
+            records: BTreeMap::new(),
+        }
+    }
+
+    /// A whiteout or an opaque mark: only its name has a meaning, the rest is fixed.
+    fn mark(name: Vec<u8>) -> Self {
+        Self {
+            kind: EntryType::Regular,
+            name,
+            link: None,
+            size: 0,
+            mode: 0,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            records: BTreeMap::new(),
+        }
+    }
+
+    fn link(mut self, target: Vec<u8>) -> Self {
+        self.link = Some(target);
+        self
+    }
+
+    fn xattrs(&mut self, path: &[u8], xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<(), TreeError> {
+        for (name, value) in xattrs {
+            let key = [XATTR_PREFIX, &encode_xattr_name(&name)].concat();
+            let key = String::from_utf8(key).map_err(|_| {
+                TreeError::refused(
+                    "path",
+                    path,
+                    "it has an extended attribute whose name is not UTF-8",
+                )
+            })?;
+            self.records.insert(key, value);
+        }
+        Ok(())
+    }
+
+    /// The header, and the records of the extended header before it: only what does not fit.
+    pub(crate) fn encode(self) -> (Header, BTreeMap<String, Vec<u8>>) {
+        let mut records = self.records;
+        let mut header = Header::new_ustar();
+        header.set_entry_type(self.kind);
+        header.set_mode(self.mode);
+        let mut owner = |key: &str, id: u32| {
+            if id <= LARGEST_OWNER {
+                return u64::from(id);
+            }
+            records.insert(key.to_owned(), id.to_string().into_bytes());
+            0
+        };
+        header.set_uid(owner("uid", self.uid));
+        header.set_gid(owner("gid", self.gid));
+        let mut number = |key: &str, number: i64| match u64::try_from(number) {
+            Ok(number) if number <= LARGEST_NUMBER => number,
+            _ => {
+                records.insert(key.to_owned(), number.to_string().into_bytes());
+                0
+            }
+        };
+        header.set_mtime(number("mtime", self.mtime));
+        header.set_size(number("size", self.size.cast_signed()));
+        let old = header.as_old_mut();
+        let mut name = |key: &str, field: &mut [u8; SHORT_NAME], name: Vec<u8>| {
+            let length = name.len().min(SHORT_NAME);
+            field[..length].copy_from_slice(&name[..length]);
+            if name.len() > SHORT_NAME || !name.is_ascii() {
+                records.insert(key.to_owned(), name);
+            }
+        };
+        name("path", &mut old.name, self.name);
+        if let Some(link) = self.link {
+            name("linkpath", &mut old.linkname, link);
+        }
+        if let Some(ustar) = header.as_ustar_mut() {
+            ustar.set_device_major(0);
+            ustar.set_device_minor(0);
+        }
+        header.set_cksum();
+        (header, records)
+    }
+}
