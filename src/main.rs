@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    pristine::backend::native::dispatch();
     pristine::commands::main()
 }

@@ -1,1 +1,191 @@
-//! (being written)
+//! The native backend: Linux namespaces and overlayfs, without a daemon, as any user.
+//!
+//! Four kinds of process, all of them our own binary:
+//!
+//! - the **tool** itself, which makes no mount and enters no namespace;
+//! - one **keeper** for each `Native` (`keeper`), in the store's user namespace, which
+//!   mounts overlays (attached nowhere) and forks a **worker** for each piece of tree work;
+//! - the **zygote** (`zygote`), forked from the keeper into the sandboxes' user namespace,
+//!   which has no id of the caller's; it forks the first process of each **sandbox**.
+//!
+//! Invariants: nothing is mounted in the host's mount namespace; a sandbox's user
+//! namespace maps subordinate ids only; every path in a tree is resolved by handle; when
+//! the tool dies, however it dies, all others die with it: the keeper sees its socket
+//! close, the rest have a death signal from their parent, each of which has one thread.
+
+use std::io::{Read, Write};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Backend, BackendError, Capabilities, Clone, RootId};
+use crate::tree::Normalise;
+
+mod cgroup;
+mod check;
+mod clone;
+mod filter;
+mod ids;
+mod inside;
+mod keeper;
+mod mounts;
+mod program;
+mod pump;
+mod sandbox;
+mod session;
+mod stack;
+mod supervise;
+mod sweep;
+mod sys;
+mod terminal;
+mod trees;
+mod wire;
+mod worker;
+mod zygote;
+
+pub use check::{Problem, check};
+
+use cgroup::Cgroups;
+use clone::NativeClone;
+use session::Session;
+use wire::{Answer, Request};
+
+/// The hidden verb by which the tool runs itself as keeper.
+const VERB: &str = "__keeper";
+
+/// Runs the keeper, when this process was started as one, and does not return then.
+///
+/// The first thing in `main`: before any thread, before arguments are read.
+pub fn dispatch() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|verb| verb == VERB) && arguments.next().is_none() {
+        keeper::run();
+    }
+}
+
+/// The native backend on one store.
+#[derive(Debug)]
+pub struct Native {
+    shared: Arc<Shared>,
+    capabilities: Capabilities,
+}
+
+/// What clones share with their backend.
+#[derive(Debug)]
+struct Shared {
+    session: Session,
+    cgroups: Option<Cgroups>,
+}
+
+impl Native {
+    /// Opens the backend on a store's folder, in which it owns `roots/`, `clones/` and `trash/`.
+    pub fn open(store_root: &Path) -> Result<Self, BackendError> {
+        Self::open_with(store_root, Path::new("/proc/self/exe"))
+    }
+
+    /// As `open`, when this process is not the `pristine` program itself: `program` is, and calls `dispatch`.
+    pub fn open_with(store_root: &Path, program: &Path) -> Result<Self, BackendError> {
+        let session = Session::start(store_root, program)?;
+        let cgroups = Cgroups::find();
+        let capabilities = Capabilities { limits: cgroups.is_some(), network: true, rootless: true, terminal: true };
+        Ok(Self { shared: Arc::new(Shared { session, cgroups }), capabilities })
+    }
+
+    fn call(&self, request: &Request) -> Result<(), BackendError> {
+        self.shared.session.call(request, &[]).map(drop)
+    }
+
+    /// Throws a half-made root away after a failure, whose error is the one that counts.
+    fn or_discard<T>(&self, root: &RootId, result: Result<T, BackendError>) -> Result<T, BackendError> {
+        if result.is_err()
+            && let Err(error) = self.remove(root)
+        {
+            tracing::warn!(%error, root = root.0, "a half-made root was not removed; the next run will");
+        }
+        result
+    }
+
+    fn absent(&self, root: &RootId) -> Result<(), BackendError> {
+        if !self.has(root)? {
+            return Ok(());
+        }
+        Err(BackendError::Refused { what: format!("root `{}`", root.0), why: "it exists already".to_owned() })
+    }
+}
+
+/// Refuses an id that cannot be a folder's name.
+fn named(root: &RootId) -> Result<(), BackendError> {
+    if stack::is_name(root) {
+        return Ok(());
+    }
+    Err(BackendError::Refused {
+        what: format!("root id `{}`", root.0.escape_default()),
+        why: "ids are letters, digits and `-_.+`, at most 200, and do not begin with a dot".to_owned(),
+    })
+}
+
+impl Backend for Native {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn scratch_id(&self) -> RootId {
+        let session = &self.shared.session;
+        RootId(format!("{}{}.{}", sweep::SCRATCH, session.name(), session.number()))
+    }
+
+    fn has(&self, root: &RootId) -> Result<bool, BackendError> {
+        named(root)?;
+        let folder = self.shared.session.store().join(stack::root(root));
+        folder.try_exists().map_err(|source| BackendError::Step { doing: format!("look for root `{}`", root.0), source })
+    }
+
+    fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError> {
+        self.absent(root)?;
+        let store = self.shared.session.store();
+        let packages = packages.iter().map(|package| stack::reachable(package, store)).collect();
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        self.or_discard(root, self.call(&Request::Unpack { root: root.clone(), packages, threads }))
+    }
+
+    fn import(&self, root: &RootId, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
+        self.absent(root)?;
+        let request = Request::Import { root: root.clone() };
+        self.or_discard(root, pump::into_worker(&self.shared.session, &request, tar))
+    }
+
+    fn export(&self, root: &RootId, normalise: Option<&Normalise>, tar: &mut (dyn Write + Send)) -> Result<(), BackendError> {
+        named(root)?;
+        let request = Request::Export { root: root.clone(), normalise: normalise.cloned() };
+        pump::out_of_worker(&self.shared.session, &request, tar)
+    }
+
+    fn rename(&self, from: &RootId, to: &RootId) -> Result<(), BackendError> {
+        named(from)?;
+        named(to)?;
+        self.call(&Request::Rename { from: from.clone(), to: to.clone() })
+    }
+
+    fn remove(&self, root: &RootId) -> Result<(), BackendError> {
+        named(root)?;
+        self.call(&Request::Remove { root: root.clone() })
+    }
+
+    fn open(&self, layers: &[RootId]) -> Result<Box<dyn Clone>, BackendError> {
+        for layer in layers {
+            if !self.has(layer)? {
+                return Err(BackendError::Refused { what: format!("root `{}`", layer.0), why: "there is none of that name".to_owned() });
+            }
+        }
+        Ok(Box::new(NativeClone::new(Arc::clone(&self.shared), layers)))
+    }
+
+    fn sweep(&self) -> Result<Vec<String>, BackendError> {
+        let mut removed = match self.shared.session.call(&Request::Sweep, &[])? {
+            Answer::Swept(removed) => removed,
+            _ => Vec::new(),
+        };
+        removed.extend(self.shared.cgroups.iter().flat_map(Cgroups::sweep));
+        Ok(removed)
+    }
+}

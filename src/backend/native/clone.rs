@@ -1,0 +1,169 @@
+//! A writable clone: commands run in it, archives go in and out.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::session::Session;
+use super::supervise::{Ends, Running, end_sandbox};
+use super::terminal::Terminal;
+use super::wire::{self, Answer, Request, Run, Stack};
+use super::{Shared, mounts, pump};
+use crate::backend::{BackendError, Command, Exit, Io, Mount, RootId, Streams};
+
+/// A clone of a stack of roots.
+#[derive(Debug)]
+pub(super) struct NativeClone {
+    shared: Arc<Shared>,
+    stack: Stack,
+    ended: bool,
+}
+
+fn step(doing: &'static str) -> impl Fn(io::Error) -> BackendError {
+    move |source| BackendError::Step { doing: doing.to_owned(), source }
+}
+
+impl NativeClone {
+    pub(super) fn new(shared: Arc<Shared>, layers: &[RootId]) -> Self {
+        let folder = format!("clones/{}/{}", shared.session.name(), shared.session.number());
+        Self { shared, stack: Stack { folder, layers: layers.to_vec() }, ended: false }
+    }
+
+    fn session(&self) -> &Session {
+        &self.shared.session
+    }
+
+    /// Starts the sandbox; gives the answer's socket and the sandbox's handle.
+    fn start(&self, command: &Command, streams: &[OwnedFd; 3], foreground: bool) -> Result<(OwnedFd, Started), BackendError> {
+        let mut given = Vec::new();
+        let mut attached = Vec::new();
+        for mount in &command.mounts {
+            let copy = copy_as_root(mount);
+            attached.push(copy.is_some());
+            given.extend(copy);
+        }
+        let gated = command.limits.memory.is_some() || command.limits.processes.is_some();
+        let mut files: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
+        files.extend(given.iter().map(AsFd::as_fd));
+        let run = Run { stack: self.stack.clone(), command: command.clone(), attached, gated, foreground };
+        let channel = self.session().ask(&Request::Run(Box::new(run)), &files)?;
+        match wire::receive(&channel).map_err(step("start the sandbox"))? {
+            Some((Answer::Started { pid }, mut files)) if files.len() == 1 => Ok((channel, Started { pid, handle: files.remove(0) })),
+            Some((Answer::Failed(failure), _)) => Err(failure.into()),
+            _ => Err(step("start the sandbox")(io::Error::other("its process was killed"))),
+        }
+    }
+
+    fn stack_of(&self, request: impl FnOnce(Stack) -> Request) -> Request {
+        request(self.stack.clone())
+    }
+}
+
+/// A sandbox whose first process exists.
+struct Started {
+    pid: i32,
+    handle: OwnedFd,
+}
+
+/// As host root alone: a copy of a mount wherever it lies, also below folders of users
+/// that the keeper, which has no privileges there, cannot enter. It is attached nowhere.
+fn copy_as_root(mount: &Mount) -> Option<OwnedFd> {
+    match mount {
+        Mount::Host { source, .. } if rustix::process::geteuid().is_root() => mounts::copy(source, true).ok(),
+        _ => None,
+    }
+}
+
+/// The sandbox's ends of the streams, and ours.
+fn streams(command: &Command, io: &Io<'_>) -> io::Result<([OwnedFd; 3], Ends)> {
+    if command.streams == Streams::Inherited {
+        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
+        let streams = [copy(rustix::stdio::stdin())?, copy(rustix::stdio::stdout())?, copy(rustix::stdio::stderr())?];
+        return Ok((streams, Ends::default()));
+    }
+    let (out, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (err, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (stdin, feed) = if io.stdin.is_some() {
+        let (stdin, feed) = pipe_with(PipeFlags::CLOEXEC)?;
+        (stdin, Some(feed))
+    } else {
+        (fs_err::File::open("/dev/null")?.into_file().into(), None)
+    };
+    Ok(([stdin, stdout, stderr], Ends { stdin: feed, stdout: Some(out), stderr: Some(err) }))
+}
+
+impl crate::backend::Clone for NativeClone {
+    fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError> {
+        if io.cancel.is_cancelled() {
+            return Err(BackendError::Interrupted);
+        }
+        let terminal = (command.streams == Streams::Inherited).then(Terminal::lend).flatten();
+        let (theirs, ends) = streams(command, &io).map_err(step("make the streams"))?;
+        let (channel, started) = self.start(command, &theirs, terminal.is_some())?;
+        drop(theirs);
+        let mut cgroup = None;
+        if command.limits.memory.is_some() || command.limits.processes.is_some() {
+            let name = format!("{}.{}", self.session().name(), self.session().number());
+            let limited = self.shared.cgroups.as_ref().map(|cgroups| {
+                let cgroup = cgroups.make(&name, &command.limits)?;
+                cgroup.add(started.pid)?;
+                Ok(cgroup)
+            });
+            let opened = limited.transpose().and_then(|made| {
+                cgroup = made;
+                wire::send(&channel, &(), &[])
+            });
+            if let Err(error) = opened {
+                end_sandbox(started.handle.as_fd());
+                return Err(step("set the limits")(error));
+            }
+        }
+        let exit = Running::new(channel, started.handle, ends, io, &command.limits).wait();
+        drop(terminal);
+        let hit = cgroup.as_ref().and_then(|cgroup| cgroup.hit(&command.limits));
+        match (exit, hit) {
+            (Ok(Exit::Code(code)), Some(limit)) if code != 0 => Ok(Exit::Limit(limit)),
+            (Ok(Exit::Signal(_)), Some(limit)) => Ok(Exit::Limit(limit)),
+            (exit, _) => exit,
+        }
+    }
+
+    fn copy_in(&mut self, path: &str, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
+        let request = self.stack_of(|stack| Request::CopyIn { stack, path: path.to_owned() });
+        pump::into_worker(self.session(), &request, tar)
+    }
+
+    fn copy_out(&mut self, path: &str, tar: &mut (dyn Write + Send)) -> Result<(), BackendError> {
+        let request = self.stack_of(|stack| Request::CopyOut { stack, path: path.to_owned() });
+        pump::out_of_worker(self.session(), &request, tar)
+    }
+
+    fn freeze(mut self: Box<Self>, root: &RootId) -> Result<(), BackendError> {
+        super::named(root)?;
+        let request = self.stack_of(|stack| Request::Freeze { stack, root: root.clone() });
+        self.session().call(&request, &[])?;
+        self.ended = true;
+        Ok(())
+    }
+
+    fn destroy(mut self: Box<Self>) -> Result<(), BackendError> {
+        let request = self.stack_of(|stack| Request::Destroy { stack });
+        self.session().call(&request, &[])?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for NativeClone {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let request = self.stack_of(|stack| Request::Destroy { stack });
+        if let Err(error) = self.session().call(&request, &[]) {
+            tracing::warn!(%error, clone = self.stack.folder, "a clone was not removed; the next run will");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The first process of a sandbox: makes its root, starts the command, reaps, and ends
+//! with the command. When it ends, the kernel kills all that is left in its pid namespace.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketType};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit};
+use rustix::thread::UnshareFlags;
+
+use super::filter::Filters;
+use super::inside::{self, Kind};
+use super::program::{self, Program};
+use super::sys::{self, Fork};
+use super::wire::{self, Answer, Doing, Failure, Start};
+use super::{keeper, mounts, zygote};
+use crate::backend::{Command, Streams};
+
+/// The name of every sandbox's machine.
+const HOST_NAME: &[u8] = b"pristine";
+
+/// Runs the sandbox. Files: three streams, the clone's mount, one mount per target. Never returns.
+pub(super) fn run(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, (filters, zygote): (&Filters, &OwnedFd)) -> ! {
+    let answer = match sandbox(start, channel, files, (filters, zygote)) {
+        Ok(answer) => answer,
+        Err(failure) => Answer::Failed(failure),
+    };
+    let _told = wire::send(channel, &answer, &[]);
+    sys::exit_now(0)
+}
+
+fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&Filters, &OwnedFd)) -> Result<Answer, Failure> {
+    let (filters, zygote) = own;
+    keeper::end_with_parent(zygote.as_fd()).doing(|| "follow the zygote".to_owned())?;
+    sys::restore(libc::SIGCHLD);
+    if start.gated && wire::receive::<()>(channel).doing(|| "wait for the limits".to_owned())?.is_none() {
+        sys::exit_now(1);
+    }
+    // After the tool has moved this process: the cgroup it is in now becomes the root of what it sees.
+    sys::unshare(UnshareFlags::NEWCGROUP).doing(|| "make a cgroup namespace".to_owned())?;
+    let mut files = files.into_iter();
+    let streams: Vec<OwnedFd> = files.by_ref().take(3).collect();
+    let missing = || Failure::step("start a sandbox", io::Error::other("a file is missing"));
+    let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams).map_err(|_| missing())?;
+    let clone = files.next().ok_or_else(missing)?;
+    enter(&clone, &start.targets, files)?;
+    settle(&start.command)?;
+    let program = Program::new(start, filters).doing(|| "prepare the command".to_owned())?;
+    if start.command.streams == Streams::Piped {
+        rustix::process::setsid().doing(|| "make a session".to_owned())?;
+    }
+    match sys::fork().doing(|| "start the command".to_owned())? {
+        Fork::Child => program.run([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]),
+        Fork::Parent(pid) => {
+            let command = Pid::from_raw(pid).ok_or_else(missing)?;
+            if start.foreground {
+                program::to_foreground(command, stdin.as_fd());
+            }
+            // Nothing but the channel stays open: no stream is held, and nothing can be taken from here.
+            [stdin, stdout, stderr, clone].into_iter().for_each(std::mem::forget);
+            sys::place(channel, 0).doing(|| "keep the channel".to_owned())?;
+            sys::close_from(1).doing(|| "close all files".to_owned())?;
+            program::confine_first_process(filters).doing(|| "confine the first process".to_owned())?;
+            let answer = reap(command).unwrap_or_else(|error| Answer::Failed(Failure::step("wait for the command", error)));
+            let _told = wire::send(sys::inherited(0), &answer, &[]);
+            sys::exit_now(0)
+        }
+    }
+}
+
+/// Makes the mount namespace: the clone with `/proc`, `/dev` and what the caller wants to see.
+fn enter(clone: &OwnedFd, targets: &[String], given: impl Iterator<Item = OwnedFd>) -> Result<(), Failure> {
+    let place = rustix::fs::open(zygote::ROOT, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(|| "open the root's place".to_owned())?;
+    mounts::attach(clone, place).doing(|| "attach the clone".to_owned())?;
+    let null = Path::new(zygote::DEVICES).join("null");
+    mounts::proc(own_folder(clone, "proc")?, null).doing(|| "mount `/proc`: is this a container with a masked `/proc`?".to_owned())?;
+    mounts::dev(own_folder(clone, "dev")?, Path::new(zygote::DEVICES)).doing(|| "make `/dev`".to_owned())?;
+    for (target, mount) in targets.iter().zip(given) {
+        let doing = || format!("mount on `{target}` inside");
+        let facts = rustix::fs::fstat(&mount).doing(doing)?;
+        let folder = rustix::fs::FileType::from_raw_mode(facts.st_mode).is_dir();
+        let kind = if folder { Kind::Folder } else { Kind::File };
+        let place = inside::ensure(clone.as_fd(), Path::new(target), kind).doing(doing)?;
+        mounts::attach(mount, place).doing(doing)?;
+    }
+    mounts::enter(clone.as_fd()).doing(|| "enter the clone".to_owned())
+}
+
+/// A folder at the top of the tree which must not be a link: what is mounted there must be there and nowhere else.
+fn own_folder(clone: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(clone, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => mounts::folder(clone, name).doing(|| format!("make `/{name}` inside")),
+        Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
+            Err(Failure::Refused { what: format!("the tree's `/{name}`"), why: "it is not a folder".to_owned() })
+        }
+        result => result.doing(|| format!("open `/{name}` inside")),
+    }
+}
+
+/// What is set once for all processes inside.
+fn settle(command: &Command) -> Result<(), Failure> {
+    rustix::system::sethostname(HOST_NAME).doing(|| "set the host name".to_owned())?;
+    if !command.network {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).doing(|| "make a socket".to_owned())?;
+        sys::loopback_up(socket.as_fd()).doing(|| "bring up the loopback interface".to_owned())?;
+    }
+    match sys::join_new_keyring() {
+        // A kernel or container without keyrings has none to leak.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {}
+        result => result.doing(|| "leave the session keyring".to_owned())?,
+    }
+    limits(command).doing(|| "set resource limits".to_owned())?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    Ok(())
+}
+
+/// The same for every caller, as far as the caller's own limits allow.
+fn limits(command: &Command) -> io::Result<()> {
+    let lower = |resource, soft: u64| {
+        let maximum = getrlimit(resource).maximum;
+        let current = maximum.map_or(soft, |maximum| soft.min(maximum));
+        setrlimit(resource, Rlimit { current: Some(current), maximum })
+    };
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    lower(Resource::Nofile, 1024)?;
+    lower(Resource::Stack, 8 << 20)?;
+    if let Some(processes) = command.limits.processes {
+        // Beside the cgroup's limit, and all there is without one: counted per user.
+        setrlimit(Resource::Nproc, Rlimit { current: Some(processes), maximum: Some(processes) })?;
+    }
+    Ok(())
+}
+
+/// Reaps whatever ends until the command does.
+fn reap(command: Pid) -> io::Result<Answer> {
+    loop {
+        let waited = rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::UNTRACED))?;
+        let Some((pid, status)) = waited else { continue };
+        if pid != command {
+            continue;
+        }
+        if let Some(code) = status.exit_status() {
+            return Ok(Answer::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
+        }
+        if let Some(signal) = status.terminating_signal() {
+            return Ok(Answer::Signal(signal));
+        }
+        // Stopped by Ctrl-Z, with no shell of its own to wake it.
+        if status.stopped() {
+            rustix::process::kill_process_group(pid, Signal::CONT).or_else(|_| rustix::process::kill_process(pid, Signal::CONT))?;
+        }
+    }
+}

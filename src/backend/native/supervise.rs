@@ -1,0 +1,247 @@
+//! Follows one running sandbox from outside: streams, limits, cancellation, its end.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use super::wire::{self, Answer};
+use crate::backend::{BackendError, Exit, Io, LimitHit, Limits, Stream};
+
+/// Bytes read or written at once: what a pipe holds.
+const CHUNK: usize = 64 << 10;
+
+/// The tool's ends of a sandbox's streams.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+/// What was decided before the sandbox ended by itself.
+enum Verdict {
+    Cancelled,
+    Limit(LimitHit),
+}
+
+/// A sandbox that runs.
+pub(super) struct Running<'a, 'io> {
+    channel: OwnedFd,
+    sandbox: OwnedFd,
+    ends: Ends,
+    io: Io<'io>,
+    limits: &'a Limits,
+    started: Instant,
+    last_output: Instant,
+    verdict: Option<Verdict>,
+    buffer: Vec<u8>,
+    /// Input that was read but not yet taken.
+    pending: Vec<u8>,
+}
+
+fn step(doing: &str) -> impl FnOnce(io::Error) -> BackendError + use<'_> {
+    move |source| BackendError::Step { doing: doing.to_owned(), source }
+}
+
+impl<'a, 'io> Running<'a, 'io> {
+    /// Takes over a started sandbox by its handle; `channel` is where it tells how it ended.
+    pub(super) fn new(channel: OwnedFd, sandbox: OwnedFd, ends: Ends, io: Io<'io>, limits: &'a Limits) -> Self {
+        let now = Instant::now();
+        Self { channel, sandbox, ends, io, limits, started: now, last_output: now, verdict: None, buffer: vec![0; CHUNK], pending: Vec::new() }
+    }
+
+    /// Returns when every process inside is dead.
+    pub(super) fn wait(mut self) -> Result<Exit, BackendError> {
+        for end in [&self.ends.stdin, &self.ends.stdout, &self.ends.stderr].into_iter().flatten() {
+            rustix::io::ioctl_fionbio(end, true).map_err(io::Error::from).map_err(step("prepare the streams"))?;
+        }
+        while !self.turn().map_err(step("follow the command"))? {}
+        self.end()
+    }
+
+    /// One round of waiting; true when the sandbox is dead.
+    fn turn(&mut self) -> io::Result<bool> {
+        let mut watched = vec![(Source::Sandbox, self.sandbox.as_fd(), PollFlags::IN)];
+        if self.verdict.is_none() {
+            watched.push((Source::Cancel, self.io.cancel.as_fd(), PollFlags::IN));
+        }
+        let ends = [(Source::Out, &self.ends.stdout, PollFlags::IN), (Source::Err, &self.ends.stderr, PollFlags::IN), (Source::In, &self.ends.stdin, PollFlags::OUT)];
+        watched.extend(ends.into_iter().filter_map(|(source, end, flags)| Some((source, end.as_ref()?.as_fd(), flags))));
+        let mut handles: Vec<PollFd<'_>> = watched.iter().map(|(_, handle, flags)| PollFd::from_borrowed_fd(*handle, *flags)).collect();
+        let timeout = self.timeout();
+        match poll(&mut handles, timeout.as_ref()) {
+            Err(Errno::INTR) => return Ok(false),
+            result => result?,
+        };
+        let ready: Vec<Source> =
+            watched.iter().zip(&handles).filter(|(_, handle)| !handle.revents().is_empty()).map(|((source, ..), _)| *source).collect();
+        for source in &ready {
+            match source {
+                // Output first: what was written before the end is still in the pipes.
+                Source::Sandbox => {}
+                Source::Cancel => self.kill(Verdict::Cancelled)?,
+                Source::Out => self.read(Stream::Out)?,
+                Source::Err => self.read(Stream::Err)?,
+                Source::In => self.feed()?,
+            }
+        }
+        if ready.contains(&Source::Sandbox) {
+            self.drain()?;
+            return Ok(true);
+        }
+        self.check_time()?;
+        Ok(false)
+    }
+
+    /// When the next limit is due.
+    fn timeout(&self) -> Option<Timespec> {
+        if self.verdict.is_some() {
+            return None;
+        }
+        let time = self.limits.time.map(|limit| limit.saturating_sub(self.started.elapsed()));
+        let silence = self.silence().map(|limit| limit.saturating_sub(self.last_output.elapsed()));
+        let next = time.into_iter().chain(silence).min()?;
+        // Rounded up: waking too early would only turn once more.
+        Timespec::try_from(next + Duration::from_micros(500)).ok()
+    }
+
+    /// Nothing is seen of a command's output that goes to the caller's own streams.
+    fn silence(&self) -> Option<Duration> {
+        let seen = self.ends.stdout.is_some() || self.ends.stderr.is_some();
+        self.limits.silence.filter(|_| seen)
+    }
+
+    fn check_time(&mut self) -> io::Result<()> {
+        if let Some(limit) = self.limits.time.filter(|limit| self.started.elapsed() >= *limit) {
+            return self.kill(Verdict::Limit(LimitHit::Time(limit)));
+        }
+        if let Some(limit) = self.silence().filter(|limit| self.last_output.elapsed() >= *limit) {
+            return self.kill(Verdict::Limit(LimitHit::Silence(limit)));
+        }
+        Ok(())
+    }
+
+    /// Kills the first process inside, and with it all others. The first verdict stands.
+    fn kill(&mut self, verdict: Verdict) -> io::Result<()> {
+        if self.verdict.is_none() {
+            self.verdict = Some(verdict);
+            kill(self.sandbox.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// Reads once; true while there may be more.
+    fn read_some(&mut self, stream: Stream) -> io::Result<bool> {
+        let end = match stream {
+            Stream::Out => &mut self.ends.stdout,
+            Stream::Err => &mut self.ends.stderr,
+        };
+        let Some(pipe) = end else { return Ok(false) };
+        match rustix::io::read(&*pipe, &mut self.buffer[..]) {
+            Ok(0) => {
+                *end = None;
+                Ok(false)
+            }
+            Ok(length) => {
+                self.last_output = Instant::now();
+                (self.io.output)(stream, &self.buffer[..length]);
+                Ok(true)
+            }
+            Err(Errno::INTR) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn read(&mut self, stream: Stream) -> io::Result<()> {
+        self.read_some(stream).map(drop)
+    }
+
+    /// What is still in the pipes; never waits, whoever may hold their other ends.
+    fn drain(&mut self) -> io::Result<()> {
+        for stream in [Stream::Out, Stream::Err] {
+            while self.read_some(stream)? {}
+        }
+        Ok(())
+    }
+
+    /// Writes input while the pipe takes it; closes it at the end, or when nobody reads any more.
+    fn feed(&mut self) -> io::Result<()> {
+        let (Some(pipe), Some(source)) = (&self.ends.stdin, &mut self.io.stdin) else { return Ok(()) };
+        if self.pending.is_empty() {
+            self.pending.resize(CHUNK, 0);
+            let length = read_retrying(source, &mut self.pending)?;
+            self.pending.truncate(length);
+        }
+        if self.pending.is_empty() {
+            self.ends.stdin = None;
+            return Ok(());
+        }
+        match rustix::io::write(pipe, &self.pending) {
+            Ok(length) => drop(self.pending.drain(..length)),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::PIPE) => self.ends.stdin = None,
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<Exit, BackendError> {
+        match self.verdict {
+            Some(Verdict::Cancelled) => return Err(BackendError::Interrupted),
+            Some(Verdict::Limit(limit)) => return Ok(Exit::Limit(limit)),
+            None => {}
+        }
+        match wire::receive(&self.channel).map_err(step("hear how the command ended"))? {
+            Some((Answer::Code(code), _)) => Ok(Exit::Code(code)),
+            Some((Answer::Signal(signal), _)) => Ok(Exit::Signal(signal)),
+            Some((Answer::Failed(failure), _)) => Err(failure.into()),
+            // Killed from outside, first process and all: the kernel short of memory, or an operator.
+            _ => Ok(Exit::Signal(Signal::KILL.as_raw())),
+        }
+    }
+}
+
+impl Drop for Running<'_, '_> {
+    /// An error on the way must not leave the sandbox running, nor return before it is dead.
+    fn drop(&mut self) {
+        end_sandbox(self.sandbox.as_fd());
+    }
+}
+
+/// Kills a sandbox, if it still lives, and waits for its end.
+pub(super) fn end_sandbox(sandbox: BorrowedFd<'_>) {
+    if kill(sandbox).is_ok() {
+        let mut handles = [PollFd::from_borrowed_fd(sandbox, PollFlags::IN)];
+        while poll(&mut handles, None) == Err(Errno::INTR) {}
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Sandbox,
+    Cancel,
+    Out,
+    Err,
+    In,
+}
+
+fn kill(sandbox: BorrowedFd<'_>) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(sandbox, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn read_retrying(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match source.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What dead runs left: clones, scratch roots, trash.
+//!
+//! A session's processes hold a lock on `clones/SESSION/lock` as long as one of them
+//! lives, so a lock that can be had means that the session is dead, whatever became of
+//! its process ids. Making a session and sweeping exclude each other by `clones/.lock`.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+use super::stack::{self, Places};
+use super::wire::{Doing, Failure};
+use super::worker;
+
+/// Begins the name of a root that is being made.
+pub(super) const SCRATCH: &str = "scratch-";
+/// Taken shared to make a session, and for oneself to sweep.
+pub(super) const GATE: &str = "clones/.lock";
+
+/// Removes what dead sessions left; a line for each thing.
+pub(super) fn sweep(places: &Places) -> Result<Vec<String>, Failure> {
+    let gate = open(GATE).doing(|| format!("open `{GATE}`"))?;
+    flock(&gate, FlockOperation::LockExclusive).doing(|| format!("lock `{GATE}`"))?;
+    let mut alive = BTreeSet::from([places.session().to_owned()]);
+    let mut removed = Vec::new();
+    for session in names("clones")? {
+        if alive.contains(&session) || is_locked(&session).doing(|| format!("look at `clones/{session}`"))? {
+            alive.insert(session);
+            continue;
+        }
+        drop_entry(places, &format!("clones/{session}"))?;
+        removed.push(format!("clones of dead run {session}"));
+    }
+    for root in names("roots")? {
+        let Some((session, _)) = root.strip_prefix(SCRATCH).and_then(|rest| rest.rsplit_once('.')) else { continue };
+        if !alive.contains(session) {
+            drop_entry(places, &format!("roots/{root}"))?;
+            removed.push(format!("unfinished root {root}"));
+        }
+    }
+    for entry in names("trash")? {
+        if !entry.rsplit_once('.').is_some_and(|(session, _)| alive.contains(session)) {
+            worker::delete(&[entry.clone()])?;
+            removed.push(format!("trash {entry}"));
+        }
+    }
+    Ok(removed)
+}
+
+fn open(path: &str) -> rustix::io::Result<File> {
+    rustix::fs::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600)).map(File::from)
+}
+
+fn is_locked(session: &str) -> io::Result<bool> {
+    let path = format!("clones/{session}/lock");
+    let lock = match rustix::fs::open(&path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        // It died before it made its lock.
+        Err(Errno::NOENT) => return Ok(false),
+        result => result?,
+    };
+    match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn drop_entry(places: &Places, path: &str) -> Result<(), Failure> {
+    if let Some(entry) = stack::discard(places, path)? {
+        worker::delete(&[entry])?;
+    }
+    Ok(())
+}
+
+/// Names in a folder, in order, without those that begin with a dot.
+fn names(folder: &str) -> Result<Vec<String>, Failure> {
+    let doing = || format!("list `{folder}`");
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(folder).doing(doing)? {
+        let name = entry.doing(doing)?.file_name();
+        names.extend(name.into_string().ok().filter(|name| !name.starts_with('.')));
+    }
+    names.sort();
+    Ok(names)
+}

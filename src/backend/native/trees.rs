@@ -1,0 +1,55 @@
+//! The tree operations that workers do, with their errors made fit to travel.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
+
+use super::wire::Failure;
+use crate::tree::{self, Normalise, TreeError};
+
+/// Unpacks the payloads of packages.
+pub(super) fn unpack(root: BorrowedFd<'_>, packages: &[PathBuf], threads: usize) -> Result<(), Failure> {
+    tree::payload::unpack_all(root, packages, threads).map_err(travel)
+}
+
+/// Applies a layer's archive.
+pub(super) fn apply(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Result<(), Failure> {
+    tree::extract::apply(root, tar).map_err(travel)
+}
+
+/// Writes a tree as canonical archive.
+pub(super) fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), Failure> {
+    tree::canonical::write(root, tar).map_err(travel)
+}
+
+/// Makes a tree the same as others made from the same packages.
+pub(super) fn normalise(root: BorrowedFd<'_>, rules: &Normalise) -> Result<(), Failure> {
+    tree::normalise::run(root, rules).map_err(travel)
+}
+
+/// Removes a tree.
+pub(super) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Failure> {
+    tree::remove::remove(parent, name).map_err(travel)
+}
+
+/// The archive of nothing: the two blocks that end every archive.
+pub(super) fn write_empty(tar: &mut dyn Write) -> Result<(), Failure> {
+    tar.write_all(&[0; 1024]).map_err(|error| Failure::step("write the archive", error))
+}
+
+fn travel(error: TreeError) -> Failure {
+    match error {
+        TreeError::Refused { entry, why } => Failure::Refused { what: entry, why },
+        TreeError::Package { package, why } => Failure::Refused { what: format!("package `{}`", package.display()), why },
+        other => {
+            let mut text = other.to_string();
+            let mut source = std::error::Error::source(&other);
+            while let Some(error) = source {
+                text = format!("{text}: {error}");
+                source = error.source();
+            }
+            Failure::Step { doing: "work on the tree".to_owned(), errno: None, text }
+        }
+    }
+}
