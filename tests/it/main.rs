@@ -1,1 +1,3 @@
+//! Integration tests: real parts together.
 
+mod documents;
