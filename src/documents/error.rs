@@ -156,10 +156,9 @@ impl Place {
             .find('\n')
             .map_or(text.len(), |newline| start + newline);
         let before = text[line_start..start].chars().count();
-        let line: Vec<char> = text[line_start..line_end]
-            .trim_end_matches('\r')
-            .chars()
-            .collect();
+        // Cleaned as a whole: what is a password can only be told with what stands before it.
+        let line = printable(text[line_start..line_end].trim_end_matches('\r'));
+        let line: Vec<char> = line.chars().collect();
         let marked = text[start..end.min(line_end)].trim_end().chars().count();
         // A long line is shown around the place.
         let from = if before + marked <= SHOWN {
@@ -177,16 +176,15 @@ impl Place {
         Self {
             line: head.matches('\n').count() + 1,
             column: before + 1,
-            text: format!("{lead}{}{trail}", printable(&shown))
-                .trim_end()
-                .to_owned(),
+            text: format!("{lead}{shown}{trail}").trim_end().to_owned(),
             offset: offset + lead.chars().count(),
             length: marked.clamp(1, (to - from).saturating_sub(offset).max(1)),
         }
     }
 }
 
-/// Text of others without control characters, so that it cannot steer a terminal; line for line as long as before.
+/// Text of others without control characters, so that it cannot steer a terminal, and without
+/// passwords of URLs, since messages end up in logs; as long as before.
 fn printable(text: &str) -> String {
     let clean = |c: char| match c {
         '\t' => ' ',
@@ -194,7 +192,16 @@ fn printable(text: &str) -> String {
         c if c.is_control() => '\u{fffd}',
         c => c,
     };
-    text.chars().map(clean).collect()
+    let text: String = text.chars().map(clean).collect();
+    let mut pieces = text.split("://");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |done, piece| {
+        let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '`' | ' ' | ',');
+        let authority = &piece[..piece.find(ends).unwrap_or(piece.len())];
+        let secret = authority.rfind('@').unwrap_or(0);
+        let stars = "*".repeat(piece[..secret].chars().count());
+        format!("{done}://{stars}{}", &piece[secret..])
+    })
 }
 
 #[cfg(test)]
@@ -225,7 +232,12 @@ mod tests {
     fn a_long_line_is_shown_around_the_place() {
         let text = format!("{}HERE{}", "a".repeat(500), "b".repeat(500));
         let error = DocumentError::at(Path::new("x.toml"), &text, 500..504, "no");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"
+        x.toml:1:501: no
+          |
+        1 | …aaaaaaaaaaaaaaaaaaaaaaaaaHEREbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…
+          |                           ^^^^
+        ");
     }
 
     #[test]
@@ -237,7 +249,13 @@ mod tests {
             "bad \u{7}",
         )
         .note("not \n this");
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @"
+        x.toml:1:5: bad �
+          |
+        1 | a = �[31m �
+          |     ^
+          = not � this
+        ");
     }
 
     proptest::proptest! {

@@ -4,6 +4,7 @@
 //! A loaded recipe holds the content of all files that it names: what its digest covers is what is used.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -215,7 +216,7 @@ impl Recipe {
                 .map(|source| source.get_ref().clone());
             let file = context.file(raw, contents)?;
             if let Some(named) = named {
-                parts += &format!("{} {named}\n", Digest::of(&file.content));
+                let _infallible = writeln!(parts, "{} {named}", Digest::of(&file.content));
             }
             steps.insert(start, Step::File(file));
         }

@@ -108,7 +108,23 @@ impl Source<'_> {
     }
 
     fn explain(&self, error: &toml::de::Error) -> DocumentError {
-        let complaint = Complaint::new(error.message());
+        let blank = |span: Range<usize>| {
+            self.text
+                .get(span)
+                .is_none_or(|text| text.trim().is_empty())
+        };
+        let complaint = match error.message() {
+            // The parser's own words for these two fit only some of their causes.
+            text if text.starts_with("string values must be quoted") => {
+                let missing = error.span().is_none_or(blank);
+                Complaint::new(if missing {
+                    "the value is missing"
+                } else {
+                    "text is written in quotes"
+                })
+            }
+            text => Complaint::new(text),
+        };
         let error = match error.span() {
             // A table that lacks a key is pointed at by its first line; a whole document has none.
             Some(span) if !(span.start == 0 && complaint.about_table) => {
@@ -162,7 +178,11 @@ impl Complaint {
             // Messages of our own values have notes on further lines.
             let mut lines = text.lines().map(str::to_owned);
             let first = lines.next().unwrap_or_default();
-            notes.extend(lines);
+            let (first, expected) = match first.split_once(": expected ") {
+                Some((first, expected)) => (first.to_owned(), Some(format!("expected {expected}"))),
+                None => (first, None),
+            };
+            notes.extend(expected.into_iter().chain(lines));
             first
         };
         Self {
@@ -220,6 +240,7 @@ fn plain(text: &str) -> String {
         "a boolean" => "`true` or `false`",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
         "i32" | "i64" => "a whole number",
+        "a nonzero u32" | "a nonzero u64" => "a whole number above 0",
         other => other,
     };
     text.replace("string \"", "text \"")

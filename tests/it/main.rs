@@ -5,3 +5,6 @@ mod architecture;
 
 mod conformance;
 mod tree;
+//! Integration tests: real parts together.
+
+mod documents;

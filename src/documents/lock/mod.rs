@@ -285,7 +285,8 @@ impl Lock {
         read::parse(&source::Source { path, text }).map_err(|error| match error.problem() {
             Problem::MergeConflict => error.note("take either side and write it anew: git checkout --ours pristine.lock && pristine lock"),
             Problem::Newer => error.note("use the version of pristine that wrote it, or write it anew: pristine lock"),
-            _ => error,
+            Problem::Invalid => error.note("locks are not written by hand: restore it from git, or write it anew: pristine lock"),
+            Problem::Missing | Problem::Unreadable => error,
         })
     }
 }

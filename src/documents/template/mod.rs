@@ -1,0 +1,183 @@
+//! Templates, `templates/NAME.toml`: the pinned base of an environment (`docs/template.md`).
+
+mod read;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::config::with_known;
+use super::error::{DocumentError, Problem};
+use super::source::{self, DOCUMENT_LIMIT};
+use super::values::{
+    AbsolutePath, Architecture, Fingerprint, Glob, Line, MacroName, Name, Request, Url,
+};
+
+use crate::digest::Digest;
+
+pub(super) use read::{Context, RawKey};
+
+/// The pinned base: RPM repositories and a package set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// Its name: the file's name without `.toml`.
+    pub name: Name,
+    /// The file.
+    pub path: PathBuf,
+    /// Digest of the file's text.
+    pub digest: Digest,
+    /// The architecture of the environment.
+    pub architecture: Architecture,
+    /// The repositories in the order of the file.
+    pub repositories: Vec<Repository>,
+    /// Packages of the base set.
+    pub packages: Vec<Request>,
+    /// Groups of the base set, by their ids in the repositories' comps.
+    pub groups: Vec<Name>,
+    /// What the tools root needs.
+    pub tools: Vec<Request>,
+    /// Whether Recommends are installed.
+    pub weak_dependencies: bool,
+    /// RPM macros of all builds.
+    pub macros: BTreeMap<MacroName, Line>,
+    /// Who runs rpmbuild.
+    pub builder: Builder,
+    /// Seconds since 1970 to which file times of the environment are clamped; chosen while locking where `None`.
+    pub epoch: Option<i64>,
+    /// What is left out of the environment's tree beside the usual.
+    pub normalise: Normalise,
+}
+
+/// A repository of RPM packages (rpm-md).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Its name in messages and in the lock.
+    pub name: Name,
+    /// Where it is.
+    pub source: RepositorySource,
+    /// Keys that are trusted for it; all others are ignored.
+    pub keys: Vec<KeySource>,
+    /// Which signatures are checked.
+    pub check: Check,
+    /// Why it is trusted without signatures, where it is.
+    pub trusted: Option<Line>,
+    /// 1 to 99: of two repositories that have a package, only those with the lower number are looked at.
+    pub priority: u32,
+    /// Of two repositories with the same package, it is taken from the one with the lower cost.
+    pub cost: u32,
+    /// Only these packages are looked at (name, name.arch or NEVRA); all where empty.
+    pub include: Vec<Glob>,
+    /// These packages are not looked at.
+    pub exclude: Vec<Glob>,
+    /// Packages of modules are looked at even where their stream is not the default one.
+    pub module_hotfixes: bool,
+}
+
+/// Where a repository is. Variables are replaced already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RepositorySource {
+    /// One or more places with the same content, tried in this order.
+    BaseUrls(Vec<Url>),
+    /// A Metalink document that names mirrors of `repomd.xml`, with digests.
+    Metalink(Url),
+    /// A list of base URLs, one per line.
+    MirrorList(Url),
+}
+
+/// A key that is trusted, by fingerprint, and where its material is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySource {
+    /// Where it is fetched from; the file may hold other keys too.
+    pub url: Url,
+    /// The one key that is trusted.
+    pub fingerprint: Fingerprint,
+}
+
+/// Which signatures of a repository are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Check {
+    /// The detached signature of `repomd.xml`.
+    pub metadata: bool,
+    /// The signature of each package.
+    pub packages: bool,
+}
+
+impl Default for Check {
+    fn default() -> Self {
+        Self {
+            metadata: true,
+            packages: true,
+        }
+    }
+}
+
+/// The unprivileged user inside the environment who runs rpmbuild.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Builder {
+    /// User and group name.
+    pub name: Name,
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// What differs between two installations of the same packages and is not part of the tree.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Normalise {
+    /// Paths that are removed; `*` matches within one component.
+    pub remove: Vec<AbsolutePath>,
+    /// Paths that become empty files.
+    pub truncate: Vec<AbsolutePath>,
+}
+
+impl Template {
+    /// Reads the template `name` of the project in `directory`.
+    pub fn load(directory: &Path, name: &Name) -> Result<Self, DocumentError> {
+        let folder = directory.join("templates");
+        let path = folder.join(format!("{name}.toml"));
+        let text = source::read(&path, DOCUMENT_LIMIT).map_err(|error| match error.problem() {
+            Problem::Missing => {
+                let names = names_in(&folder);
+                let known: Vec<&str> = names
+                    .iter()
+                    .filter_map(|name| name.strip_suffix(".toml"))
+                    .collect();
+                with_known(
+                    DocumentError::of(
+                        Problem::Missing,
+                        &path,
+                        format!("there is no template `{name}`"),
+                    ),
+                    name.as_str(),
+                    "templates",
+                    &known,
+                )
+            }
+            _ => error,
+        })?;
+        Self::parse(name, &text, &path)
+    }
+
+    /// The template `name` of which `text` is the file, which lies at `path`. Reads nothing.
+    pub fn parse(name: &Name, text: &str, path: &Path) -> Result<Self, DocumentError> {
+        read::parse(name, text, path)
+    }
+}
+
+/// The names of the files in `folder`, sorted; none where it cannot be read.
+pub(super) fn names_in(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs_err::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
+}

@@ -1,0 +1,370 @@
+//! From the text of a template to a valid one; what a recipe shares of it (keys, URLs, trust) is here too.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Builder, Check, KeySource, Normalise, Repository, RepositorySource, Template};
+use crate::digest::Digest;
+use crate::documents::error::{DocumentError, Problem};
+use crate::documents::source::{Source, nearest};
+use crate::documents::values::{
+    Architecture, Fingerprint, Glob, Line, MacroName, Name, RelativePath, Request, Url, ValueError,
+    VariableName,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct RawTemplate {
+    #[serde(rename = "format")]
+    _format: u64,
+    architecture: Architecture,
+    #[serde(default)]
+    variables: BTreeMap<VariableName, Line>,
+    #[serde(default)]
+    repository: Vec<Spanned<RawRepository>>,
+    #[serde(default)]
+    packages: Vec<Request>,
+    #[serde(default)]
+    groups: Vec<Name>,
+    tools: Option<Vec<Request>>,
+    #[serde(default)]
+    weak_dependencies: bool,
+    #[serde(default)]
+    macros: BTreeMap<MacroName, Line>,
+    #[serde(default)]
+    builder: RawBuilder,
+    epoch: Option<Spanned<i64>>,
+    #[serde(default)]
+    normalise: Normalise,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct RawRepository {
+    name: Spanned<Name>,
+    baseurl: Option<Vec<Spanned<String>>>,
+    metalink: Option<Spanned<String>>,
+    mirrorlist: Option<Spanned<String>>,
+    #[serde(default)]
+    keys: Vec<Spanned<RawKey>>,
+    #[serde(default)]
+    check: Check,
+    #[serde(default)]
+    trusted: bool,
+    reason: Option<Line>,
+    priority: Option<Spanned<u32>>,
+    cost: Option<u32>,
+    #[serde(default)]
+    include: Vec<Glob>,
+    #[serde(default)]
+    exclude: Vec<Glob>,
+    #[serde(default)]
+    module_hotfixes: bool,
+}
+
+/// A key as documents name it: `{ url | file, fingerprint }`.
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table (`{ url = \"…\", fingerprint = \"…\" }`)"
+)]
+pub(in crate::documents) struct RawKey {
+    url: Option<Spanned<String>>,
+    file: Option<RelativePath>,
+    fingerprint: Fingerprint,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+struct RawBuilder {
+    name: Option<Name>,
+    uid: Option<Spanned<u32>>,
+    gid: Option<Spanned<u32>>,
+}
+
+/// `baseurl`, `metalink`, `mirrorlist` as they stand in the file.
+type GivenSources = (
+    Option<Vec<Spanned<String>>>,
+    Option<Spanned<String>>,
+    Option<Spanned<String>>,
+);
+
+/// A document's source and the variables that its URLs may use.
+pub(in crate::documents) struct Context<'a> {
+    pub(in crate::documents) source: Source<'a>,
+    pub(in crate::documents) variables: BTreeMap<String, String>,
+}
+
+/// The template `name` in `text`, the content of `path`.
+pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, DocumentError> {
+    let source = Source { path, text };
+    let raw: RawTemplate = source.parse()?;
+    let mut variables = BTreeMap::from([
+        ("basearch".to_owned(), raw.architecture.to_string()),
+        ("arch".to_owned(), raw.architecture.to_string()),
+    ]);
+    variables.extend(
+        raw.variables
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into())),
+    );
+    let context = Context { source, variables };
+    let repositories = context.repositories(raw.repository)?;
+    if raw.packages.is_empty() && raw.groups.is_empty() {
+        let error = DocumentError::of(
+            Problem::Invalid,
+            path,
+            "the template has neither packages nor groups",
+        );
+        return Err(error.note("name the base set: `packages = [\"bash\", \"rpm-build\"]`"));
+    }
+    if let Some(epoch) = raw.epoch.as_ref().filter(|epoch| *epoch.get_ref() < 0) {
+        return Err(source
+            .error(epoch.span(), "an epoch before 1970")
+            .note("write seconds since 1970-01-01 00:00 UTC"));
+    }
+    Ok(Template {
+        name: name.clone(),
+        path: path.to_owned(),
+        digest: Digest::of(text.as_bytes()),
+        architecture: raw.architecture,
+        repositories,
+        packages: raw.packages,
+        groups: raw.groups,
+        tools: raw.tools.unwrap_or_else(|| {
+            ["rpm", "rpm-build"]
+                .iter()
+                .filter_map(|name| name.parse().ok())
+                .collect()
+        }),
+        weak_dependencies: raw.weak_dependencies,
+        macros: raw.macros,
+        builder: context.builder(raw.builder)?,
+        epoch: raw.epoch.map(Spanned::into_inner),
+        normalise: raw.normalise,
+    })
+}
+
+impl Context<'_> {
+    fn repositories(
+        &self,
+        raw: Vec<Spanned<RawRepository>>,
+    ) -> Result<Vec<Repository>, DocumentError> {
+        if raw.is_empty() {
+            let error = DocumentError::of(
+                Problem::Invalid,
+                self.source.path,
+                "the template has no repository",
+            );
+            return Err(error.note("add a table `[[repository]]` with `name`, `keys` and one of `baseurl`, `metalink`, `mirrorlist`"));
+        }
+        let mut repositories: Vec<Repository> = Vec::new();
+        for raw in raw {
+            let span = raw.get_ref().name.span();
+            let repository = self.repository(raw)?;
+            if repositories
+                .iter()
+                .any(|other| other.name == repository.name)
+            {
+                return Err(self.source.error(
+                    span,
+                    format!("two repositories are named `{}`", repository.name),
+                ));
+            }
+            repositories.push(repository);
+        }
+        Ok(repositories)
+    }
+
+    fn repository(&self, raw: Spanned<RawRepository>) -> Result<Repository, DocumentError> {
+        let span = raw.span();
+        let raw = raw.into_inner();
+        let keys = raw
+            .keys
+            .into_iter()
+            .map(|key| self.key(key))
+            .collect::<Result<Vec<_>, _>>()?;
+        let trusted = self.trust(raw.name.span(), &keys, raw.trusted, raw.reason)?;
+        if trusted.is_none() && !raw.check.metadata && !raw.check.packages {
+            let error = self.source.error(
+                raw.name.span(),
+                format!(
+                    "nothing would verify the repository `{}`",
+                    raw.name.get_ref()
+                ),
+            );
+            return Err(error.note(
+                "check its metadata or its packages, or say `trusted = true` and a `reason`",
+            ));
+        }
+        let source = self.repository_source(span, (raw.baseurl, raw.metalink, raw.mirrorlist))?;
+        let priority = raw.priority.unwrap_or_else(|| Spanned::new(0..0, 99));
+        if !(1..=99).contains(priority.get_ref()) {
+            return Err(self.source.error(
+                priority.span(),
+                "a priority is a number from 1 (first) to 99",
+            ));
+        }
+        Ok(Repository {
+            name: raw.name.into_inner(),
+            source,
+            keys,
+            check: raw.check,
+            trusted,
+            priority: priority.into_inner(),
+            cost: raw.cost.unwrap_or(1000),
+            include: raw.include,
+            exclude: raw.exclude,
+            module_hotfixes: raw.module_hotfixes,
+        })
+    }
+
+    fn repository_source(
+        &self,
+        span: Range<usize>,
+        given: GivenSources,
+    ) -> Result<RepositorySource, DocumentError> {
+        match given {
+            (Some(urls), None, None) if !urls.is_empty() => {
+                let urls = urls
+                    .iter()
+                    .map(|url| self.url(url))
+                    .collect::<Result<_, _>>()?;
+                Ok(RepositorySource::BaseUrls(urls))
+            }
+            (None, Some(url), None) => self.url(&url).map(RepositorySource::Metalink),
+            (None, None, Some(url)) => self.url(&url).map(RepositorySource::MirrorList),
+            _ => Err(self.source.error(
+                span,
+                "a repository has exactly one of `baseurl`, `metalink` and `mirrorlist`",
+            )),
+        }
+    }
+
+    /// Checks that something is either signed by pinned keys or trusted for a reason; gives the reason.
+    pub(in crate::documents) fn trust(
+        &self,
+        span: Range<usize>,
+        keys: &[KeySource],
+        trusted: bool,
+        reason: Option<Line>,
+    ) -> Result<Option<Line>, DocumentError> {
+        match (keys.is_empty(), trusted, reason) {
+            (false, false, None) => Ok(None),
+            (true, true, Some(reason)) => Ok(Some(reason)),
+            (true, true, None) => Err(self
+                .source
+                .error(span, "trusted without a reason")
+                .note("say why: `reason = \"…\"`")),
+            (false, true, _) => Err(self
+                .source
+                .error(span, "both `keys` and `trusted = true`")
+                .note("signatures are checked, or they are not: leave one out")),
+            (false, false, Some(_)) => Err(self
+                .source
+                .error(span, "`reason` belongs to `trusted = true`")),
+            (true, false, _) => {
+                let error = self
+                    .source
+                    .error(span, "no `keys`: nothing says whose signature is trusted");
+                Err(error.note("pin one: `keys = [{ url = \"…\", fingerprint = \"…\" }]`, or say `trusted = true` and a `reason`"))
+            }
+        }
+    }
+
+    pub(in crate::documents) fn key(
+        &self,
+        raw: Spanned<RawKey>,
+    ) -> Result<KeySource, DocumentError> {
+        let span = raw.span();
+        let raw = raw.into_inner();
+        let url = match (raw.url, raw.file) {
+            (Some(url), None) => self.url(&url)?,
+            (None, Some(file)) => format!("./{file}")
+                .parse()
+                .map_err(|error| self.source.error(span, format!("{error}")))?,
+            _ => {
+                return Err(self
+                    .source
+                    .error(span, "a key has exactly one of `url` and `file`"));
+            }
+        };
+        Ok(KeySource {
+            url,
+            fingerprint: raw.fingerprint,
+        })
+    }
+
+    /// A URL in which variables (`$name`, `${name}`) are replaced.
+    pub(in crate::documents) fn url(&self, text: &Spanned<String>) -> Result<Url, DocumentError> {
+        let url = self.expand(text)?;
+        url.parse().map_err(|error: ValueError| {
+            let message = error.to_string();
+            let mut lines = message.lines();
+            let error = self
+                .source
+                .error(text.span(), lines.next().unwrap_or_default());
+            lines.fold(error, DocumentError::note)
+        })
+    }
+
+    fn expand(&self, text: &Spanned<String>) -> Result<String, DocumentError> {
+        let mut pieces = text.get_ref().split('$');
+        let mut expanded = pieces.next().unwrap_or_default().to_owned();
+        for piece in pieces {
+            let (name, rest) = match piece
+                .strip_prefix('{')
+                .and_then(|braced| braced.split_once('}'))
+            {
+                Some(split) => split,
+                None => piece.split_at(
+                    piece
+                        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                        .unwrap_or(piece.len()),
+                ),
+            };
+            let Some(value) = self.variables.get(name) else {
+                let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+                let mut error = self
+                    .source
+                    .error(text.span(), format!("there is no variable `${name}`"));
+                if let Some(nearest) = nearest(name, &known) {
+                    error = error.note(format!("did you mean `${nearest}`?"));
+                }
+                return Err(error.note(format!(
+                    "variables: {}; set more in the table `[variables]`",
+                    known.join(", ")
+                )));
+            };
+            expanded.push_str(value);
+            expanded.push_str(rest);
+        }
+        Ok(expanded)
+    }
+
+    fn builder(&self, raw: RawBuilder) -> Result<Builder, DocumentError> {
+        let id = |id: Option<Spanned<u32>>| match id {
+            None => Ok(1000),
+            Some(id) if (1..=65535).contains(id.get_ref()) => Ok(id.into_inner()),
+            Some(id) => Err(self.source.error(
+                id.span(),
+                "the builder is an unprivileged user: a number from 1 to 65535",
+            )),
+        };
+        let name = match raw.name {
+            Some(name) => name,
+            None => "builder".parse().map_err(|error| {
+                DocumentError::of(Problem::Invalid, self.source.path, format!("{error}"))
+            })?,
+        };
+        Ok(Builder {
+            name,
+            uid: id(raw.uid)?,
+            gid: id(raw.gid)?,
+        })
+    }
+}
