@@ -6,6 +6,7 @@
 use rpm::{Dependency, PackageBuilder, Scriptlet};
 
 use crate::Suite;
+use crate::provides;
 use crate::tree::{Content, Kind, Node, Tree, parent};
 
 /// What the conversion of one package depends on besides the package.
@@ -172,6 +173,9 @@ pub(crate) fn header(name: &str, tree: &Tree, builder: &mut PackageBuilder) {
             builder.provides(Dependency::any(*path));
         }
     }
+    for dependency in provides::provides(tree) {
+        builder.provides(dependency);
+    }
     if name != "base-files" {
         builder.requires(Dependency::any("base-files"));
     }
@@ -200,7 +204,6 @@ pub(crate) fn header(name: &str, tree: &Tree, builder: &mut PackageBuilder) {
             builder.requires(Dependency::any("/bin/sh"));
             builder.requires(Dependency::any("coreutils"));
         }
-        "rpm" => drop(builder.provides(Dependency::any("rpm-build"))),
         _ => {}
     }
 }
@@ -282,7 +285,8 @@ impl Edit<'_> {
                 };
             }
             self.add(file, open, 0o644);
-            self.add(shadow, hidden, 0o640).group = "shadow".to_owned();
+            // Not for the group `shadow`, which comes into being with this package.
+            self.add(shadow, hidden, 0o600);
         }
     }
 

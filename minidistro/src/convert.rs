@@ -11,14 +11,16 @@ use rpm::{BuildConfig, CompressionWithLevel, FileMode, FileOptions, FileOptionsB
 use crate::adjust::{self, Context};
 use crate::deb::{self, Deb};
 use crate::error::MinidistroError;
+use crate::header;
 use crate::index::{Binary, required};
 use crate::key::CREATED;
+use crate::meta::Meta;
 use crate::relation;
 use crate::tree::{Content, Kind, Node, Tree};
 use crate::version::Evr;
 
 /// Changes whenever the same Debian package gives another RPM.
-const CONVERTER: u32 = 1;
+const CONVERTER: u32 = 2;
 /// Of the payload. Higher levels are not worth their time here.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -45,42 +47,92 @@ impl Converter {
     pub(crate) fn convert(&self, binary: &Binary, deb: &Path) -> Result<Converted, MinidistroError> {
         let failed = |reason: String| MinidistroError::Convert { package: binary.name.clone(), reason };
         let arch = if binary.filename.ends_with("_all.deb") { "noarch" } else { "x86_64" };
-        let initial = binary.name.chars().next().unwrap_or('_');
-        let (name, version) = (&binary.name, &binary.version);
-        let file = format!("{name}-{}-{}.{arch}.rpm", version.version, version.release);
-        let location = format!("packages/{initial}/{file}");
-        let path = self.output.join(&location);
-        let cookie = self.cookie(binary);
-        if path.exists() && is_whole(&path, &cookie) {
+        let cookie = self.cookie(&format!("deb={}", binary.sha256));
+        let (location, whole) = self.locate(&binary.name, &binary.version, arch, &cookie);
+        if whole {
             return Ok(Converted { location, reused: true });
         }
-        let folder = self.output.join("packages").join(initial.to_string());
-        fs_err::create_dir_all(&folder).map_err(MinidistroError::file(&folder))?;
         let spool = tempfile::Builder::new().prefix(".spool-").tempdir_in(&self.output);
         let spool = spool.map_err(MinidistroError::file(&self.output))?;
         let mut deb = deb::read(deb, spool.path()).map_err(failed)?;
         let mtime = deb.tree.values().map(|node| node.mtime).max().unwrap_or(0).max(CREATED);
-        adjust::files(name, &mut deb.tree, &self.context, mtime);
+        adjust::files(&binary.name, &mut deb.tree, &self.context, mtime);
         let mut builder = builder(binary, &deb, arch, mtime).map_err(failed)?;
         builder.cookie(cookie);
         add_files(&mut builder, &deb.tree).map_err(|error| failed(error.to_string()))?;
-        let package = builder.build_and_sign(&self.signer).map_err(|error| failed(error.to_string()))?;
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".rpm-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(&folder)
-            .map_err(MinidistroError::file(&folder))?;
-        package.write(&mut temporary).map_err(|error| failed(error.to_string()))?;
-        temporary.flush().map_err(MinidistroError::file(&path))?;
-        temporary.persist(&path).map_err(|error| MinidistroError::File { path: path.clone(), source: error.error })?;
+        let source = source_rpm(binary, &deb.control);
+        self.finish(builder, &location, &source, mtime)?;
         Ok(Converted { location, reused: false })
     }
 
-    /// Stands in the RPM's header for all that it was made from.
-    fn cookie(&self, binary: &Binary) -> String {
-        let awk = self.context.awk.unwrap_or("none");
-        format!("minidistro {CONVERTER} {} awk={awk} deb={}", self.context.suite.codename(), binary.sha256)
+    /// Makes a package without files.
+    pub(crate) fn gather(&self, meta: &Meta) -> Result<Converted, MinidistroError> {
+        let version = &meta.of.version;
+        let cookie = self.cookie(&format!("requires={}", meta.requires.join(",")));
+        let (location, whole) = self.locate(meta.name, version, "noarch", &cookie);
+        if whole {
+            return Ok(Converted { location, reused: true });
+        }
+        let mut builder = PackageBuilder::new(meta.name, &version.version, "Apache-2.0", "noarch", meta.summary);
+        builder.using_config(configuration(CREATED)).release(&version.release).build_host("localhost").vendor("minidistro");
+        if version.epoch != 0 {
+            builder.epoch(version.epoch);
+        }
+        builder.cookie(cookie);
+        for relation in meta.relations() {
+            builder.requires(relation.to_rpm());
+        }
+        let source = format!("{}-{}-{}.src.rpm", meta.name, version.version, version.release);
+        self.finish(builder, &location, &source, CREATED)?;
+        Ok(Converted { location, reused: false })
     }
+
+    /// Where the RPM belongs below the repository, and whether it is there.
+    fn locate(&self, name: &str, version: &Evr, arch: &str, cookie: &str) -> (String, bool) {
+        let initial = name.chars().next().unwrap_or('_');
+        let location = format!("packages/{initial}/{name}-{}-{}.{arch}.rpm", version.version, version.release);
+        let path = self.output.join(&location);
+        let whole = path.exists() && is_whole(&path, cookie);
+        (location, whole)
+    }
+
+    /// Builds, signs and writes.
+    fn finish(&self, mut builder: PackageBuilder, location: &str, source: &str, mtime: u32) -> Result<(), MinidistroError> {
+        let failed = |error: rpm::Error| MinidistroError::Convert { package: location.to_owned(), reason: error.to_string() };
+        let mut package = builder.build().map_err(failed)?;
+        header::finish(&mut package, source, &self.signer, mtime).map_err(failed)?;
+        let path = self.output.join(location);
+        let folder = path.parent().unwrap_or(&self.output);
+        fs_err::create_dir_all(folder).map_err(MinidistroError::file(folder))?;
+        let mut temporary = tempfile::Builder::new()
+            .prefix(".rpm-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)
+            .map_err(MinidistroError::file(folder))?;
+        package.write(&mut temporary).map_err(failed)?;
+        temporary.flush().map_err(MinidistroError::file(&path))?;
+        temporary.persist(&path).map_err(|error| MinidistroError::File { path: path.clone(), source: error.error })?;
+        Ok(())
+    }
+
+    /// Stands in the RPM's header for all that it was made from.
+    fn cookie(&self, input: &str) -> String {
+        let awk = self.context.awk.unwrap_or("none");
+        format!("minidistro {CONVERTER} {} awk={awk} {input}", self.context.suite.codename())
+    }
+}
+
+fn configuration(time: u32) -> BuildConfig {
+    BuildConfig::v4().compression(CompressionWithLevel::Zstd(ZSTD_LEVEL)).source_date(time)
+}
+
+/// The name that the source RPM would have.
+fn source_rpm(binary: &Binary, control: &Paragraph) -> String {
+    // `Source: name (version)`, each part only where it differs from the package's own.
+    let field = control.get("Source").unwrap_or(&binary.name);
+    let (name, version) = field.split_once(" (").unwrap_or((field, ""));
+    let version = Evr::from_debian(version.trim_end_matches(')')).unwrap_or_else(|| binary.version.clone());
+    format!("{name}-{}-{}.src.rpm", version.version, version.release)
 }
 
 /// Whether the RPM was made from the same input, and is as it was written.
@@ -100,8 +152,7 @@ fn builder(binary: &Binary, deb: &Deb, arch: &str, mtime: u32) -> Result<Package
     }
     let license = format!("see /usr/share/doc/{}/copyright", binary.name);
     let mut builder = PackageBuilder::new(&binary.name, &version.version, &license, arch, summary);
-    let config = BuildConfig::v4().compression(CompressionWithLevel::Zstd(ZSTD_LEVEL)).source_date(mtime);
-    builder.using_config(config).release(version.release).build_host("localhost").vendor("minidistro");
+    builder.using_config(configuration(mtime)).release(version.release).build_host("localhost").vendor("minidistro");
     if version.epoch != 0 {
         builder.epoch(version.epoch);
     }

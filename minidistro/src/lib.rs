@@ -17,10 +17,13 @@ mod convert;
 mod deb;
 mod error;
 mod fetch;
+mod header;
 mod index;
 mod key;
+mod meta;
 mod mirror;
 mod packages;
+mod provides;
 mod relation;
 mod release;
 mod repository;
@@ -139,8 +142,13 @@ pub async fn generate(
         signer: key.package_signer()?,
     });
     let gate = Arc::new(Semaphore::new(CONVERSIONS));
+    let metas = meta::packages(&plan);
     let jobs = plan.into_iter().map(|binary| archive.convert(binary, &converter, &gate, progress));
     let mut locations: Vec<String> = futures_util::stream::iter(jobs).buffer_unordered(DOWNLOADS).try_collect().await?;
+    for meta in metas {
+        let converter = converter.clone();
+        locations.push(blocking(move || converter.gather(&meta)).await?.location);
+    }
     locations.sort();
 
     let output = options.output.clone();

@@ -45,7 +45,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut downloads = arguments.output.clone().into_os_string();
     downloads.push(".downloads");
     let packages = match arguments.packages.is_empty() {
-        true => default_packages(arguments.suite).iter().map(|&name| name.to_owned()).collect(),
+        true => default_packages(arguments.suite).into_iter().map(str::to_owned).collect(),
         false => arguments.packages,
     };
     let options = Options {
