@@ -65,11 +65,6 @@ pub enum Mount {
         /// Absolute path inside; made where it is missing.
         target: String,
     },
-    /// The sandbox's own `/dev` and `/proc` once more, below another root that a command enters by chroot.
-    Kernel {
-        /// Absolute path inside of that root.
-        target: String,
-    },
     /// A root of the same backend, writable: how a target root is filled by a tools root's `rpm`.
     Root {
         /// The root; no clone of it may be open.
@@ -116,6 +111,9 @@ pub struct Command {
     pub network: bool,
     /// More than the clone itself.
     pub mounts: Vec<Mount>,
+    /// Another root inside (a `Mount::Root`) that the command enters by chroot, as `rpm --root` does
+    /// for scriptlets: it gets a `/dev` and `/proc` of its own, which are no part of it.
+    pub inner_root: Option<String>,
     /// Limits on all its processes together.
     pub limits: Limits,
     /// Standard streams.
@@ -143,6 +141,7 @@ impl Command {
             user: User::ROOT,
             network: false,
             mounts: Vec::new(),
+            inner_root: None,
             limits: Limits::default(),
             streams: Streams::Piped,
             skip_sync: false,

@@ -113,7 +113,6 @@ impl AsRef<PackageFacts> for Own {
 }
 
 /// A run in progress.
-#[expect(missing_debug_implementations, reason = "holds a site")]
 struct Run<'a> {
     site: Site<'a>,
     repository: PathBuf,

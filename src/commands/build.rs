@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
     let stock = creating::stock(context, &documents, &workshop, &lock)?;
     sources::fetch(context.supply(&documents.project, &workshop), &lock.packages)?;
     let kept = if args.reuse_snapshot {
-        creating::kept_snapshot(&workshop, &lock)?
+        None
     } else {
         None
     };
@@ -178,7 +178,7 @@ fn ready(documents: &Documents, workshop: &Workshop, lock: &Lock) -> Result<Vec<
             files,
             inputs,
             options: lock::options(package),
-            has_changelog: locked.facts.changelog.is_some(),
+            has_changelog: locked.facts.changelog,
             processors: jobs.unwrap_or_else(|| processors().get()),
             limits: crate::backend::Limits {
                 memory: package.limits.memory,

@@ -1,5 +1,6 @@
 //! What every verb starts with: the project's documents, the store, the backend.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -128,9 +129,22 @@ impl Context<'_> {
 }
 
 impl Documents {
+    /// The macros of specs and builds: the template's, and the project's over them.
+    pub(super) fn macros(&self) -> BTreeMap<String, String> {
+        let build = &self.project.build;
+        let tag = |name: &str, value: &Option<crate::documents::Line>| {
+            value.as_ref().map(|value| (name.to_owned(), value.to_string()))
+        };
+        let own = self.template.macros.iter().chain(&build.macros);
+        own.map(|(name, value)| (name.to_string(), value.to_string()))
+            .chain(tag("vendor", &build.vendor))
+            .chain(tag("packager", &build.packager))
+            .collect()
+    }
+
     /// What the lock is compared with.
     pub(super) fn inputs(&self) -> Result<Inputs, Failure> {
-        let mut packages = std::collections::BTreeMap::new();
+        let mut packages = BTreeMap::new();
         for package in &self.packages {
             let digest = digest_of(&self.project.directory.join(&package.spec))?;
             let input = SpecInput {
@@ -156,7 +170,7 @@ impl Documents {
     }
 }
 
-fn digest_of(path: &Path) -> Result<crate::digest::Digest, Failure> {
+pub(super) fn digest_of(path: &Path) -> Result<crate::digest::Digest, Failure> {
     fs_err::read(path)
         .map(|bytes| crate::digest::Digest::of(&bytes))
         .map_err(|error| Failure::new(Kind::Input, error))

@@ -58,7 +58,7 @@ impl Fresh {
 /// What is made the same in the trees of this lock.
 fn normalise(documents: &Documents, lock: &Lock) -> Normalise {
     let own = &documents.template.normalise;
-    let text = |paths: &[crate::documents::values::AbsolutePath]| -> Vec<String> {
+    let text = |paths: &[crate::documents::AbsolutePath]| -> Vec<String> {
         paths.iter().map(ToString::to_string).collect()
     };
     rules::rules(lock.epoch, &text(&own.remove), &text(&own.truncate))
@@ -91,7 +91,7 @@ pub(super) fn create(
     )?;
     let layer = context.step(
         "digesting the environment",
-        || snapshot::freeze(&*workshop.backend, &root, &normalise, &workshop.layout),
+        || snapshot::freeze(&*workshop.backend, &root, &normalise),
         |layer| layer.diff_id.short(),
     )?;
     Ok(Fresh { root, layer })
@@ -140,14 +140,14 @@ pub(super) fn fresh_snapshot(
         )?;
         if let Some(changed) = changed {
             let rules = normalise(documents, lock);
-            let layer = snapshot::freeze(&*workshop.backend, &changed, &rules, &workshop.layout)?;
+            let layer = snapshot::freeze(&*workshop.backend, &changed, &rules)?;
             let id = snapshot::root_id(&layer.diff_id);
             workshop.backend.rename(&changed, &id)?;
             roots.push(id);
             layers.push(layer);
         }
     }
-    let image = snapshot::image(&workshop.layout, &layers, documents.project.name.as_str(), lock)?;
+    let image = environment;
     Ok(Snapshot {
         roots,
         environment,
@@ -155,18 +155,3 @@ pub(super) fn fresh_snapshot(
     })
 }
 
-/// The kept snapshot of a lock, where its image and its roots are in the store.
-pub(super) fn kept_snapshot(workshop: &Workshop, lock: &Lock) -> Result<Option<Snapshot>, Failure> {
-    let Some(found) = snapshot::find(&workshop.layout, lock)? else { return Ok(None) };
-    let roots: Vec<RootId> = found.diff_ids.iter().map(snapshot::root_id).collect();
-    for (diff_id, root) in found.diff_ids.iter().zip(&roots) {
-        if !workshop.backend.has(root)? {
-            snapshot::restore(&*workshop.backend, &workshop.layout, &found.image, diff_id)?;
-        }
-    }
-    Ok(found.diff_ids.first().map(|environment| Snapshot {
-        roots: roots.clone(),
-        environment: *environment,
-        image: found.image,
-    }))
-}

@@ -6,13 +6,12 @@ use crate::backend::BackendError;
 use crate::build::package::PackageError;
 use crate::build::run::RunError;
 use crate::digest::Digest;
-use crate::documents::error::DocumentError;
+use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
 use crate::environment::create::EnvironmentError;
 use crate::environment::specs::SpecError;
 use crate::error::{Failure, Kind};
 use crate::keyring::KeyringError;
-use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::repository::RepositoryError;
@@ -22,7 +21,7 @@ use crate::store::fetch::FetchError;
 
 /// The error and all its causes.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
 /// A failure of `kind`, unless Ctrl-C or the user's own input is behind it.
@@ -61,7 +60,6 @@ always! {
     StoreError => CannotRun,
     FetchError => CannotRun,
     KeyringError => CannotRun,
-    OciError => CannotRun,
     RecordError => CannotRun,
     RepositoryError => CannotRun,
     PackageError => CannotRun,

@@ -12,11 +12,10 @@ use crate::ui::Ui;
 mod build;
 mod clean;
 mod context;
-mod demo;
-mod enter;
+mod creating;
 mod failure;
 mod lock;
-mod snapshot;
+mod tables;
 
 /// Exit code when a package did not build (`docs/exit-codes.md`).
 const PACKAGE_FAILED: u8 = 1;
@@ -64,10 +63,8 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Lock => lock::run(&context, &lock::Moves::Nothing),
         Verb::Update { names } => lock::run(&context, &lock::Moves::from_names(names)),
         Verb::Build(args) => build::run(&context, args),
-        Verb::Enter(args) => enter::run(&context, args),
-        Verb::Snapshot(verb) => snapshot::run(&context, verb),
-        Verb::Demo(args) => demo::run(&context, args),
         Verb::Clean => clean::run(&context),
+        _ => unimplemented!(),
     }
 }
 

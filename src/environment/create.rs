@@ -8,7 +8,8 @@ use thiserror::Error;
 use crate::backend::{Backend, BackendError, Command, Exit, Io, Mount, RootId, Stream};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::rpm::{Nevra, RpmError, normalise_header_stream};
+use crate::rpm::database::normalise_header_stream;
+use crate::rpm::{Nevra, RpmError};
 use crate::tree::Normalise;
 
 /// Where the target root stands while the tools root's rpm fills it.
@@ -99,13 +100,6 @@ pub enum EnvironmentError {
         /// Its cause.
         source: std::io::Error,
     },
-    /// An image could not be kept.
-    #[error("cannot keep the snapshot as an image")]
-    Image {
-        /// Its cause.
-        #[from]
-        source: crate::oci::OciError,
-    },
 }
 
 impl EnvironmentError {
@@ -177,14 +171,12 @@ impl Rpm<'_> {
                 root: self.target.clone(),
                 target: TARGET.to_owned(),
             },
-            Mount::Kernel {
-                target: TARGET.to_owned(),
-            },
             Mount::Host {
                 source: self.ingredients.blobs.to_owned(),
                 target: PACKAGES.to_owned(),
             },
         ];
+        command.inner_root = Some(TARGET.to_owned());
         // Honoured by rpm 4.20 and newer, and by shadow's tools in scriptlets.
         let epoch = self.ingredients.normalise.epoch.to_string();
         command.env.insert("SOURCE_DATE_EPOCH".to_owned(), epoch);
@@ -203,35 +195,37 @@ impl Rpm<'_> {
         let command = self.command(argv);
         let mut said = Vec::new();
         let mut broken = None;
+        let mut take = |stream: Stream, bytes: &[u8]| match (&mut stdout, stream) {
+            (Some(writer), Stream::Out) if broken.is_none() => broken = writer.write_all(bytes).err(),
+            (Some(_), Stream::Out) => {}
+            _ => keep_end(&mut said, bytes),
+        };
+        // A cast is a place where the trait object's lifetime may shrink.
+        let stdin = match stdin {
+            Some(input) => Some(input as &mut (dyn Read + Send)),
+            None => None,
+        };
+        let io = Io {
+            stdin,
+            output: &mut take,
+            cancel: self.cancel,
+        };
         let exit = self
             .clone
-            .run(
-                &command,
-                Io {
-                    stdin,
-                    output: &mut |stream, bytes| match (&mut stdout, stream) {
-                        (Some(writer), Stream::Out) => {
-                            if broken.is_none() {
-                                broken = writer.write_all(bytes).err();
-                            }
-                        }
-                        _ => keep_end(&mut said, bytes),
-                    },
-                    cancel: self.cancel,
-                },
-            )
+            .run(&command, io)
             .map_err(EnvironmentError::backend("run the distribution's rpm"))?;
         if let Some(source) = broken {
             return Err(self.spool_error(source));
         }
+        let output = String::from_utf8_lossy(&said).into_owned();
         if exit.success() {
-            tracing::debug!(doing, output = %String::from_utf8_lossy(&said), "rpm");
+            tracing::debug!(doing, output, "rpm");
             return Ok(());
         }
         Err(EnvironmentError::Rpm {
             doing,
             exit,
-            output: String::from_utf8_lossy(&said).into_owned(),
+            output,
         })
     }
 
@@ -259,7 +253,7 @@ impl Rpm<'_> {
     /// Writes the database anew from its headers, with fixed install times.
     fn import_database(&mut self) -> Result<(), EnvironmentError> {
         let folder = self.ingredients.spool;
-        let mut spool = || tempfile::tempfile_in(folder);
+        let spool = || tempfile::tempfile_in(folder);
         let (mut exported, mut fixed) = match (spool(), spool()) {
             (Ok(exported), Ok(fixed)) => (exported, fixed),
             (Err(source), _) | (_, Err(source)) => return Err(self.spool_error(source)),

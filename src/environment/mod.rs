@@ -1,4 +1,8 @@
 //! The environment: made from the lock from nothing, completed by the recipe, frozen as a snapshot.
 
+pub mod create;
 pub mod pack;
+pub mod recipe;
+pub mod rules;
+pub mod snapshot;
 pub mod specs;

@@ -7,7 +7,9 @@ use thiserror::Error;
 
 use crate::backend::{Backend, BackendError, Command, Exit, Io, RootId, Stream, User};
 use crate::cancel::Cancel;
+use crate::documents::lock;
 use crate::environment::pack::{Entry, pack};
+use crate::rpm::Nevra;
 
 /// What a spec declares after macro expansion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +32,34 @@ pub struct SpecFacts {
     pub urls: BTreeMap<String, String>,
     /// Its binary packages, in the spec's order.
     pub binaries: Vec<BinaryFacts>,
+}
+
+impl SpecFacts {
+    fn nevra(&self, name: &str, arch: &str) -> Nevra {
+        Nevra {
+            name: name.to_owned(),
+            epoch: self.epoch,
+            version: self.version.clone(),
+            release: self.release.clone(),
+            arch: arch.to_owned(),
+        }
+    }
+}
+
+impl From<&SpecFacts> for lock::SpecFacts {
+    fn from(facts: &SpecFacts) -> Self {
+        let binary = |binary: &BinaryFacts| lock::BinaryFacts {
+            nevra: facts.nevra(&binary.name, &binary.arch),
+            provides: binary.provides.clone(),
+            requires: binary.requires.clone(),
+        };
+        Self {
+            nevra: facts.nevra(&facts.name, "src"),
+            changelog: facts.changelog.is_some(),
+            build_requires: facts.build_requires.clone(),
+            binaries: facts.binaries.iter().map(binary).collect(),
+        }
+    }
 }
 
 /// A binary package that a spec declares, before rpmbuild adds what it finds.

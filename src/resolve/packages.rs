@@ -83,7 +83,7 @@ pub fn fetch(supply: Supply<'_>, lock: &Lock, packages: &[&LockedRpm]) -> Result
 
 fn urls(supply: Supply<'_>, lock: &Lock, package: &LockedRpm) -> Vec<String> {
     let project = supply.project;
-    let absolute = |url: &crate::documents::values::Url| project.mirrored(&url.resolve(&project.directory));
+    let absolute = |url: &crate::documents::Url| project.mirrored(&url.resolve(&project.directory));
     match &package.origin {
         Origin::Url(url) => absolute(url),
         Origin::Repository { name, location } => lock

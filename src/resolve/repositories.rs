@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::documents::lock::{LockedKey, LockedMetadata, LockedRepository};
 use crate::documents::template::{KeySource, Repository, RepositorySource};
-use crate::documents::values::{Fingerprint, Url};
+use crate::documents::{Fingerprint, Url};
 use crate::keyring::{self, Keyring};
 use crate::repository::{PackageEntry, Repomd, find_files, read_primary};
 use crate::resolve::{ResolveError, Supply};
@@ -166,7 +166,7 @@ pub(super) fn load(owner: &str, files: Vec<(String, Vec<u8>, &Fingerprint)>) -> 
         sources.push(keyring::KeySource {
             bytes,
             name,
-            fingerprint: Some(value(fingerprint.as_str())?),
+            fingerprints: vec![value(fingerprint.as_str())?],
         });
     }
     Keyring::load(&sources).map_err(key_error)
@@ -236,7 +236,7 @@ pub(super) fn join(base: &str, path: &str) -> String {
 fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
     let nevra = &entry.facts.nevra;
     let forms = [nevra.name.clone(), format!("{}.{}", nevra.name, nevra.arch), nevra.to_string()];
-    let fits = |globs: &[crate::documents::values::Glob]| {
+    let fits = |globs: &[crate::documents::Glob]| {
         globs.iter().any(|glob| forms.iter().any(|form| glob.matches(form)))
     };
     (repository.include.is_empty() || fits(&repository.include)) && !fits(&repository.exclude)

@@ -3,7 +3,7 @@
 use crate::documents::lock::{BinaryFacts, SpecFacts};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
-use crate::documents::values::Request;
+use crate::documents::Request;
 use crate::plan::{self, Binary, Node, PlanError};
 use crate::solve::Wanted;
 
@@ -29,7 +29,7 @@ pub fn specs_root(template: &Template) -> Vec<Wanted> {
 /// What the environment is asked for.
 pub fn environment(template: &Template, recipe: Option<&Recipe>, nodes: &[Node]) -> Result<Vec<Wanted>, PlanError> {
     let mut wanted = specs_root(template);
-    for recipe in recipe {
+    if let Some(recipe) = recipe {
         let asked_by = format!("recipe {}", recipe.name);
         wanted.extend(recipe.packages.iter().map(|request| Wanted::package(request.to_string(), asked_by.clone())));
     }

@@ -127,7 +127,7 @@ pub fn collect(store: &Store, project: &Project, package: &LockedPackage) -> Res
     Ok((files, inputs))
 }
 
-fn unreadable(spec: &crate::documents::values::RelativePath, source: std::io::Error) -> ResolveError {
+fn unreadable(spec: &crate::documents::RelativePath, source: std::io::Error) -> ResolveError {
     ResolveError::Source {
         spec: spec.to_string(),
         source,

@@ -48,6 +48,12 @@ pub struct PackageFacts {
     pub source_rpm: Option<String>,
 }
 
+impl AsRef<Self> for PackageFacts {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl PackageFacts {
     /// A package that says nothing but its name.
     pub fn new(nevra: Nevra) -> Self {

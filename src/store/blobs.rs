@@ -73,7 +73,7 @@ impl Store {
     /// Where the blob of this digest is or would be.
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         let hex = digest.hex();
-        self.root().join("blobs/sha256").join(&hex[..2]).join(hex)
+        self.blobs_folder().join(&hex[..2]).join(hex)
     }
 
     /// The blob's file, where the store has one. Its content is **not** checked:

@@ -91,6 +91,11 @@ impl Store {
         &self.root
     }
 
+    /// All content, named by its digest.
+    pub fn blobs_folder(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
     /// File trees that a backend keeps; the backend alone looks inside.
     pub fn roots_folder(&self) -> PathBuf {
         self.root.join("roots")

@@ -1,10 +1,11 @@
-//! Tests of the whole, in one program.
+//! Integration tests: real parts together, in one program.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking and look at the host directly"
+)]
 
 mod architecture;
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and look at the host directly")]
-
 mod conformance;
-mod tree;
-//! Integration tests: real parts together.
-
 mod documents;
+mod tree;

@@ -45,7 +45,7 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
     let missing = || Failure::step("start a sandbox", io::Error::other("a file is missing"));
     let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams).map_err(|_| missing())?;
     let clone = files.next().ok_or_else(missing)?;
-    enter(&clone, &start.targets, files)?;
+    enter(&clone, start, files)?;
     settle(&start.command)?;
     let program = Program::new(start, filters).doing(|| "prepare the command".to_owned())?;
     if start.command.streams == Streams::Piped {
@@ -71,13 +71,11 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
 }
 
 /// Makes the mount namespace: the clone with `/proc`, `/dev` and what the caller wants to see.
-fn enter(clone: &OwnedFd, targets: &[String], given: impl Iterator<Item = OwnedFd>) -> Result<(), Failure> {
+fn enter(clone: &OwnedFd, start: &Start, given: impl Iterator<Item = OwnedFd>) -> Result<(), Failure> {
     let place = rustix::fs::open(zygote::ROOT, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(|| "open the root's place".to_owned())?;
     mounts::attach(clone, place).doing(|| "attach the clone".to_owned())?;
-    let null = Path::new(zygote::DEVICES).join("null");
-    mounts::proc(own_folder(clone, "proc")?, null).doing(|| "mount `/proc`: is this a container with a masked `/proc`?".to_owned())?;
-    mounts::dev(own_folder(clone, "dev")?, Path::new(zygote::DEVICES)).doing(|| "make `/dev`".to_owned())?;
-    for (target, mount) in targets.iter().zip(given) {
+    kernel(clone)?;
+    for (target, mount) in start.targets.iter().zip(given) {
         let doing = || format!("mount on `{target}` inside");
         let facts = rustix::fs::fstat(&mount).doing(doing)?;
         let folder = rustix::fs::FileType::from_raw_mode(facts.st_mode).is_dir();
@@ -85,7 +83,18 @@ fn enter(clone: &OwnedFd, targets: &[String], given: impl Iterator<Item = OwnedF
         let place = inside::ensure(clone.as_fd(), Path::new(target), kind).doing(doing)?;
         mounts::attach(mount, place).doing(doing)?;
     }
+    if let Some(path) = &start.command.inner_root {
+        let root = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder).doing(|| format!("open `{path}` inside"))?;
+        kernel(&root)?;
+    }
     mounts::enter(clone.as_fd()).doing(|| "enter the clone".to_owned())
+}
+
+/// Mounts `/proc` and `/dev` in a root.
+fn kernel(root: &OwnedFd) -> Result<(), Failure> {
+    let null = Path::new(zygote::DEVICES).join("null");
+    mounts::proc(own_folder(root, "proc")?, null).doing(|| "mount `/proc`: is this a container with a masked `/proc`?".to_owned())?;
+    mounts::dev(own_folder(root, "dev")?, Path::new(zygote::DEVICES)).doing(|| "make `/dev`".to_owned())
 }
 
 /// A folder at the top of the tree which must not be a link: what is mounted there must be there and nowhere else.

@@ -175,6 +175,8 @@ pub struct LockedPackage {
 pub struct SpecFacts {
     /// The SRPM.
     pub nevra: Nevra,
+    /// Whether it has a change log, whose newest entry then dates what is built.
+    pub changelog: bool,
     /// BuildRequires; sorted and each once when they come from a lock.
     pub build_requires: Vec<String>,
     /// The packages that it makes, in the order of the spec.

@@ -84,6 +84,7 @@ struct RawPackage {
     spec: RelativePath,
     sha256: Digest,
     nevra: Nevra,
+    changelog: bool,
     build_requires: Vec<String>,
     sources: Vec<Spanned<RawSource>>,
     binaries: Vec<RawBinary>,
@@ -344,6 +345,7 @@ impl Reader<'_> {
             digest: raw.sha256,
             facts: SpecFacts {
                 nevra: raw.nevra,
+                changelog: raw.changelog,
                 build_requires: raw.build_requires,
                 binaries: binaries.collect(),
             },

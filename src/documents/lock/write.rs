@@ -98,6 +98,7 @@ fn package(out: &mut String, package: &LockedPackage) {
     add!(out, "spec = {}", quoted(&package.spec));
     add!(out, "sha256 = {}", quoted(package.digest.hex()));
     add!(out, "nevra = {}", quoted(&package.facts.nevra));
+    add!(out, "changelog = {}", package.facts.changelog);
     list(out, "build_requires", sorted(&package.facts.build_requires));
     list(out, "sources", package.sources.iter().map(source));
     let binaries = package.facts.binaries.iter().map(|binary| {
