@@ -150,14 +150,13 @@ impl AsRef<Path> for RelativePath {
 impl Url {
     /// As URL, with a path relative to `project` made absolute.
     pub fn resolve(&self, project: &Path) -> String {
-        match self.0.strip_prefix("./") {
-            // Escaping what a URL cannot hold is the URL library's work.
-            Some(rest) => reqwest::Url::from_file_path(project.join(rest)).map_or_else(
-                |()| format!("file://{}", project.join(rest).display()),
-                String::from,
-            ),
-            None => self.0.clone(),
-        }
+        let Some(rest) = self.0.strip_prefix("./") else {
+            return self.0.clone();
+        };
+        // Without a current directory nothing relative works anyway.
+        let path = std::path::absolute(project.join(rest)).unwrap_or_else(|_| project.join(rest));
+        // Escaping what a URL cannot hold is the URL library's work.
+        reqwest::Url::from_file_path(&path).map_or_else(|()| format!("file://{}", path.display()), String::from)
     }
 
     /// The file that it names on this machine, where it does.
