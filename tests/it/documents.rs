@@ -39,6 +39,7 @@ fn every_broken_project_has_its_message() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one message after the other")]
 fn a_broken_project_is_explained() {
     insta::assert_snapshot!(complaint("conditional-both-ways"), @"
     pristine.toml:7:10: `zlib` is built both with and without `docs`
@@ -348,6 +349,7 @@ fn a_broken_template_is_explained() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one message after the other")]
 fn a_broken_recipe_is_explained() {
     insta::assert_snapshot!(complaint("command-both"), @"
     recipes/base.toml:3:1: a command has exactly one of `run` and `script`
@@ -448,6 +450,7 @@ fn a_broken_recipe_is_explained() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one message after the other")]
 fn a_broken_lock_is_explained() {
     insta::assert_snapshot!(complaint("lock-key-missing"), @r#"
     pristine.lock:32:171: the lock has no such key
