@@ -283,10 +283,8 @@ mod tests {
         let lock = sample::lock();
         let mut inputs = inputs(&lock);
         change(&mut inputs);
-        lock.check(&inputs)
-            .iter()
-            .map(|drift| format!("{drift}\n"))
-            .collect()
+        let lines: Vec<String> = lock.check(&inputs).iter().map(Drift::to_string).collect();
+        lines.join("\n")
     }
 
     fn zlib(inputs: &mut Inputs) -> &mut SpecInput {

@@ -192,6 +192,7 @@ mod tests {
     use super::super::sample;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one text")]
     fn the_text_is_this() {
         insta::assert_snapshot!(sample::lock().to_text(), @r#"
         # Written by `pristine lock`. Do not edit.
