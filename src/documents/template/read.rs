@@ -365,12 +365,11 @@ pub(super) fn expand<E>(
         let braced = after
             .strip_prefix('{')
             .and_then(|after| after.split_once('}'));
-        let (name, length) = match braced {
-            Some((name, _)) => (name, name.len() + 2),
-            None => {
-                let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
-                (&after[..end], end)
-            }
+        let (name, length) = if let Some((name, _)) = braced {
+            (name, name.len() + 2)
+        } else {
+            let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
+            (&after[..end], end)
         };
         let written = &rest[before.len()..=before.len() + length];
         match variables.get(name) {
