@@ -364,3 +364,76 @@ impl Context<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Recipe {
+        let contents = |path: &RelativePath| Ok(format!("content of {path}").into_bytes());
+        Recipe::parse(
+            &"base".parse().unwrap(),
+            &format!("format = 1\n{text}"),
+            Path::new("base.toml"),
+            &contents,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn steps_keep_the_order_of_the_file() {
+        let recipe = parse(
+            "[[command]]\nrun = [\"first\"]\n[[file]]\npath = \"/second\"\ncontent = \"x\"\n\
+             [[command]]\nscript = \"third\"\n[[file]]\npath = \"/fourth\"\nsource = \"files/a\"\n",
+        );
+        let text = |step: &Step| match step {
+            Step::File(file) => format!(
+                "{} {:o} {}",
+                file.path,
+                file.mode.bits(),
+                String::from_utf8_lossy(&file.content)
+            ),
+            Step::Command(command) => command.argv.join(" "),
+            Step::Script(_) => String::new(),
+        };
+        let steps: Vec<String> = recipe.steps.iter().map(text).collect();
+        assert_eq!(
+            steps,
+            [
+                "first",
+                "/second 644 x",
+                "/bin/sh -e -c third",
+                "/fourth 644 content of files/a"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_digest_covers_the_files_that_are_named() {
+        let text = "format = 1\n[[file]]\npath = \"/a\"\nsource = \"a\"\n";
+        let digest = |content: &'static [u8]| {
+            let contents = move |_: &RelativePath| Ok(content.to_vec());
+            Recipe::parse(
+                &"base".parse().unwrap(),
+                text,
+                Path::new("base.toml"),
+                &contents,
+            )
+            .unwrap()
+            .digest
+        };
+        assert_eq!(digest(b"one"), digest(b"one"));
+        assert_ne!(digest(b"one"), digest(b"two"));
+    }
+
+    #[test]
+    fn a_script_is_a_recipe_of_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recipes/tools");
+        fs_err::create_dir(folder.path().join("recipes")).unwrap();
+        fs_err::write(&path, "#!/bin/sh\ntrue\n").unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let recipe = Recipe::load(folder.path(), &"tools".parse().unwrap()).unwrap();
+        assert_eq!(recipe.steps, [Step::Script(b"#!/bin/sh\ntrue\n".to_vec())]);
+    }
+}

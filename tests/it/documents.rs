@@ -1,9 +1,15 @@
 //! Documents as users write them: every defect has a message, every example and template loads,
 //! every key is documented.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test panics where something is not as it should be"
+)]
 
 use std::path::Path;
 
-use pristine::documents::{DocumentError, Lock, Project, Recipe, Template};
+use pristine::documents::template::RepositorySource;
+use pristine::documents::{DocumentError, Lock, Name, Project, Recipe, Template, Url};
+use pristine::error::Kind;
 
 /// Reads everything that the project in `directory` has; a lock must be there.
 fn load(directory: &Path) -> Result<(), DocumentError> {
@@ -38,7 +44,226 @@ fn every_broken_project_has_its_message() {
     }
 }
 
+/// What the error of `result` says is allowed in the place of an unknown key.
+fn allowed<T: std::fmt::Debug>(result: Result<T, DocumentError>) -> Vec<String> {
+    let text = result.unwrap_err().to_string();
+    let keys = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("= keys allowed here: "));
+    keys.unwrap_or_else(|| panic!("{text}"))
+        .split(", ")
+        .map(str::to_owned)
+        .collect()
+}
+
+fn template(text: &str) -> Result<Template, DocumentError> {
+    Template::parse(&"x".parse().unwrap(), text, Path::new("x.toml"))
+}
+
+fn recipe(text: &str) -> Result<Recipe, DocumentError> {
+    Recipe::parse(&"x".parse().unwrap(), text, Path::new("x.toml"), &|_| {
+        Ok(Vec::new())
+    })
+}
+
+fn project(text: &str) -> Result<Project, DocumentError> {
+    Project::parse(text, Path::new("pristine.toml"))
+}
+
+/// Asserts that `document` in `docs/` has each of `keys` in a table, where that key is asked for.
+fn assert_documented(document: &str, table: &str, keys: &[String]) {
+    assert!(!keys.is_empty(), "{document} {table}");
+    let text = fs_err::read_to_string(Path::new("docs").join(document)).unwrap();
+    for key in keys {
+        assert!(
+            text.contains(&format!("\n| `{key}` |"))
+                || text.contains(&format!("`{key}`")) && table.starts_with('{'),
+            "docs/{document}: `{key}` of {table}"
+        );
+    }
+}
+
+/// Every table of a document, and how one in it begins; an unknown key is put after it.
+fn tables(document: &str) -> &'static [(&'static str, &'static str)] {
+    match document {
+        "project-file.md" => &[
+            ("top", ""),
+            ("[project]", "[project]\n"),
+            ("[packages]", "[packages]\n"),
+            ("[package.NAME]", "[package.x]\n"),
+            ("[store]", "[store]\n"),
+            ("[build]", "[build]\n"),
+            ("[recipe]", "[recipe]\n"),
+        ],
+        "template.md" => &[
+            ("top", ""),
+            ("[[repository]]", "[[repository]]\n"),
+            ("keys", "[[repository]]\n[[repository.keys]]\n"),
+            ("check", "[[repository]]\n[repository.check]\n"),
+            ("[builder]", "[builder]\n"),
+            ("[normalise]", "[normalise]\n"),
+        ],
+        "recipe.md" => &[
+            ("top", ""),
+            ("[[rpm]]", "[[rpm]]\n"),
+            ("{keys}", "[[rpm]]\n[[rpm.keys]]\n"),
+            ("[[file]]", "[[file]]\n"),
+            ("[[command]]", "[[command]]\n"),
+        ],
+        _ => &[
+            ("top", ""),
+            ("[inputs]", "[inputs]\n"),
+            ("{template}", "[inputs.template]\n"),
+            ("[[repository]]", "[[repository]]\n"),
+            ("{metadata}", "[[repository]]\n[[repository.metadata]]\n"),
+            ("[[key]]", "[[key]]\n"),
+            ("[[package]]", "[[package]]\n"),
+            ("{sources}", "[[package]]\n[[package.sources]]\n"),
+            ("{binaries}", "[[package]]\n[[package.binaries]]\n"),
+            ("[tools]", "[tools]\n"),
+            ("[environment]", "[environment]\n"),
+            ("{rpms}", "[environment]\n[[environment.rpms]]\n"),
+        ],
+    }
+}
+
 #[test]
+fn every_key_is_documented() {
+    for document in ["project-file.md", "template.md", "recipe.md", "lock.md"] {
+        for (table, start) in tables(document) {
+            let text = format!("format = 1\n{start}no-such-key = 1\n");
+            let keys = match document {
+                "project-file.md" => allowed(project(&text)),
+                "template.md" => allowed(template(&text)),
+                "recipe.md" => allowed(recipe(&text)),
+                _ => allowed(Lock::parse(&text)),
+            };
+            assert_documented(document, table, &keys);
+        }
+    }
+}
+
+/// The fenced blocks of `text` that have a file name, with that name.
+fn examples(text: &str) -> Vec<(&str, String)> {
+    let mut examples: Vec<(&str, String)> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(info) = line.strip_prefix("```") {
+            let name = info.split_once("toml ").map(|(_, name)| name);
+            inside = name.is_some();
+            examples.extend(name.map(|name| (name, String::new())));
+        } else if let (true, Some((_, example))) = (inside, examples.last_mut()) {
+            example.push_str(line);
+            example.push('\n');
+        }
+    }
+    examples
+}
+
+#[test]
+fn every_example_in_the_docs_loads() {
+    let mut loaded = 0;
+    for entry in fs_err::read_dir("docs").unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs_err::read_to_string(&path).unwrap();
+        for (name, example) in examples(&text) {
+            let result = match name.split('/').next() {
+                Some("pristine.toml") => project(&example).map(drop),
+                Some("templates") => template(&example).map(drop),
+                Some("recipes") => recipe(&example).map(drop),
+                Some("pristine.lock") => Lock::parse(&example).map(drop),
+                _ => panic!("{}: what is {name}?", path.display()),
+            };
+            result.unwrap_or_else(|error| panic!("{}, {name}:\n{error}", path.display()));
+            loaded += 1;
+        }
+    }
+    assert!(loaded >= 6, "only {loaded} examples");
+}
+
+#[test]
+fn the_lock_in_the_docs_is_what_is_written() {
+    let text = fs_err::read_to_string("docs/lock.md").unwrap();
+    let (_, example) = examples(&text).remove(0);
+    assert_eq!(Lock::parse(&example).unwrap().to_text(), example);
+}
+
+/// The names of the TOML files in `folder`.
+fn names(folder: &str) -> Vec<Name> {
+    let files = fs_err::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<Name> = files
+        .filter_map(|file| file.strip_suffix(".toml")?.parse().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_template_loads() {
+    let names = names("templates");
+    for distribution in [
+        "almalinux-9",
+        "amazon-linux-2023",
+        "azure-linux-3",
+        "centos-stream-10",
+        "fedora-43",
+        "opensuse-tumbleweed",
+        "rocky-9",
+    ] {
+        assert!(
+            names.iter().any(|name| name.as_str() == distribution),
+            "{distribution}"
+        );
+    }
+    for name in names {
+        let template =
+            Template::load(Path::new("."), &name).unwrap_or_else(|error| panic!("{error}"));
+        for repository in &template.repositories {
+            assert!(
+                repository.trusted.is_none() && repository.check.packages,
+                "{name}: packages are signed"
+            );
+            let urls: Vec<&Url> = match &repository.source {
+                RepositorySource::BaseUrls(urls) => urls.iter().collect(),
+                RepositorySource::Metalink(url) | RepositorySource::MirrorList(url) => vec![url],
+            };
+            for url in urls
+                .into_iter()
+                .chain(repository.keys.iter().map(|key| &key.url))
+            {
+                let whole = url.as_str().starts_with("https://")
+                    || url.as_str().starts_with("./")
+                    || url.as_str().starts_with("file:///");
+                assert!(whole && !url.as_str().contains('$'), "{name}: {url}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_recipe_loads() {
+    let names = names("recipes");
+    assert!(!names.is_empty());
+    for name in names {
+        Recipe::load(Path::new("."), &name).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+#[test]
+fn the_exit_codes_are_documented() {
+    let text = fs_err::read_to_string("docs/exit-codes.md").unwrap();
+    for kind in [Kind::Input, Kind::Lock, Kind::CannotRun, Kind::Interrupted] {
+        assert!(
+            text.contains(&format!("\n| {} |", kind.exit_code())),
+            "{kind:?}"
+        );
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one message after the other")]
 fn a_broken_project_is_explained() {
     insta::assert_snapshot!(complaint("conditional-both-ways"), @"
     pristine.toml:7:10: `zlib` is built both with and without `docs`
@@ -348,6 +573,7 @@ fn a_broken_template_is_explained() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one message after the other")]
 fn a_broken_recipe_is_explained() {
     insta::assert_snapshot!(complaint("command-both"), @"
     recipes/base.toml:3:1: a command has exactly one of `run` and `script`
@@ -448,6 +674,7 @@ fn a_broken_recipe_is_explained() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one message after the other")]
 fn a_broken_lock_is_explained() {
     insta::assert_snapshot!(complaint("lock-key-missing"), @r#"
     pristine.lock:32:171: the lock has no such key

@@ -316,14 +316,8 @@ mod tests {
             ),
             (16384, 10, None)
         );
-        assert_eq!(
-            project.build.timeout.limit(),
-            Some(Duration::from_hours(6))
-        );
-        assert_eq!(
-            project.build.silence.limit(),
-            Some(Duration::from_hours(1))
-        );
+        assert_eq!(project.build.timeout.limit(), Some(Duration::from_hours(6)));
+        assert_eq!(project.build.silence.limit(), Some(Duration::from_hours(1)));
         assert!(!project.recipe_settings.network);
         assert!(project.requests().is_empty());
     }

@@ -5,13 +5,11 @@ use std::fmt;
 
 use super::{Lock, LockedDocument, LockedPackage, SpecFacts};
 use crate::digest::Digest;
-use crate::documents::values::{Architecture, Name, RelativePath, Url};
+use crate::documents::values::{Name, RelativePath, Url};
 
 /// What a project is now, to hold its lock against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inputs {
-    /// The template's architecture.
-    pub architecture: Architecture,
     /// The template.
     pub template: LockedDocument,
     /// The recipe.
@@ -254,4 +252,130 @@ fn gained_and_lost(
         was.difference(&now)
             .map(|item| Drift::new(file, format!("{what}lost `{item}`"))),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    /// What the sample lock was made from.
+    fn inputs(lock: &Lock) -> Inputs {
+        let input = |package: &LockedPackage| SpecInput {
+            spec: package.spec.clone(),
+            digest: package.digest,
+            reading: None,
+        };
+        Inputs {
+            template: lock.inputs.template.clone(),
+            recipe: lock.inputs.recipe.clone(),
+            requests: lock.inputs.requests.clone(),
+            packages: lock
+                .packages
+                .iter()
+                .map(|package| (package.name.clone(), input(package)))
+                .collect(),
+        }
+    }
+
+    /// The drift after `change`, a line each.
+    fn drift(change: impl FnOnce(&mut Inputs)) -> String {
+        let lock = sample::lock();
+        let mut inputs = inputs(&lock);
+        change(&mut inputs);
+        let lines: Vec<String> = lock.check(&inputs).iter().map(Drift::to_string).collect();
+        lines.join("\n")
+    }
+
+    fn zlib(inputs: &mut Inputs) -> &mut SpecInput {
+        inputs
+            .packages
+            .get_mut(&"zlib".parse::<Name>().unwrap())
+            .unwrap()
+    }
+
+    /// zlib's spec with other bytes, read: `change` is what they say.
+    fn reread(change: impl FnOnce(&mut SpecReading)) -> String {
+        drift(|inputs| {
+            let was = sample::package("zlib", &["make", "gcc"]);
+            let sources = was.sources.iter().map(|source| SourceFile {
+                file: source.file.clone(),
+                url: source.remote.as_ref().map(|remote| remote.url.clone()),
+            });
+            let mut reading = SpecReading {
+                sources: sources.collect(),
+                facts: was.facts,
+            };
+            change(&mut reading);
+            zlib(inputs).digest = Digest::of(b"edited");
+            zlib(inputs).reading = Some(reading);
+        })
+    }
+
+    #[test]
+    fn nothing_changed() {
+        assert_eq!(drift(|_| ()), "");
+        assert_eq!(
+            reread(|_| ()),
+            "",
+            "a comment in a spec makes no lock stale"
+        );
+    }
+
+    #[test]
+    fn documents_change() {
+        insta::assert_snapshot!(drift(|inputs| inputs.template.digest = Digest::of(b"edited")), @"template `mini`: changed");
+        insta::assert_snapshot!(drift(|inputs| inputs.template.name = "other".parse().unwrap()), @"pristine.toml: the template is `other`, was `mini`");
+        insta::assert_snapshot!(drift(|inputs| inputs.recipe = None), @"pristine.toml: lost the recipe `base`");
+        insta::assert_snapshot!(drift(|inputs| inputs.requests = vec!["zlib with docs".to_owned()]), @"
+        pristine.toml: gained `zlib with docs`
+        pristine.toml: lost `zlib with tests`
+        ");
+    }
+
+    #[test]
+    fn packages_come_and_go() {
+        let text = drift(|inputs| {
+            let mut input = inputs.packages.pop_last().unwrap().1;
+            input.spec = "packages/xz/xz.spec".parse().unwrap();
+            inputs.packages.insert("xz".parse().unwrap(), input);
+        });
+        insta::assert_snapshot!(text, @"
+        packages/xz/xz.spec: the package `xz` is new
+        packages/zlib/zlib.spec: the package `zlib` is gone
+        ");
+    }
+
+    #[test]
+    fn specs_change() {
+        insta::assert_snapshot!(drift(|inputs| zlib(inputs).digest = Digest::of(b"edited")), @"packages/zlib/zlib.spec: changed");
+        let text = reread(|reading| {
+            reading.facts.build_requires = vec!["gcc".to_owned(), "cmake".to_owned()];
+            reading.facts.binaries[0].requires.push("glibc".to_owned());
+            reading.facts.binaries[0]
+                .provides
+                .push("libz.so.1".to_owned());
+            reading.sources[1].file = "other.patch".to_owned();
+        });
+        insta::assert_snapshot!(text, @"
+        packages/zlib/zlib.spec: BuildRequires gained `cmake`
+        packages/zlib/zlib.spec: BuildRequires lost `make`
+        packages/zlib/zlib.spec: sources gained `other.patch`
+        packages/zlib/zlib.spec: sources lost `fix.patch`
+        packages/zlib/zlib.spec: Provides of zlib gained `libz.so.1`
+        packages/zlib/zlib.spec: Requires of zlib gained `glibc`
+        ");
+        let text = reread(|reading| {
+            reading.facts.nevra = "zlib-1.1-1.src".parse().unwrap();
+            reading.facts.binaries[0].nevra = "zlib-1.1-1.x86_64".parse().unwrap();
+            reading.facts.binaries[0].provides = vec!["zlib = 1.1-1".to_owned()];
+            reading.sources[0].url =
+                Some("https://upstream.example/zlib-1.1.tar.gz".parse().unwrap());
+        });
+        insta::assert_snapshot!(text, @"
+        packages/zlib/zlib.spec: version changed from 1.0-1 to 1.1-1
+        packages/zlib/zlib.spec: sources gained `https://upstream.example/zlib-1.1.tar.gz`
+        packages/zlib/zlib.spec: sources lost `https://upstream.example/zlib-1.0.tar.gz`
+        ");
+    }
 }

@@ -149,3 +149,113 @@ fn compared(from: &Nevra, to: &Nevra) -> ChangeKind {
         Ordering::Equal => ChangeKind::Replaced { from, to },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    /// The changes from `old` to `new`, each `NEVRA` or `NEVRA content`.
+    fn changes(old: &[&str], new: &[&str]) -> Vec<String> {
+        let rpms = |texts: &[&str]| {
+            let split = texts
+                .iter()
+                .map(|text| text.split_once(' ').unwrap_or((text, text)));
+            split
+                .map(|(nevra, content)| sample::rpm(nevra, content))
+                .collect::<Vec<_>>()
+        };
+        let text = |change: Change| match change.kind {
+            ChangeKind::Added { to } => format!("+ {to}"),
+            ChangeKind::Removed { from } => format!("- {from}"),
+            ChangeKind::Upgraded { from, to } => format!("{from} < {to}"),
+            ChangeKind::Downgraded { from, to } => format!("{from} > {to}"),
+            ChangeKind::Replaced { from, to } => format!("{from} = {to}"),
+        };
+        part(Part::Environment, &rpms(old), &rpms(new))
+            .into_iter()
+            .map(text)
+            .collect()
+    }
+
+    #[test]
+    fn changes_are_told_by_rpm_order() {
+        let none: [&str; 0] = [];
+        assert_eq!(
+            changes(
+                &["a-1-1.noarch", "b-1-1.noarch"],
+                &["b-1-1.noarch", "a-1-1.noarch"]
+            ),
+            none
+        );
+        for (old, new, expected) in [
+            (
+                "a-1.9-1.x86_64",
+                "a-1.10-1.x86_64",
+                "a-1.9-1.x86_64 < a-1.10-1.x86_64",
+            ),
+            (
+                "a-1:1-1.x86_64",
+                "a-2-1.x86_64",
+                "a-1:1-1.x86_64 > a-2-1.x86_64",
+            ),
+            (
+                "a-1~rc1-1.x86_64",
+                "a-1-1.noarch",
+                "a-1~rc1-1.x86_64 < a-1-1.noarch",
+            ),
+            (
+                "a-1-1.x86_64",
+                "a-1-1.x86_64 rebuilt",
+                "a-1-1.x86_64 = a-1-1.x86_64",
+            ),
+        ] {
+            assert_eq!(changes(&[old], &[new]), [expected]);
+        }
+        assert_eq!(
+            changes(&["a-1-1.noarch"], &["b-1-1.noarch"]),
+            ["- a-1-1.noarch", "+ b-1-1.noarch"]
+        );
+    }
+
+    #[test]
+    fn several_of_one_name_are_told_apart() {
+        assert_eq!(
+            changes(
+                &["k-1-1.x86_64", "k-2-1.x86_64"],
+                &["k-2-1.x86_64", "k-3-1.x86_64"]
+            ),
+            ["k-1-1.x86_64 < k-3-1.x86_64"]
+        );
+        assert_eq!(
+            changes(
+                &["l-1-1.x86_64", "l-1-1.i686"],
+                &["l-2-1.i686", "l-1-1.x86_64"]
+            ),
+            ["l-1-1.i686 < l-2-1.i686"]
+        );
+        assert_eq!(
+            changes(&["l-1-1.x86_64", "l-1-1.i686"], &["l-1-1.x86_64"]),
+            ["- l-1-1.i686"]
+        );
+    }
+
+    #[test]
+    fn tools_are_told_apart_from_the_environment() {
+        let old = sample::lock();
+        let mut new = old.clone();
+        new.tools.only[0] = sample::rpm("rpm-build-6.0-1.x86_64", "new");
+        new.environment.rpms.pop();
+        let parts: Vec<_> = diff(&old, &new)
+            .into_iter()
+            .map(|change| (change.part, change.name))
+            .collect();
+        assert_eq!(
+            parts,
+            [
+                (Part::Environment, "tool".to_owned()),
+                (Part::Tools, "rpm-build".to_owned())
+            ]
+        );
+    }
+}

@@ -6,6 +6,8 @@
 mod check;
 mod diff;
 mod read;
+#[cfg(test)]
+mod sample;
 mod write;
 
 use std::path::Path;
@@ -290,5 +292,91 @@ impl Lock {
             Problem::Invalid => error.note("locks are not written by hand: restore it from git, or write it anew: pristine lock"),
             Problem::Missing | Problem::Unreadable => error,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let lock = sample::lock();
+        assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
+        let folder = tempfile::tempdir().unwrap();
+        lock.save(folder.path()).unwrap();
+        assert_eq!(Lock::load(folder.path()).unwrap(), lock);
+        assert_eq!(
+            Digest::of(&fs_err::read(folder.path().join(FILE)).unwrap()),
+            lock.digest()
+        );
+    }
+
+    #[test]
+    fn order_that_means_nothing_does_not_reach_the_file() {
+        let lock = sample::lock();
+        let mut other = lock.clone();
+        other.packages.reverse();
+        other.keys.reverse();
+        other.tools.packages.reverse();
+        for package in &mut other.packages {
+            package.facts.build_requires.reverse();
+            let again = package.facts.build_requires.clone();
+            package.facts.build_requires.extend(again);
+        }
+        assert_eq!(other.to_text(), lock.to_text());
+        other.environment.rpms.reverse();
+        assert_ne!(
+            other.to_text(),
+            lock.to_text(),
+            "the order of the transaction does mean something"
+        );
+    }
+
+    #[test]
+    fn a_package_update_changes_one_line() {
+        let lock = sample::lock();
+        let mut other = lock.clone();
+        other.environment.rpms[0] = sample::rpm("bash-5.3-1.x86_64", "new");
+        let (old, new) = (lock.to_text(), other.to_text());
+        let changed = old
+            .lines()
+            .zip(new.lines())
+            .filter(|(old, new)| old != new)
+            .count();
+        assert_eq!((changed, old.lines().count()), (1, new.lines().count()));
+    }
+
+    #[test]
+    fn tools_are_found_in_the_environment_and_beside_it() {
+        let names: Vec<String> = sample::lock()
+            .tools()
+            .map(|rpm| rpm.nevra.name.clone())
+            .collect();
+        assert_eq!(names, ["bash", "rpm-build"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives(texts in proptest::collection::btree_set(".*", 0..5), revision in ".*") {
+            let mut lock = sample::lock();
+            lock.inputs.requests = texts.iter().cloned().collect();
+            lock.repositories[0].revision = revision;
+            lock.packages[0].facts.build_requires = texts.iter().cloned().collect();
+            lock.packages[0].facts.binaries[0].provides = texts.into_iter().collect();
+            prop_assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
+        }
+
+        #[test]
+        fn damage_is_an_error_or_a_lock_and_never_a_panic(at in 0_usize..4000, with in ".{0,3}") {
+            let mut text = sample::lock().to_text();
+            let at = text.floor_char_boundary(at.min(text.len()));
+            text.replace_range(at..text.floor_char_boundary((at + 3).min(text.len())), &with);
+            drop(Lock::parse(&text));
+            text.truncate(at);
+            drop(Lock::parse(&text));
+        }
     }
 }

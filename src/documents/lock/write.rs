@@ -187,3 +187,98 @@ fn quoted(value: impl Display) -> String {
     out.push('"');
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "one text")]
+    fn the_text_is_this() {
+        insta::assert_snapshot!(sample::lock().to_text(), @r#"
+        # Written by `pristine lock`. Do not edit.
+        format = 1
+        architecture = "x86_64"
+        epoch = 1700000000
+
+        [inputs]
+        template = { name = "mini", sha256 = "43385991f0be5fed6db7fb640c5f510d41bcaac6ecca6c842a0c2a2d2d2bf510" }
+        recipe = { name = "base", sha256 = "cae662172fd450bb0cd710a769079c05bfc5d8e35efa6576edc7d0377afdd4a2" }
+        requests = [
+          "zlib with tests",
+        ]
+
+        [[repository]]
+        name = "main"
+        urls = [
+          "https://mirror.example/main",
+        ]
+        revision = "1700000000"
+        repomd = "d0df476353bf7bd128a22e414a59d0baebd1fb57d11d6a197ad839227e02dad0"
+        key = "ABABABABABABABABABABABABABABABABABABABAB"
+        metadata = [
+          { kind = "primary", location = "repodata/primary.xml.zst", size = 3000, sha256 = "986a1b7135f4986150aa5fa0028feeaa66cdaf3ed6a00a355dd86e042f7fb494" },
+        ]
+
+        [[key]]
+        fingerprint = "ABABABABABABABABABABABABABABABABABABABAB"
+        url = "https://mirror.example/key.asc"
+        sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
+
+        [[key]]
+        fingerprint = "CDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCDCD"
+        url = "https://mirror.example/key.asc"
+        sha256 = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"
+
+        [[package]]
+        name = "libpng"
+        spec = "packages/libpng/libpng.spec"
+        sha256 = "95f2e560bdf47de0a894d6754f96b36bf0fc8f500450e486116885524ed379c5"
+        nevra = "libpng-1.0-1.src"
+        build_requires = [
+          "gcc",
+          "zlib-devel >= 1.0",
+        ]
+        sources = [
+          { file = "libpng-1.0.tar.gz", url = "https://upstream.example/libpng-1.0.tar.gz", size = 2000, sha256 = "db4b4d0d1cb480bf9aeea253771c00febe627f236765fa37d6a5614f079a3aa0" },
+          { file = "fix.patch" },
+        ]
+        binaries = [
+          { nevra = "libpng-1.0-1.x86_64", provides = ["libpng = 1.0-1"], requires = [] },
+        ]
+
+        [[package]]
+        name = "zlib"
+        spec = "packages/zlib/zlib.spec"
+        sha256 = "0ea55c28f8014d8886b6248fe3da5d588f55c0823847a6b4579f1131b051b5e2"
+        nevra = "zlib-1.0-1.src"
+        build_requires = [
+          "gcc",
+          "make",
+        ]
+        sources = [
+          { file = "zlib-1.0.tar.gz", url = "https://upstream.example/zlib-1.0.tar.gz", size = 2000, sha256 = "db4b4d0d1cb480bf9aeea253771c00febe627f236765fa37d6a5614f079a3aa0" },
+          { file = "fix.patch" },
+        ]
+        binaries = [
+          { nevra = "zlib-1.0-1.x86_64", provides = ["zlib = 1.0-1"], requires = [] },
+        ]
+
+        [tools]
+        packages = [
+          "bash-5.2-1.x86_64",
+          "rpm-build-4.20-1.x86_64",
+        ]
+        only = [
+          { nevra = "rpm-build-4.20-1.x86_64", repository = "main", location = "Packages/rpm-build-4.20-1.x86_64.rpm", size = 1000, sha256 = "33f7d69ad2b35bfc999354e667e9238c040f82b7bae9a56ae900078c6e57ef96", key = "ABABABABABABABABABABABABABABABABABABABAB" },
+        ]
+
+        [environment]
+        tree = "sha256:dc9c5edb8b2d479e697b4b0b8ab874f32b325138598ce9e7b759eb8292110622"
+        rpms = [
+          { nevra = "bash-5.2-1.x86_64", repository = "main", location = "Packages/bash-5.2-1.x86_64.rpm", size = 1000, sha256 = "37d2b12d5d9abc2a364ef9448767ee03938e383c0284193477dc7618f4b7c6c2", key = "ABABABABABABABABABABABABABABABABABABABAB" },
+          { nevra = "tool-1-1.x86_64", url = "./rpms/tool.rpm", size = 1000, sha256 = "7c9bbe5ec9b3fb774e8fa0f54247e93c34ddf8e5d16fe3073420de0ae81a262d" },
+        ]
+        "#);
+    }
+}

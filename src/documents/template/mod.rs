@@ -29,6 +29,8 @@ pub struct Template {
     pub digest: Digest,
     /// The architecture of the environment.
     pub architecture: Architecture,
+    /// Variables of URLs, `basearch` and `arch` included. URLs here have them replaced already.
+    pub variables: BTreeMap<String, String>,
     /// The repositories in the order of the file.
     pub repositories: Vec<Repository>,
     /// Packages of the base set.
@@ -166,6 +168,15 @@ impl Template {
     pub fn parse(name: &Name, text: &str, path: &Path) -> Result<Self, DocumentError> {
         read::parse(name, text, path)
     }
+
+    /// `text` with variables (`$name`, `${name}`) replaced; what is no variable stays. For what
+    /// servers send: lists of mirrors hold variables too.
+    pub fn expand(&self, text: &str) -> String {
+        let keep = |written: &str, _: &str| Ok::<_, std::convert::Infallible>(written.to_owned());
+        match read::expand(text, &self.variables, keep) {
+            Ok(expanded) => expanded,
+        }
+    }
 }
 
 /// The names of the files in `folder`, sorted; none where it cannot be read.
@@ -180,4 +191,73 @@ pub(super) fn names_in(folder: &Path) -> Vec<String> {
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        format = 1
+        architecture = "aarch64"
+        packages = ["bash"]
+        [variables]
+        releasever = "9"
+        [[repository]]
+        name = "main"
+        mirrorlist = "https://mirror.example/${releasever}/$basearch-$releasever?arch=$arch"
+        keys = [{ file = "keys/main.asc", fingerprint = "21CB256AE16FC54C6E652949702D426D350D275D" }]
+    "#;
+
+    #[test]
+    fn the_least_template_has_the_documented_defaults() {
+        let template =
+            Template::parse(&"mini".parse().unwrap(), TEXT, Path::new("mini.toml")).unwrap();
+        let repository = &template.repositories[0];
+        assert_eq!(
+            (repository.priority, repository.cost, repository.check),
+            (99, 1000, Check::default())
+        );
+        assert_eq!(repository.keys[0].url.as_str(), "./keys/main.asc");
+        assert_eq!(
+            template
+                .tools
+                .iter()
+                .map(Request::as_str)
+                .collect::<Vec<_>>(),
+            ["rpm", "rpm-build"]
+        );
+        assert_eq!(
+            (
+                template.builder.name.as_str(),
+                template.builder.uid,
+                template.builder.gid
+            ),
+            ("builder", 1000, 1000)
+        );
+        assert_eq!((template.weak_dependencies, template.epoch), (false, None));
+        assert_eq!(template.digest, Digest::of(TEXT.as_bytes()));
+    }
+
+    #[test]
+    fn variables_are_replaced() {
+        let template =
+            Template::parse(&"mini".parse().unwrap(), TEXT, Path::new("mini.toml")).unwrap();
+        let expected = "https://mirror.example/9/aarch64-9?arch=aarch64"
+            .parse()
+            .unwrap();
+        assert_eq!(
+            template.repositories[0].source,
+            RepositorySource::MirrorList(expected)
+        );
+        for (text, expected) in [
+            ("a/$basearch/os/", "a/aarch64/os/"),
+            ("$nothing/${arch}$", "$nothing/aarch64$"),
+            ("${arch", "${arch"),
+            ("$releasever$releasever", "99"),
+            ("", ""),
+        ] {
+            assert_eq!(template.expand(text), expected);
+        }
+    }
 }

@@ -128,6 +128,7 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
             .note("write seconds since 1970-01-01 00:00 UTC"));
     }
     Ok(Template {
+        variables: context.variables.clone(),
         name: name.clone(),
         path: path.to_owned(),
         digest: Digest::of(text.as_bytes()),
@@ -313,37 +314,18 @@ impl Context<'_> {
     }
 
     fn expand(&self, text: &Spanned<String>) -> Result<String, DocumentError> {
-        let mut pieces = text.get_ref().split('$');
-        let mut expanded = pieces.next().unwrap_or_default().to_owned();
-        for piece in pieces {
-            let (name, rest) = match piece
-                .strip_prefix('{')
-                .and_then(|braced| braced.split_once('}'))
-            {
-                Some(split) => split,
-                None => piece.split_at(
-                    piece
-                        .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                        .unwrap_or(piece.len()),
-                ),
-            };
-            let Some(value) = self.variables.get(name) else {
-                let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
-                let mut error = self
-                    .source
-                    .error(text.span(), format!("there is no variable `${name}`"));
-                if let Some(nearest) = nearest(name, &known) {
-                    error = error.note(format!("did you mean `${nearest}`?"));
-                }
-                return Err(error.note(format!(
-                    "variables: {}; set more in the table `[variables]`",
-                    known.join(", ")
-                )));
-            };
-            expanded.push_str(value);
-            expanded.push_str(rest);
-        }
-        Ok(expanded)
+        expand(text.get_ref(), &self.variables, |_, name| {
+            let known: Vec<&str> = self.variables.keys().map(String::as_str).collect();
+            let message = format!("there is no variable `${name}`");
+            let mut error = self.source.error(text.span(), message);
+            if let Some(nearest) = nearest(name, &known) {
+                error = error.note(format!("did you mean `${nearest}`?"));
+            }
+            Err(error.note(format!(
+                "variables: {}; set more in the table `[variables]`",
+                known.join(", ")
+            )))
+        })
     }
 
     fn builder(&self, raw: RawBuilder) -> Result<Builder, DocumentError> {
@@ -367,4 +349,35 @@ impl Context<'_> {
             gid: id(raw.gid)?,
         })
     }
+}
+
+/// `text` with variables replaced; `unknown` gets what is none, as written and its name.
+pub(super) fn expand<E>(
+    text: &str,
+    variables: &BTreeMap<String, String>,
+    unknown: impl Fn(&str, &str) -> Result<String, E>,
+) -> Result<String, E> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        let braced = after
+            .strip_prefix('{')
+            .and_then(|after| after.split_once('}'));
+        let (name, length) = if let Some((name, _)) = braced {
+            (name, name.len() + 2)
+        } else {
+            let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
+            (&after[..end], end)
+        };
+        let written = &rest[before.len()..=before.len() + length];
+        match variables.get(name) {
+            Some(value) => expanded.push_str(value),
+            None => expanded.push_str(&unknown(written, name)?),
+        }
+        rest = &after[length..];
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
 }
