@@ -124,8 +124,8 @@ impl crate::backend::Clone for NativeClone {
         drop(terminal);
         let hit = cgroup.as_ref().and_then(|cgroup| cgroup.hit(&command.limits));
         match (exit, hit) {
-            (Ok(Exit::Code(code)), Some(limit)) if code != 0 => Ok(Exit::Limit(limit)),
-            (Ok(Exit::Signal(_)), Some(limit)) => Ok(Exit::Limit(limit)),
+            // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
+            (Ok(Exit::Code(_) | Exit::Signal(_)), Some(limit)) => Ok(Exit::Limit(limit)),
             (exit, _) => exit,
         }
     }

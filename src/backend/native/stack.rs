@@ -33,14 +33,15 @@ impl Places {
         &self.session
     }
 
-    fn number(&self) -> u64 {
+    /// A name part that no other process of this session gives: a worker starts with a copy of the keeper's counter.
+    fn unique(&self) -> String {
         let number = self.next.get();
         self.next.set(number + 1);
-        number
+        format!("{}-{number}", rustix::process::getpid().as_raw_nonzero())
     }
 
     fn trash(&self) -> String {
-        format!("trash/{}.{}", self.session, self.number())
+        format!("trash/{}.{}", self.session, self.unique())
     }
 }
 
@@ -122,7 +123,7 @@ pub(super) fn ensure(stack: &Stack) -> io::Result<()> {
 pub(super) fn mount(places: &Places, stack: &Stack) -> Result<OwnedFd, Failure> {
     let doing = || format!("mount the clone `{}`", stack.folder);
     ensure(stack).doing(doing)?;
-    let work = format!("{}/work-{}", stack.folder, places.number());
+    let work = format!("{}/work-{}", stack.folder, places.unique());
     mkdir(&work, Mode::from_raw_mode(0o755)).doing(doing)?;
     let mut lower: Vec<String> = stack.layers.iter().rev().map(root).collect();
     if lower.is_empty() {

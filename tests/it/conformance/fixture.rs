@@ -24,6 +24,7 @@ pub(crate) struct Fixture {
     pub(crate) backend: Box<dyn Backend>,
     /// The small root.
     pub(crate) base: RootId,
+    root: PathBuf,
     store: Option<tempfile::TempDir>,
 }
 
@@ -61,7 +62,7 @@ fn fixtures() -> Vec<Arc<Fixture>> {
         .map(|(name, backend)| {
             let base = RootId("tree-base".to_owned());
             backend.import(&base, &mut Cursor::new(&tar)).unwrap();
-            Arc::new(Fixture { name, backend, base, store: None })
+            Arc::new(Fixture { name, backend, base, root: store.path().to_owned(), store: None })
         })
         .collect();
     let mut made: Vec<Fixture> = made.into_iter().filter_map(Arc::into_inner).collect();
@@ -95,6 +96,11 @@ impl Ran {
 }
 
 impl Fixture {
+    /// The store's folder.
+    pub(crate) fn store_root(&self) -> &Path {
+        &self.root
+    }
+
     /// A clone of the small root.
     pub(crate) fn open(&self) -> Box<dyn pristine::backend::Clone> {
         self.backend.open(std::slice::from_ref(&self.base)).unwrap()
@@ -129,7 +135,7 @@ pub(crate) fn try_run(clone: &mut dyn pristine::backend::Clone, command: &Comman
 }
 
 /// A layer with the programs and their libraries, as a tar.
-fn small_root() -> Vec<u8> {
+pub(crate) fn small_root() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (folder, mode) in [("bin/", 0o755), ("dev/", 0o755), ("etc/", 0o755), ("home/", 0o755), ("proc/", 0o755), ("root/", 0o700), ("tmp/", 0o1777), ("usr/", 0o755)] {
         append(&mut tar, folder, tar::EntryType::Directory, mode, &[]);

@@ -3,5 +3,20 @@
 //! Runs as root and as an ordinary user. What cannot be tried here says why and is
 //! skipped; with `PRISTINE_REQUIRE_ALL=1` that is a failure.
 
-pub(crate) mod fixture;
 mod commands;
+mod crash;
+pub(crate) mod fixture;
+mod isolation;
+mod limits;
+mod measure;
+mod mounts;
+mod probe;
+mod terminal;
+mod trees;
+
+/// Says why something was not tried.
+pub(crate) fn skip(why: &str) {
+    let required = std::env::var_os("PRISTINE_REQUIRE_ALL").is_some_and(|value| value == "1");
+    assert!(!required, "PRISTINE_REQUIRE_ALL=1, but: {why}");
+    eprintln!("skipped: {why}");
+}

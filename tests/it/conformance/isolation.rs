@@ -1,0 +1,135 @@
+//! What a command must not see or reach.
+
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use pristine::backend::{Capabilities, Mount, User};
+
+use super::fixture::{each, run, shell};
+use super::{probe, skip};
+
+#[test]
+fn only_its_own_processes_exist() {
+    each(|fixture| {
+        let ran = fixture.script("echo $$; cd /proc; echo [0-9]*; readlink /proc/1/exe || echo hidden");
+        assert_eq!(ran.text(), "2\n1 2\nhidden");
+    });
+}
+
+#[test]
+fn only_its_own_files_exist() {
+    each(|fixture| {
+        let lines = fixture.script("echo /*; echo /dev/*; while read -r _ _ _ root point rest; do echo $point; done < /proc/self/mountinfo");
+        let mut lines = lines.text().lines();
+        assert_eq!(lines.next().unwrap().replace("/lib64 ", "").replace("/lib ", ""), "/bin /dev /etc /home /proc /root /tmp /usr");
+        assert_eq!(lines.next().unwrap(), "/dev/fd /dev/full /dev/null /dev/ptmx /dev/pts /dev/random /dev/shm /dev/stderr /dev/stdin /dev/stdout /dev/tty /dev/urandom /dev/zero");
+        let foreign: Vec<_> = lines.filter(|point| *point != "/" && !point.starts_with("/dev") && !point.starts_with("/proc")).collect();
+        assert_eq!(foreign, Vec::<&str>::new());
+        assert_eq!(fixture.script("hostname; stat -c %t:%T /dev/null /dev/zero; echo x > /dev/null; head -c 3 /dev/urandom | wc -c").text(), "pristine\n1:3\n1:5\n3");
+    });
+}
+
+#[test]
+fn only_the_standard_streams_are_open() {
+    // Not closed over `exec`: the test's own program would leak it.
+    let leak = rustix::fs::open("/", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+    each(|fixture| {
+        assert_eq!(fixture.script("cd /proc/self/fd; echo *").text(), "0 1 2 3", "3 is the shell's own handle on the folder");
+        assert_eq!(fixture.script("ls -l /proc/1/fd 2>&1 | head -1").out.contains("ermission denied"), true);
+    });
+    drop(leak);
+}
+
+#[test]
+fn no_network_but_loopback() {
+    each(|fixture| {
+        assert_eq!(fixture.script("while read -r name rest; do case $name in *:) echo $name;; esac; done < /proc/net/dev").text(), "lo:");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connect = format!("(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo reached || echo refused");
+        assert_eq!(fixture.script(&connect).text(), "refused", "loopback is up and is not the host's");
+        let Capabilities { network, .. } = *fixture.backend.capabilities();
+        if network {
+            let mut command = shell(&connect);
+            command.network = true;
+            assert_eq!(run(&mut *fixture.open(), &command).text(), "reached");
+        } else {
+            skip("this backend has no network to give");
+        }
+    });
+}
+
+#[test]
+fn known_doors_are_closed() {
+    let name = format!("pristine-probe-{}", std::process::id());
+    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let host = probe::all(&name);
+    assert!(host.iter().filter(|(_, open)| *open).count() > 5, "the probes find what is open on the host: {host:?}");
+    each(|fixture| {
+        for user in [User::ROOT, User { uid: 1000, gid: 1000 }] {
+            let mut command = probe::command(&name);
+            command.user = user;
+            let ran = run(&mut *fixture.open(), &command);
+            let results: Vec<_> = ran.out.lines().filter_map(|line| line.strip_prefix("probe ")).collect();
+            assert_eq!(results.len(), host.len(), "{ran:?}");
+            let open: Vec<_> = results.iter().filter(|line| !line.ends_with(" closed")).collect();
+            assert_eq!(open, Vec::<&&str>::new(), "as {user:?}");
+        }
+    });
+}
+
+#[test]
+fn the_kernel_cannot_be_configured() {
+    each(|fixture| {
+        let script = "for f in kernel/core_pattern kernel/hostname kernel/modprobe vm/drop_caches net/ipv4/ip_forward; do \
+                      (echo x > /proc/sys/$f) 2>/dev/null && echo written $f; done; \
+                      (echo b > /proc/sysrq-trigger); for f in kcore keys timer_list kallsyms; do [ -e /proc/$f ] && wc -c < /proc/$f; done; true";
+        let ran = fixture.script(script);
+        assert!(ran.text().lines().all(|line| line == "0"), "{ran:?}");
+        let status = fixture.script("while read -r key value; do case $key in NoNewPrivs:|Seccomp:|CapEff:|CapBnd:) echo $key $value;; esac; done < /proc/self/status");
+        assert_eq!(status.text(), "CapEff: 00000000a80405fb\nCapBnd: 00000000a80405fb\nNoNewPrivs: 1\nSeccomp: 2");
+    });
+}
+
+#[test]
+fn the_host_s_mounts_stay_as_they_are() {
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts();
+    each(|fixture| {
+        let mut clone = fixture.open();
+        let mut command = shell("while read -r l; do :; done < /proc/self/mountinfo");
+        command.mounts = vec![Mount::Host { source: "/etc".into(), target: "/mnt/etc".to_owned() }];
+        assert!(run(&mut *clone, &command).exit.success());
+        clone.destroy().unwrap();
+    });
+    assert_eq!(before, mounts());
+}
+
+#[test]
+fn identities_inside_are_nobody_outside() {
+    each(|fixture| {
+        let map = fixture.script("while read -r inside outside count; do echo $inside $count; done < /proc/self/uid_map");
+        assert_eq!(map.text(), "0 65536", "one range, and nothing of the caller's");
+        let mut command = shell("sleep 60");
+        command.limits.time = Some(std::time::Duration::from_secs(1));
+        command.argv = vec!["/bin/sleep".to_owned(), "61.5".to_owned()];
+        let watcher = std::thread::spawn(|| owner_of("61.5"));
+        run(&mut *fixture.open(), &command);
+        let owner = watcher.join().unwrap();
+        assert!(owner >= 65_536, "host uid {owner}");
+    });
+}
+
+/// The host uid of the process that has `argument` in its command line; waits until there is one.
+fn owner_of(argument: &str) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    loop {
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if line == format!("/bin/sleep\0{argument}\0").as_bytes() {
+                return std::fs::metadata(entry.path()).unwrap().uid();
+            }
+        }
+        std::thread::yield_now();
+    }
+}
