@@ -155,7 +155,6 @@ impl Documents {
             packages.insert(package.name.clone(), input);
         }
         Ok(Inputs {
-            architecture: self.template.architecture,
             template: LockedDocument {
                 name: self.template.name.clone(),
                 digest: self.template.digest,

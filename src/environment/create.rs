@@ -241,6 +241,8 @@ impl Rpm<'_> {
         let mut argv: Vec<String> = ["rpm", "--root", TARGET, "--dbpath", ASIDE, "--install"]
             .into_iter()
             .chain(["--nosignature", "--nodigest", "--nofiledigest", "--noplugins"])
+            // The kernel's file systems are mounted there; rpm leaves alone what is named here.
+            .chain(["--define", "_netsharedpath /proc:/dev"])
             .map(str::to_owned)
             .collect();
         argv.extend(self.ingredients.packages.iter().map(|package| {
