@@ -40,7 +40,19 @@ const ALTERNATIVES: &[(&str, &str, &str)] = &[
 /// Paths outside `/usr` by which scripts name their interpreters.
 const OLD_PATHS: &[(&str, &[&str])] = &[
     ("bash", &["/bin/bash"]),
-    ("coreutils", &["/bin/cat", "/bin/cp", "/bin/echo", "/bin/ln", "/bin/mkdir", "/bin/mv", "/bin/rm", "/bin/true"]),
+    (
+        "coreutils",
+        &[
+            "/bin/cat",
+            "/bin/cp",
+            "/bin/echo",
+            "/bin/ln",
+            "/bin/mkdir",
+            "/bin/mv",
+            "/bin/rm",
+            "/bin/true",
+        ],
+    ),
     ("dash", &["/bin/dash", "/bin/sh"]),
     ("gawk", &["/bin/gawk"]),
     ("grep", &["/bin/egrep", "/bin/fgrep", "/bin/grep"]),
@@ -139,9 +151,15 @@ const LDCONFIG: &str = "/sbin/ldconfig && rm -f /var/cache/ldconfig/aux-cache\n"
 const PAM: &[(&str, &str)] = &[
     ("common-account", "account required pam_unix.so\n"),
     ("common-auth", "auth required pam_unix.so nullok\n"),
-    ("common-password", "password required pam_unix.so yescrypt\n"),
+    (
+        "common-password",
+        "password required pam_unix.so yescrypt\n",
+    ),
     ("common-session", "session required pam_unix.so\n"),
-    ("common-session-noninteractive", "session required pam_unix.so\n"),
+    (
+        "common-session-noninteractive",
+        "session required pam_unix.so\n",
+    ),
 ];
 
 /// Changes the files of the package `name`. `mtime` is for what is added (seconds since 1970).
@@ -179,7 +197,9 @@ pub(crate) fn header(name: &str, tree: &Tree, builder: &mut PackageBuilder) {
     if name != "base-files" {
         builder.requires(Dependency::any("base-files"));
     }
-    let foreign = tree.values().any(|node| node.user != "root" || node.group != "root");
+    let foreign = tree
+        .values()
+        .any(|node| node.user != "root" || node.group != "root");
     if foreign && !matches!(name, "base-files" | "base-passwd") {
         builder.requires(Dependency::script_pre("base-passwd"));
     }
@@ -214,7 +234,10 @@ fn lua(script: &str) -> Scriptlet {
 
 fn account_names(tree: &Tree, path: &str) -> Vec<String> {
     let text = text(tree, path).unwrap_or_default();
-    text.lines().filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
+    text.lines()
+        .filter_map(|line| line.split(':').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The text of a small file.
@@ -233,9 +256,16 @@ struct Edit<'a> {
 impl Edit<'_> {
     /// A configuration file that a script would have written.
     fn add(&mut self, path: &str, text: String, mode: u16) -> &mut Node {
-        let mut node = Node::new(Kind::File(Content::Bytes(text.into_bytes())), mode, self.mtime);
+        let mut node = Node::new(
+            Kind::File(Content::Bytes(text.into_bytes())),
+            mode,
+            self.mtime,
+        );
         node.config = true;
-        self.tree.entry(path.to_owned()).insert_entry(node).into_mut()
+        self.tree
+            .entry(path.to_owned())
+            .insert_entry(node)
+            .into_mut()
     }
 
     /// A configuration file that a script would have copied from another file of the package.
@@ -247,13 +277,23 @@ impl Edit<'_> {
 
     fn base_files(&mut self) {
         for (path, mode) in FOLDERS {
-            self.tree.insert((*path).to_owned(), Node::new(Kind::Directory, *mode, self.mtime));
+            self.tree.insert(
+                (*path).to_owned(),
+                Node::new(Kind::Directory, *mode, self.mtime),
+            );
         }
         for (path, target) in LINKS {
-            self.tree.insert((*path).to_owned(), Node::new(Kind::SymLink((*target).to_owned()), 0o777, self.mtime));
+            self.tree.insert(
+                (*path).to_owned(),
+                Node::new(Kind::SymLink((*target).to_owned()), 0o777, self.mtime),
+            );
         }
         // The group of /var/local does not exist yet when base-files, the first of all, is installed.
-        for node in self.tree.values_mut().filter(|node| node.kind == Kind::Directory && node.group != "root") {
+        for node in self
+            .tree
+            .values_mut()
+            .filter(|node| node.kind == Kind::Directory && node.group != "root")
+        {
             node.group = "root".to_owned();
             node.mode &= 0o1777;
         }
@@ -261,20 +301,40 @@ impl Edit<'_> {
         self.copy("/usr/share/base-files/dot.profile", "/root/.profile");
         self.copy("/usr/share/base-files/profile", "/etc/profile");
         self.copy("/usr/share/base-files/motd", "/etc/motd");
-        self.add("/etc/hosts", "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned(), 0o644);
-        self.add("/etc/shells", "# /etc/shells: valid login shells\n/bin/sh\n/usr/bin/sh\n".to_owned(), 0o644);
+        self.add(
+            "/etc/hosts",
+            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n".to_owned(),
+            0o644,
+        );
+        self.add(
+            "/etc/shells",
+            "# /etc/shells: valid login shells\n/bin/sh\n/usr/bin/sh\n".to_owned(),
+            0o644,
+        );
     }
 
     fn accounts(&mut self) {
         for (master, file, shadow) in [
-            ("/usr/share/base-passwd/passwd.master", "/etc/passwd", "/etc/shadow"),
-            ("/usr/share/base-passwd/group.master", "/etc/group", "/etc/gshadow"),
+            (
+                "/usr/share/base-passwd/passwd.master",
+                "/etc/passwd",
+                "/etc/shadow",
+            ),
+            (
+                "/usr/share/base-passwd/group.master",
+                "/etc/group",
+                "/etc/gshadow",
+            ),
         ] {
-            let Some(text) = text(self.tree, master) else { continue };
+            let Some(text) = text(self.tree, master) else {
+                continue;
+            };
             let (mut open, mut hidden) = (String::new(), String::new());
             for line in text.lines() {
                 let mut fields: Vec<&str> = line.split(':').collect();
-                let Some(name) = fields.first().copied() else { continue };
+                let Some(name) = fields.first().copied() else {
+                    continue;
+                };
                 if let Some(password) = fields.get_mut(1) {
                     *password = "x";
                 }
@@ -293,39 +353,86 @@ impl Edit<'_> {
     fn libc_bin(&mut self) {
         self.copy("/usr/share/libc-bin/nsswitch.conf", "/etc/nsswitch.conf");
         // RPM's macros put libraries into /usr/lib64, where Debian's loader does not look.
-        self.add("/etc/ld.so.conf.d/lib64.conf", "/usr/local/lib64\n/usr/lib64\n".to_owned(), 0o644);
-        self.tree.insert("/etc/ld.so.cache".to_owned(), Node::new(Kind::Ghost, 0o644, self.mtime));
-        self.tree.insert("/var/cache/ldconfig".to_owned(), Node::new(Kind::Directory, 0o700, self.mtime));
+        self.add(
+            "/etc/ld.so.conf.d/lib64.conf",
+            "/usr/local/lib64\n/usr/lib64\n".to_owned(),
+            0o644,
+        );
+        self.tree.insert(
+            "/etc/ld.so.cache".to_owned(),
+            Node::new(Kind::Ghost, 0o644, self.mtime),
+        );
+        self.tree.insert(
+            "/var/cache/ldconfig".to_owned(),
+            Node::new(Kind::Directory, 0o700, self.mtime),
+        );
     }
 
     fn rpm_macros(&mut self, suite: Suite) {
-        let files: Vec<String> =
-            self.tree.keys().filter(|path| path.starts_with("/usr/lib/rpm/") && path.ends_with("/macros")).cloned().collect();
+        // RPM distributions have the plugins in packages of their own; in a sandbox they are of no use, and the one
+        // that unshares namespaces makes scriptlets fail where the root is no mount point.
+        self.tree.retain(|path, _| {
+            !path.starts_with("/usr/lib/rpm/macros.d/macros.transaction_")
+                && !path.contains("/rpm-plugins/")
+        });
+        let files: Vec<String> = self
+            .tree
+            .keys()
+            .filter(|path| path.starts_with("/usr/lib/rpm/") && path.ends_with("/macros"))
+            .cloned()
+            .collect();
         for path in files {
-            let Some(Node { kind: Kind::File(Content::Bytes(bytes)), .. }) = self.tree.get_mut(&path) else { continue };
-            let Ok(text) = std::str::from_utf8(bytes) else { continue };
-            let lines = text.lines().map(|line| match line.split_ascii_whitespace().next() {
-                Some("%_dbpath") => "%_dbpath\t\t%{_var}/lib/rpm",
-                Some("%_sharedstatedir") => "%_sharedstatedir\t%{_var}/lib",
-                Some("%_localstatedir") => "%_localstatedir\t\t%{_var}",
-                _ => line,
-            });
-            *bytes = lines.flat_map(|line| [line, "\n"]).collect::<String>().into_bytes();
+            let Some(Node {
+                kind: Kind::File(Content::Bytes(bytes)),
+                ..
+            }) = self.tree.get_mut(&path)
+            else {
+                continue;
+            };
+            let Ok(text) = std::str::from_utf8(bytes) else {
+                continue;
+            };
+            let lines = text
+                .lines()
+                .map(|line| match line.split_ascii_whitespace().next() {
+                    Some("%_dbpath") => "%_dbpath\t\t%{_var}/lib/rpm",
+                    Some("%_sharedstatedir") => "%_sharedstatedir\t%{_var}/lib",
+                    Some("%_localstatedir") => "%_localstatedir\t\t%{_var}",
+                    _ => line,
+                });
+            *bytes = lines
+                .flat_map(|line| [line, "\n"])
+                .collect::<String>()
+                .into_bytes();
         }
         let text = format!("%dist .md{0}\n%minidistro {0}\n", suite.number());
-        self.add("/usr/lib/rpm/macros.d/macros.dist", text, 0o644).config = false;
+        self.add("/usr/lib/rpm/macros.d/macros.dist", text, 0o644)
+            .config = false;
     }
 
     /// Adds `link`, unless it is there, to the first file beside it (or at an absolute path) that starts with `start`.
     fn alternative(&mut self, link: &str, start: &str) {
-        let start = if start.starts_with('/') { start.to_owned() } else { format!("{}/{start}", parent(link)) };
-        let target = self.tree.range(start.clone()..).next().map(|(path, _)| path.clone());
-        if let Some(target) = target.filter(|path| path.starts_with(&start) && !self.tree.contains_key(link)) {
+        let start = if start.starts_with('/') {
+            start.to_owned()
+        } else {
+            format!("{}/{start}", parent(link))
+        };
+        let target = self
+            .tree
+            .range(start.clone()..)
+            .next()
+            .map(|(path, _)| path.clone());
+        if let Some(target) =
+            target.filter(|path| path.starts_with(&start) && !self.tree.contains_key(link))
+        {
             let target = match target.strip_prefix(&format!("{}/", parent(link))) {
                 Some(beside) => beside.to_owned(),
                 None => target,
             };
-            self.tree.insert(link.to_owned(), Node::new(Kind::SymLink(target), 0o777, self.mtime));
+            self.tree.insert(
+                link.to_owned(),
+                Node::new(Kind::SymLink(target), 0o777, self.mtime),
+            );
         }
     }
 }

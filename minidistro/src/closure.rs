@@ -3,20 +3,30 @@
 //! Dependencies without alternatives come first; an alternative is then taken that is there already, else the first
 //! that exists: a real package before one that provides the name, those in order of their names.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::error::MinidistroError;
-use crate::index::Index;
+use crate::index::{Binary, Index};
 use crate::relation::{Atom, Relation};
 
-/// The names of all packages needed for `roots`, themselves included.
-pub(crate) fn closure(index: &Index, roots: &[String], suite: &str) -> Result<BTreeSet<String>, MinidistroError> {
-    let mut search = Search { index, suite, chosen: BTreeSet::new(), pending: VecDeque::new(), choices: VecDeque::new() };
+/// All packages needed for `roots`, themselves included, in order of their names.
+pub(crate) fn closure(
+    index: &Index<'_>,
+    roots: &[String],
+    suite: &str,
+) -> Result<Vec<Binary>, MinidistroError> {
+    let mut search = Search {
+        index,
+        suite,
+        chosen: BTreeMap::new(),
+        pending: VecDeque::new(),
+        choices: VecDeque::new(),
+    };
     for root in roots {
-        if !index.packages.contains_key(root) {
+        if !index.contains(root) {
             return Err(search.missing(root, ""));
         }
-        search.choose(root);
+        search.choose(root)?;
     }
     loop {
         if let Some(package) = search.pending.pop_front() {
@@ -24,33 +34,38 @@ pub(crate) fn closure(index: &Index, roots: &[String], suite: &str) -> Result<BT
         } else if let Some((package, relation)) = search.choices.pop_front() {
             search.satisfy(&package, &relation)?;
         } else {
-            return Ok(search.chosen);
+            return Ok(search.chosen.into_values().collect());
         }
     }
 }
 
 struct Search<'a> {
-    index: &'a Index,
+    index: &'a Index<'a>,
     suite: &'a str,
-    chosen: BTreeSet<String>,
+    chosen: BTreeMap<String, Binary>,
     pending: VecDeque<String>,
     choices: VecDeque<(String, Relation)>,
 }
 
 impl Search<'_> {
-    fn choose(&mut self, package: &str) {
-        if self.chosen.insert(package.to_owned()) {
+    fn choose(&mut self, package: &str) -> Result<(), MinidistroError> {
+        if !self.chosen.contains_key(package) {
+            let binary = self
+                .index
+                .binary(package)
+                .map_err(|reason| MinidistroError::Index {
+                    what: format!("{package} in {}", self.suite),
+                    reason,
+                })?;
+            self.chosen.insert(package.to_owned(), binary);
             self.pending.push_back(package.to_owned());
         }
+        Ok(())
     }
 
     fn expand(&mut self, package: &str) -> Result<(), MinidistroError> {
-        let relations = self.index.packages[package].depends().map_err(|reason| MinidistroError::Index {
-            what: format!("dependencies of {package}"),
-            reason,
-        })?;
-        for relation in relations {
-            let only = relation.0.len() == 1 && self.index.packages.contains_key(&relation.0[0].name);
+        for relation in self.chosen[package].depends.clone() {
+            let only = relation.0.len() == 1 && self.index.contains(&relation.0[0].name);
             if only {
                 self.satisfy(package, &relation)?;
             } else {
@@ -61,27 +76,37 @@ impl Search<'_> {
     }
 
     fn satisfy(&mut self, package: &str, relation: &Relation) -> Result<(), MinidistroError> {
-        let candidates: Vec<&str> = relation.0.iter().flat_map(|atom| self.candidates(atom)).collect();
-        if candidates.iter().any(|name| self.chosen.contains(*name)) {
+        let candidates: Vec<&str> = relation
+            .0
+            .iter()
+            .flat_map(|atom| self.candidates(atom))
+            .collect();
+        if candidates
+            .iter()
+            .any(|name| self.chosen.contains_key(*name))
+        {
             return Ok(());
         }
         match candidates.first() {
-            Some(first) => {
-                let first = (*first).to_owned();
-                self.choose(&first);
-                Ok(())
-            }
+            Some(first) => self.choose(&(*first).to_owned()),
             None => Err(self.missing(&relation.to_rpm().to_string(), package)),
         }
     }
 
     /// Packages that satisfy `atom`, best first.
     fn candidates(&self, atom: &Atom) -> Vec<&str> {
-        let real = self.index.packages.get(&atom.name).filter(|package| atom.accepts(Some(&package.version)));
-        let providers = self.index.providers.get(&atom.name).into_iter().flatten();
-        real.map(|package| package.name.as_str())
+        let real = self
+            .index
+            .package(&atom.name)
+            .filter(|(_, version)| atom.accepts(Some(version)));
+        let providers = self.index.providers(&atom.name).iter();
+        real.map(|(name, _)| name)
             .into_iter()
-            .chain(providers.filter(|p| atom.accepts(p.version.as_ref())).map(|p| p.package.as_str()))
+            .chain(
+                providers
+                    .filter(|p| atom.accepts(p.version.as_ref()))
+                    .map(|p| p.package),
+            )
             .collect()
     }
 
@@ -98,26 +123,30 @@ impl Search<'_> {
 mod tests {
     use super::*;
 
-    fn index(packages: &[(&str, &str, &str)]) -> Index {
-        let text: String = packages
+    fn text(packages: &[(&str, &str, &str)]) -> String {
+        packages
             .iter()
             .map(|(name, depends, provides)| {
                 format!(
                     "Package: {name}\nVersion: 1-1\nDepends: {depends}\nProvides: {provides}\nFilename: f\nSize: 1\nSHA256: 0\n\n"
                 )
             })
-            .collect();
-        Index::read(text.as_bytes()).unwrap()
+            .collect()
     }
 
-    fn names(index: &Index, roots: &[&str]) -> Vec<String> {
+    fn names(text: &str, roots: &[&str]) -> Vec<String> {
+        let index = Index::read(text).unwrap();
         let roots: Vec<String> = roots.iter().map(|&root| root.to_owned()).collect();
-        closure(index, &roots, "test").unwrap().into_iter().collect()
+        closure(&index, &roots, "test")
+            .unwrap()
+            .into_iter()
+            .map(|binary| binary.name)
+            .collect()
     }
 
     #[test]
     fn alternatives_are_taken_in_order() {
-        let index = index(&[
+        let text = text(&[
             ("a", "b | c", ""),
             ("b", "", ""),
             ("c", "", ""),
@@ -128,19 +157,24 @@ mod tests {
             ("f", "e, z", ""),
             ("g", "b (>= 2) | c", ""),
         ]);
-        assert_eq!(names(&index, &["a"]), ["a", "b"]);
-        assert_eq!(names(&index, &["d"]), ["a", "c", "d"]);
-        assert_eq!(names(&index, &["e"]), ["e", "y"]);
-        assert_eq!(names(&index, &["f"]), ["e", "f", "z"]);
-        assert_eq!(names(&index, &["g"]), ["c", "g"]);
+        assert_eq!(names(&text, &["a"]), ["a", "b"]);
+        assert_eq!(names(&text, &["d"]), ["a", "c", "d"]);
+        assert_eq!(names(&text, &["e"]), ["e", "y"]);
+        assert_eq!(names(&text, &["f"]), ["e", "f", "z"]);
+        assert_eq!(names(&text, &["g"]), ["c", "g"]);
     }
 
     #[test]
     fn what_is_missing_is_named() {
-        let index = index(&[("a", "b (>= 3)", "")]);
-        let message = closure(&index, &["a".into()], "trixie").unwrap_err().to_string();
+        let text = text(&[("a", "b (>= 3)", "")]);
+        let index = Index::read(&text).unwrap();
+        let message = closure(&index, &["a".into()], "trixie")
+            .unwrap_err()
+            .to_string();
         insta::assert_snapshot!(message, @"no package `b >= 3-0` in trixie, needed by `a`");
-        let message = closure(&index, &["x".into()], "trixie").unwrap_err().to_string();
+        let message = closure(&index, &["x".into()], "trixie")
+            .unwrap_err()
+            .to_string();
         insta::assert_snapshot!(message, @"no package `x` in trixie");
     }
 }

@@ -28,7 +28,9 @@ pub(crate) fn read(path: &Path, spool: &Path) -> Result<Deb, String> {
         let member = member.map_err(|error| error.to_string())?;
         let name = String::from_utf8_lossy(member.header().identifier()).into_owned();
         match name.split_once(".tar").unwrap_or((&name, "")) {
-            ("control", compression) => (control, conffiles) = control_member(decoder(member, compression)?)?,
+            ("control", compression) => {
+                (control, conffiles) = control_member(decoder(member, compression)?)?
+            }
             ("data", compression) => {
                 let data = data_member(decoder(member, compression)?, spool);
                 tree = Some(data.map_err(|error| error.to_string())?);
@@ -37,12 +39,19 @@ pub(crate) fn read(path: &Path, spool: &Path) -> Result<Deb, String> {
         }
     }
     let mut tree = tree.ok_or("it has no data member")?;
-    for path in conffiles.lines().map(str::trim).filter(|path| path.starts_with('/')) {
+    for path in conffiles
+        .lines()
+        .map(str::trim)
+        .filter(|path| path.starts_with('/'))
+    {
         if let Some(node) = tree.get_mut(&tree::merged(path)) {
             node.config = true;
         }
     }
-    Ok(Deb { control: control.ok_or("it has no control file")?, tree })
+    Ok(Deb {
+        control: control.ok_or("it has no control file")?,
+        tree,
+    })
 }
 
 fn decoder<'a>(member: impl Read + 'a, compression: &str) -> Result<Box<dyn Read + 'a>, String> {
@@ -75,7 +84,12 @@ fn control_member(reader: impl Read) -> Result<(Option<Paragraph>, String), Stri
         Ok((control, conffiles))
     };
     let (control, conffiles) = read().map_err(|error| error.to_string())?;
-    let control = control.map(|text| text.parse().map_err(|error| format!("control file: {error}"))).transpose()?;
+    let control = control
+        .map(|text| {
+            text.parse()
+                .map_err(|error| format!("control file: {error}"))
+        })
+        .transpose()?;
     Ok((control, conffiles))
 }
 
@@ -101,7 +115,9 @@ fn data_member(reader: impl Read, spool: &Path) -> io::Result<Tree> {
 
 fn kind(entry: &mut tar::Entry<impl Read>, spooled: &Path) -> io::Result<Kind> {
     let link = |entry: &tar::Entry<_>| {
-        let target = entry.link_name_bytes().ok_or_else(|| invalid("a link without a target"))?;
+        let target = entry
+            .link_name_bytes()
+            .ok_or_else(|| invalid("a link without a target"))?;
         String::from_utf8(target.into_owned()).map_err(|_| invalid("a link's target is not UTF-8"))
     };
     Ok(match entry.header().entry_type() {
@@ -135,7 +151,9 @@ fn owner(name: Option<&[u8]>, id: u64) -> io::Result<String> {
     match name {
         Some(name) if !name.is_empty() => Ok(String::from_utf8_lossy(name).into_owned()),
         _ if id == 0 => Ok("root".to_owned()),
-        _ => Err(invalid(&format!("an owner without a name, with the number {id}"))),
+        _ => Err(invalid(&format!(
+            "an owner without a name, with the number {id}"
+        ))),
     }
 }
 

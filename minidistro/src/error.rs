@@ -83,7 +83,11 @@ pub enum MinidistroError {
 }
 
 fn needed(by: &str) -> String {
-    if by.is_empty() { String::new() } else { format!(", needed by `{by}`") }
+    if by.is_empty() {
+        String::new()
+    } else {
+        format!(", needed by `{by}`")
+    }
 }
 
 impl MinidistroError {

@@ -4,24 +4,27 @@
 //! signatures are made, carried and checked; it says nothing about who made a package. Never trust it for anything
 //! but a minidistro that you generated yourself.
 
-use pgp::composed::{ArmorOptions, DetachedSignature, SignedKeyDetails, SignedPublicKey, SignedSecretKey};
-use pgp::crypto::{ed25519, eddsa_legacy};
+use pgp::composed::{
+    ArmorOptions, DetachedSignature, SignedKeyDetails, SignedPublicKey, SignedSecretKey,
+};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::crypto::public_key::PublicKeyAlgorithm;
+use pgp::crypto::{ed25519, eddsa_legacy};
 use pgp::packet::{
-    KeyFlags, PacketTrait, PubKeyInner, PublicKey, SecretKey, SignatureConfig, SignatureType, Subpacket, SubpacketData,
-    UserId,
+    KeyFlags, PacketTrait, PubKeyInner, PublicKey, SecretKey, SignatureConfig, SignatureType,
+    Subpacket, SubpacketData, UserId,
 };
 use pgp::types::{
-    EddsaLegacyPublicParams, KeyDetails, KeyVersion, PacketHeaderVersion, Password, PlainSecretParams, PublicParams,
-    SecretParams, Timestamp,
+    EddsaLegacyPublicParams, KeyDetails, KeyVersion, PacketHeaderVersion, Password,
+    PlainSecretParams, PublicParams, SecretParams, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
 use crate::error::MinidistroError;
 
 /// What the secret half is derived from.
-const SENTENCE: &[u8] = b"minidistro: this signing key is public, and proves nothing but that checks run";
+const SENTENCE: &[u8] =
+    b"minidistro: this signing key is public, and proves nothing but that checks run";
 /// Whom the key names.
 const USER_ID: &str = "minidistro (secret key is public, for tests) <minidistro@localhost>";
 /// When the key says it was made: 2020-01-01, before everything that it signs.
@@ -58,11 +61,19 @@ impl SigningKey {
         let mut flags = KeyFlags::default();
         flags.set_certify(true);
         flags.set_sign(true);
-        config.hashed_subpackets.push(Subpacket::regular(SubpacketData::KeyFlags(flags))?);
-        config.hashed_subpackets.push(Subpacket::regular(SubpacketData::IsPrimary(true))?);
-        let signature = config.sign_certification(&secret, &public, &Password::empty(), user.tag(), &user)?;
-        let details = SignedKeyDetails::new(vec![], vec![], vec![user.into_signed(signature)], vec![]);
-        Ok(Self { secret: SignedSecretKey::new(secret, details, vec![], vec![]) })
+        config
+            .hashed_subpackets
+            .push(Subpacket::regular(SubpacketData::KeyFlags(flags))?);
+        config
+            .hashed_subpackets
+            .push(Subpacket::regular(SubpacketData::IsPrimary(true))?);
+        let signature =
+            config.sign_certification(&secret, &public, &Password::empty(), user.tag(), &user)?;
+        let details =
+            SignedKeyDetails::new(vec![], vec![], vec![user.into_signed(signature)], vec![]);
+        Ok(Self {
+            secret: SignedSecretKey::new(secret, details, vec![], vec![]),
+        })
     }
 
     /// The public half.
@@ -84,7 +95,8 @@ impl SigningKey {
     /// Signs packages.
     pub(crate) fn package_signer(&self) -> Result<rpm::signature::pgp::Signer, MinidistroError> {
         let key = self.secret.primary_key.clone();
-        rpm::signature::pgp::Signer::new(key).map_err(|error| MinidistroError::Sign(error.to_string()))
+        rpm::signature::pgp::Signer::new(key)
+            .map_err(|error| MinidistroError::Sign(error.to_string()))
     }
 
     /// A clear-signed text, as Debian's release files are.
@@ -92,9 +104,15 @@ impl SigningKey {
     pub(crate) fn sign_cleartext(&self, text: &str) -> String {
         let sign = |text: &str| {
             let key = &self.secret.primary_key;
-            configuration(key, SignatureType::Text, CREATED)?.sign(key, &Password::empty(), text.as_bytes())
+            configuration(key, SignatureType::Text, CREATED)?.sign(
+                key,
+                &Password::empty(),
+                text.as_bytes(),
+            )
         };
-        let message = pgp::composed::CleartextSignedMessage::new_many(text, |text| Ok(vec![sign(text)?])).unwrap();
+        let message =
+            pgp::composed::CleartextSignedMessage::new_many(text, |text| Ok(vec![sign(text)?]))
+                .unwrap();
         message.to_armored_string(ArmorOptions::default()).unwrap()
     }
 
@@ -110,13 +128,21 @@ impl SigningKey {
     }
 }
 
-fn configuration(key: &SecretKey, kind: SignatureType, time: u32) -> pgp::errors::Result<SignatureConfig> {
+fn configuration(
+    key: &SecretKey,
+    kind: SignatureType,
+    time: u32,
+) -> pgp::errors::Result<SignatureConfig> {
     let mut config = SignatureConfig::v4(kind, key.algorithm(), HashAlgorithm::Sha256);
     config.hashed_subpackets = vec![
-        Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(time)))?,
+        Subpacket::regular(SubpacketData::SignatureCreationTime(Timestamp::from_secs(
+            time,
+        )))?,
         Subpacket::regular(SubpacketData::IssuerFingerprint(key.fingerprint()))?,
     ];
-    config.unhashed_subpackets = vec![Subpacket::regular(SubpacketData::IssuerKeyId(key.legacy_key_id()))?];
+    config.unhashed_subpackets = vec![Subpacket::regular(SubpacketData::IssuerKeyId(
+        key.legacy_key_id(),
+    ))?];
     Ok(config)
 }
 
@@ -128,7 +154,10 @@ mod tests {
     fn the_key_is_always_the_same() {
         let key = SigningKey::derive().unwrap();
         assert_eq!(key.fingerprint(), crate::FINGERPRINT);
-        assert_eq!(key.armored().unwrap(), SigningKey::derive().unwrap().armored().unwrap());
+        assert_eq!(
+            key.armored().unwrap(),
+            SigningKey::derive().unwrap().armored().unwrap()
+        );
         assert!(key.public().verify_bindings().is_ok());
     }
 

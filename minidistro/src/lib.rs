@@ -30,14 +30,14 @@ mod repository;
 mod sources;
 mod tree;
 mod version;
+mod workers;
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 pub use error::MinidistroError;
 pub use mirror::{FALLBACK, of_host};
@@ -50,6 +50,7 @@ use crate::fetch::{Fetcher, Wanted};
 use crate::index::{Binary, Index};
 use crate::key::SigningKey;
 use crate::release::Release;
+use crate::workers::Workers;
 
 /// Fingerprint of the key that signs packages and metadata, 40 lower-case hexadecimal digits.
 ///
@@ -132,19 +133,32 @@ pub async fn generate(
     let archive = Archive::open(options).await?;
     let plan = archive.plan(options).await?;
     let sources = archive.sources(&options.sources).await?;
-    progress(Progress::Planned { packages: plan.len(), bytes: plan.iter().map(|binary| binary.size).sum() });
+    progress(Progress::Planned {
+        packages: plan.len(),
+        bytes: plan.iter().map(|binary| binary.size).sum(),
+    });
 
     let key = SigningKey::derive()?;
-    let awk = ["gawk", "mawk", "original-awk"].into_iter().find(|awk| plan.iter().any(|binary| binary.name == *awk));
+    let awk = ["gawk", "mawk", "original-awk"]
+        .into_iter()
+        .find(|awk| plan.iter().any(|binary| binary.name == *awk));
     let converter = Arc::new(Converter {
         output: options.output.clone(),
-        context: Context { suite: options.suite, awk },
+        context: Context {
+            suite: options.suite,
+            awk,
+        },
         signer: key.package_signer()?,
     });
-    let gate = Arc::new(Semaphore::new(CONVERSIONS));
+    let workers = Workers::start(&converter, CONVERSIONS);
     let metas = meta::packages(&plan);
-    let jobs = plan.into_iter().map(|binary| archive.convert(binary, &converter, &gate, progress));
-    let mut locations: Vec<String> = futures_util::stream::iter(jobs).buffer_unordered(DOWNLOADS).try_collect().await?;
+    let jobs = plan
+        .into_iter()
+        .map(|binary| archive.convert(binary, &workers, progress));
+    let mut locations: Vec<String> = futures_util::stream::iter(jobs)
+        .buffer_unordered(DOWNLOADS)
+        .try_collect()
+        .await?;
     for meta in metas {
         let converter = converter.clone();
         locations.push(blocking(move || converter.gather(&meta)).await?.location);
@@ -153,8 +167,15 @@ pub async fn generate(
 
     let output = options.output.clone();
     let (packages, fingerprint) = (locations.len(), key.fingerprint());
-    let (repomd_sha256, bytes) = blocking(move || repository::write(&output, &locations, &key)).await?;
-    Ok(Summary { packages, bytes, repomd_sha256, fingerprint, sources })
+    let (repomd_sha256, bytes) =
+        blocking(move || repository::write(&output, &locations, &key)).await?;
+    Ok(Summary {
+        packages,
+        bytes,
+        repomd_sha256,
+        fingerprint,
+        sources,
+    })
 }
 
 /// The public half of the signing key, in ASCII armor. See [`FINGERPRINT`].
@@ -173,35 +194,65 @@ struct Archive {
 impl Archive {
     async fn open(options: &Options) -> Result<Self, MinidistroError> {
         let fetcher = Fetcher::new(&options.downloads)?;
-        let root = options.mirror.clone().or_else(|| of_host(Path::new("/etc/apt"))).unwrap_or_else(|| FALLBACK.to_owned());
+        let root = options
+            .mirror
+            .clone()
+            .or_else(|| of_host(Path::new("/etc/apt")))
+            .unwrap_or_else(|| FALLBACK.to_owned());
         let root = root.trim_end_matches('/').to_owned();
         let codename = options.suite.codename();
         let url = format!("{root}/dists/{codename}/InRelease");
         let text = fetcher.text(&url).await?;
         let release = blocking(move || Release::verify(&text, &url, codename)).await?;
-        Ok(Self { fetcher, root, suite: options.suite, release })
+        Ok(Self {
+            fetcher,
+            root,
+            suite: options.suite,
+            release,
+        })
     }
 
     /// An index file, by its digest in the release file.
     async fn index(&self, file: &str) -> Result<PathBuf, MinidistroError> {
         let dist = format!("{}/dists/{}", self.root, self.suite.codename());
-        let unknown = || MinidistroError::Index { what: format!("{dist}/InRelease"), reason: format!("it does not name {file}") };
+        let unknown = || MinidistroError::Index {
+            what: format!("{dist}/InRelease"),
+            reason: format!("it does not name {file}"),
+        };
         let sha256 = self.release.sha256(file).ok_or_else(unknown)?.to_owned();
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         // By digest: the plain name changes its content while a mirror is updated.
-        self.fetcher.file(&Wanted { url: format!("{dist}/{folder}/by-hash/SHA256/{sha256}"), sha256 }).await
+        self.fetcher
+            .file(&Wanted {
+                url: format!("{dist}/{folder}/by-hash/SHA256/{sha256}"),
+                sha256,
+            })
+            .await
     }
 
     async fn plan(&self, options: &Options) -> Result<Vec<Binary>, MinidistroError> {
         let file = "main/binary-amd64/Packages.xz";
-        let (path, roots, suite) = (self.index(file).await?, options.packages.clone(), self.suite);
+        let (path, roots, suite) = (
+            self.index(file).await?,
+            options.packages.clone(),
+            self.suite,
+        );
+        // Growing such a text while it is read would take twice the memory. The size is only a hint.
+        let size = self
+            .release
+            .size(file.trim_end_matches(".xz"))
+            .min(256 << 20);
         blocking(move || {
-            let unreadable = |reason| MinidistroError::Index { what: format!("{}/{file}", suite.codename()), reason };
-            let packages = fs_err::File::open(&path).map_err(MinidistroError::file(&path))?;
-            let packages = BufReader::new(liblzma::read::XzDecoder::new(packages));
-            let mut index = Index::read(packages).map_err(unreadable)?;
-            let names = closure::closure(&index, &roots, suite.codename())?;
-            Ok(names.iter().filter_map(|name| index.packages.remove(name)).collect())
+            let unreadable = |reason| MinidistroError::Index {
+                what: format!("{}/{file}", suite.codename()),
+                reason,
+            };
+            let file = fs_err::File::open(&path).map_err(MinidistroError::file(&path))?;
+            let mut text = String::with_capacity(size);
+            let read = liblzma::read::XzDecoder::new(file).read_to_string(&mut text);
+            read.map_err(MinidistroError::file(&path))?;
+            let index = Index::read(&text).map_err(unreadable)?;
+            closure::closure(&index, &roots, suite.codename())
         })
         .await
     }
@@ -224,22 +275,24 @@ impl Archive {
     async fn convert(
         &self,
         binary: Binary,
-        converter: &Arc<Converter>,
-        gate: &Arc<Semaphore>,
+        workers: &Workers,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<String, MinidistroError> {
-        let wanted = Wanted { url: format!("{}/{}", self.root, binary.filename), sha256: binary.sha256.clone() };
+        let wanted = Wanted {
+            url: format!("{}/{}", self.root, binary.filename),
+            sha256: binary.sha256.clone(),
+        };
         let deb = self.fetcher.file(&wanted).await?;
         let name = binary.name.clone();
-        progress(Progress::Downloaded { name: name.clone(), bytes: binary.size });
-        let permit = gate.clone().acquire_owned().await;
-        let converter = converter.clone();
-        let converted = blocking(move || {
-            let _permit = permit;
-            converter.convert(&binary, &deb)
-        })
-        .await?;
-        progress(Progress::Converted { name, reused: converted.reused });
+        progress(Progress::Downloaded {
+            name: name.clone(),
+            bytes: binary.size,
+        });
+        let converted = workers.convert(binary, deb).await?;
+        progress(Progress::Converted {
+            name,
+            reused: converted.reused,
+        });
         Ok(converted.location)
     }
 }

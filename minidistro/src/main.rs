@@ -45,7 +45,10 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut downloads = arguments.output.clone().into_os_string();
     downloads.push(".downloads");
     let packages = match arguments.packages.is_empty() {
-        true => default_packages(arguments.suite).into_iter().map(str::to_owned).collect(),
+        true => default_packages(arguments.suite)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         false => arguments.packages,
     };
     let options = Options {
@@ -57,25 +60,39 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         sources: arguments.sources,
     };
     let summary = generate(&options, &show).await?;
-    fs_err::write(options.output.join("RPM-GPG-KEY-minidistro"), signing_key_armored()?)?;
+    fs_err::write(
+        options.output.join("RPM-GPG-KEY-minidistro"),
+        signing_key_armored()?,
+    )?;
     say(&serde_json::to_string_pretty(&summary)?);
     Ok(())
 }
 
 fn show(progress: Progress) {
     match progress {
-        Progress::Planned { packages, bytes } => say_error(&format!("{packages} packages, {bytes} bytes to have")),
-        Progress::Converted { name, reused: false } => say_error(&format!("converted {name}")),
+        Progress::Planned { packages, bytes } => {
+            say_error(&format!("{packages} packages, {bytes} bytes to have"))
+        }
+        Progress::Converted {
+            name,
+            reused: false,
+        } => say_error(&format!("converted {name}")),
         _ => {}
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the one place of this program that writes its result")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the one place of this program that writes its result"
+)]
 fn say(text: &str) {
     println!("{text}");
 }
 
-#[expect(clippy::print_stderr, reason = "the one place of this program that writes messages")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place of this program that writes messages"
+)]
 fn say_error(text: &str) {
     eprintln!("{text}");
 }

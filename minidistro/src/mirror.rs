@@ -12,7 +12,12 @@ pub const FALLBACK: &str = "http://ftp.debian.org/debian";
 /// `etc_apt` is `/etc/apt` on a real host. What cannot be read is passed over.
 pub fn of_host(etc_apt: &Path) -> Option<String> {
     let mut files: Vec<PathBuf> = fs_err::read_dir(etc_apt.join("sources.list.d"))
-        .map(|entries| entries.filter_map(Result::ok).map(|entry| entry.path()).collect())
+        .map(|entries| {
+            entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.path())
+                .collect()
+        })
         .unwrap_or_default();
     files.sort();
     files.insert(0, etc_apt.join("sources.list"));
@@ -31,7 +36,11 @@ fn deb822(text: &str) -> Option<String> {
     sources
         .iter()
         .filter(|source| source.get("Enabled") != Some("no"))
-        .filter(|source| source.get("Types").is_some_and(|types| types.split_whitespace().any(|kind| kind == "deb")))
+        .filter(|source| {
+            source
+                .get("Types")
+                .is_some_and(|types| types.split_whitespace().any(|kind| kind == "deb"))
+        })
         .flat_map(|source| source.get("URIs").unwrap_or_default().split_whitespace())
         .find_map(archive)
 }
@@ -65,7 +74,10 @@ mod tests {
         assert_eq!(deb822(text).as_deref(), Some("http://b.example/debian"));
         let text = "# deb http://no.example/debian x main\ndeb-src http://no.example/debian x main\ndeb [arch=amd64 signed-by=/k] https://c.example/debian trixie main\n";
         assert_eq!(one_line(text).as_deref(), Some("https://c.example/debian"));
-        assert_eq!(one_line("deb http://archive.example/ubuntu noble main\ndebian http://x/debian\n"), None);
+        assert_eq!(
+            one_line("deb http://archive.example/ubuntu noble main\ndebian http://x/debian\n"),
+            None
+        );
     }
 
     #[test]
@@ -74,9 +86,24 @@ mod tests {
         assert_eq!(of_host(etc.path()), None);
         let folder = etc.path().join("sources.list.d");
         fs_err::create_dir(&folder).unwrap();
-        fs_err::write(folder.join("b.list"), "deb http://b.example/debian trixie main\n").unwrap();
-        fs_err::write(folder.join("a.sources.save"), "deb http://no.example/debian trixie main\n").unwrap();
-        fs_err::write(folder.join("a.sources"), "Types: deb\nURIs: http://a.example/debian\n").unwrap();
-        assert_eq!(of_host(etc.path()).as_deref(), Some("http://a.example/debian"));
+        fs_err::write(
+            folder.join("b.list"),
+            "deb http://b.example/debian trixie main\n",
+        )
+        .unwrap();
+        fs_err::write(
+            folder.join("a.sources.save"),
+            "deb http://no.example/debian trixie main\n",
+        )
+        .unwrap();
+        fs_err::write(
+            folder.join("a.sources"),
+            "Types: deb\nURIs: http://a.example/debian\n",
+        )
+        .unwrap();
+        assert_eq!(
+            of_host(etc.path()).as_deref(),
+            Some("http://a.example/debian")
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A Debian suite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Suite {
     /// Debian 12: rpm 4.18, gcc 12.
@@ -52,7 +54,9 @@ impl FromStr for Suite {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.iter().find(|suite| suite.codename() == text);
-        known.copied().ok_or_else(|| format!("`{text}` is not a suite: expected bookworm, trixie or sid"))
+        known
+            .copied()
+            .ok_or_else(|| format!("`{text}` is not a suite: expected bookworm, trixie or sid"))
     }
 }
 

@@ -9,8 +9,16 @@ use rpm::Dependency;
 use crate::version::Evr;
 
 /// Packages that only Debian's maintainer scripts need; those scripts are not run, so nothing here needs them.
-const FOR_MAINTAINER_SCRIPTS: &[&str] =
-    &["adduser", "cdebconf", "debconf", "debconf-2.0", "dpkg", "init-system-helpers", "install-info", "ucf"];
+const FOR_MAINTAINER_SCRIPTS: &[&str] = &[
+    "adduser",
+    "cdebconf",
+    "debconf",
+    "debconf-2.0",
+    "dpkg",
+    "init-system-helpers",
+    "install-info",
+    "ucf",
+];
 
 /// How two versions must compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +47,13 @@ pub(crate) fn parse(field: &str) -> Result<Vec<Relation>, String> {
         .split(',')
         .map(str::trim)
         .filter(|relation| !relation.is_empty())
-        .map(|relation| relation.split('|').map(|atom| Atom::parse(atom.trim())).collect::<Result<_, _>>().map(Relation))
+        .map(|relation| {
+            relation
+                .split('|')
+                .map(|atom| Atom::parse(atom.trim()))
+                .collect::<Result<_, _>>()
+                .map(Relation)
+        })
         .collect()
 }
 
@@ -47,15 +61,25 @@ impl Atom {
     fn parse(text: &str) -> Result<Self, String> {
         let error = || format!("`{text}` is not a relation");
         let (name, constraint) = match text.split_once('(') {
-            Some((name, rest)) => (name, Some(rest.trim_end().strip_suffix(')').ok_or_else(error)?)),
+            Some((name, rest)) => (
+                name,
+                Some(rest.trim_end().strip_suffix(')').ok_or_else(error)?),
+            ),
             None => (text, None),
         };
         let name = name.trim().split(':').next().unwrap_or_default();
-        if name.is_empty() || name.contains(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))) {
+        if name.is_empty()
+            || name.contains(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)))
+        {
             return Err(error());
         }
-        let version = constraint.map(|text| Self::constraint(text).ok_or_else(error)).transpose()?;
-        Ok(Self { name: name.to_owned(), version })
+        let version = constraint
+            .map(|text| Self::constraint(text).ok_or_else(error))
+            .transpose()?;
+        Ok(Self {
+            name: name.to_owned(),
+            version,
+        })
     }
 
     fn constraint(text: &str) -> Option<(Operator, Evr)> {
@@ -74,7 +98,9 @@ impl Atom {
 
     /// Whether a package, or what a package provides, of this version satisfies it.
     pub(crate) fn accepts(&self, version: Option<&Evr>) -> bool {
-        let Some((operator, wanted)) = &self.version else { return true };
+        let Some((operator, wanted)) = &self.version else {
+            return true;
+        };
         let Some(version) = version else { return false };
         let order = version.compare(wanted);
         match operator {
@@ -91,10 +117,16 @@ impl Atom {
         match &self.version {
             None => Dependency::any(&self.name),
             Some((Operator::Less, version)) => Dependency::less(&self.name, version.to_string()),
-            Some((Operator::LessEqual, version)) => Dependency::less_eq(&self.name, version.to_string()),
+            Some((Operator::LessEqual, version)) => {
+                Dependency::less_eq(&self.name, version.to_string())
+            }
             Some((Operator::Equal, version)) => Dependency::eq(&self.name, version.to_string()),
-            Some((Operator::GreaterEqual, version)) => Dependency::greater_eq(&self.name, version.to_string()),
-            Some((Operator::Greater, version)) => Dependency::greater(&self.name, version.to_string()),
+            Some((Operator::GreaterEqual, version)) => {
+                Dependency::greater_eq(&self.name, version.to_string())
+            }
+            Some((Operator::Greater, version)) => {
+                Dependency::greater(&self.name, version.to_string())
+            }
         }
     }
 
@@ -108,7 +140,11 @@ impl Atom {
             Some((Operator::GreaterEqual, _)) => ">=",
             Some((Operator::Greater, _)) => ">",
         };
-        let version = self.version.as_ref().map(|(_, version)| version.to_string()).unwrap_or_default();
+        let version = self
+            .version
+            .as_ref()
+            .map(|(_, version)| version.to_string())
+            .unwrap_or_default();
         format!("{} {operator} {version}", self.name)
     }
 }
@@ -117,14 +153,25 @@ impl Relation {
     /// Whether the converted package keeps it.
     pub(crate) fn is_kept(&self, package: &str) -> bool {
         // base-files comes first of all; what it wants awk for is a maintainer script.
-        package != "base-files" && !self.0.iter().all(|atom| FOR_MAINTAINER_SCRIPTS.contains(&atom.name.as_str()))
+        package != "base-files"
+            && !self
+                .0
+                .iter()
+                .all(|atom| FOR_MAINTAINER_SCRIPTS.contains(&atom.name.as_str()))
     }
 
     /// As one RPM dependency, a rich one where there are alternatives.
     pub(crate) fn to_rpm(&self) -> Dependency {
         match self.0.as_slice() {
             [atom] => atom.to_rpm(),
-            atoms => Dependency::any(format!("({})", atoms.iter().map(Atom::rich).collect::<Vec<_>>().join(" or "))),
+            atoms => Dependency::any(format!(
+                "({})",
+                atoms
+                    .iter()
+                    .map(Atom::rich)
+                    .collect::<Vec<_>>()
+                    .join(" or ")
+            )),
         }
     }
 }
@@ -134,13 +181,19 @@ mod tests {
     use super::*;
 
     fn rpm(field: &str) -> Vec<String> {
-        parse(field).unwrap().iter().map(|relation| relation.to_rpm().to_string()).collect()
+        parse(field)
+            .unwrap()
+            .iter()
+            .map(|relation| relation.to_rpm().to_string())
+            .collect()
     }
 
     #[test]
     fn relations_map() {
         assert_eq!(
-            rpm("libc6 (>= 2.38), libgcc-s1 (= 14.2.0-19), perl:any, gawk | mawk (<< 2), libx (>> 1.2), liby (<= 1:3-1~)"),
+            rpm(
+                "libc6 (>= 2.38), libgcc-s1 (= 14.2.0-19), perl:any, gawk | mawk (<< 2), libx (>> 1.2), liby (<= 1:3-1~)"
+            ),
             [
                 "libc6 >= 2.38-0",
                 "libgcc-s1 = 14.2.0-19",
@@ -171,7 +224,11 @@ mod tests {
             (">= 1.0~", "1.0~rc1-1", true),
         ] {
             let relation = &parse(&format!("a ({constraint})")).unwrap()[0];
-            assert_eq!(relation.0[0].accepts(Evr::from_debian(version).as_ref()), expected, "{version} {constraint}");
+            assert_eq!(
+                relation.0[0].accepts(Evr::from_debian(version).as_ref()),
+                expected,
+                "{version} {constraint}"
+            );
         }
     }
 

@@ -21,8 +21,8 @@ const KEYRINGS: &[&[u8]] = &[
 /// A verified release file.
 #[derive(Debug)]
 pub(crate) struct Release {
-    /// SHA-256 by file, both as written.
-    digests: BTreeMap<String, String>,
+    /// SHA-256 and size (bytes) by file.
+    files: BTreeMap<String, (String, usize)>,
 }
 
 impl Release {
@@ -31,47 +31,79 @@ impl Release {
         Self::verify_by(&keys()?, text, url, codename)
     }
 
-    fn verify_by(keys: &[SignedPublicKey], text: &str, url: &str, codename: &str) -> Result<Self, MinidistroError> {
-        let refused = |reason: String| MinidistroError::Signature { url: url.to_owned(), reason };
-        let (message, _) = CleartextSignedMessage::from_string(text).map_err(|error| refused(error.to_string()))?;
+    fn verify_by(
+        keys: &[SignedPublicKey],
+        text: &str,
+        url: &str,
+        codename: &str,
+    ) -> Result<Self, MinidistroError> {
+        let refused = |reason: String| MinidistroError::Signature {
+            url: url.to_owned(),
+            reason,
+        };
+        let (message, _) = CleartextSignedMessage::from_string(text)
+            .map_err(|error| refused(error.to_string()))?;
         if !keys.iter().any(|key| signed_by(&message, key)) {
             return Err(refused("no signature matches".to_owned()));
         }
         let signed = message.signed_text();
-        let unreadable = |reason: String| MinidistroError::Index { what: url.to_owned(), reason };
-        let release: Paragraph = signed.replace('\r', "").parse().map_err(|error| unreadable(format!("{error}")))?;
+        let unreadable = |reason: String| MinidistroError::Index {
+            what: url.to_owned(),
+            reason,
+        };
+        let release: Paragraph = signed
+            .replace('\r', "")
+            .parse()
+            .map_err(|error| unreadable(format!("{error}")))?;
         let field = |name: &str| release.get(name).unwrap_or_default();
         if field("Codename") != codename {
-            return Err(refused(format!("it is for `{}`, not for `{codename}`", field("Codename"))));
+            return Err(refused(format!(
+                "it is for `{}`, not for `{codename}`",
+                field("Codename")
+            )));
         }
-        let digests = field("SHA256")
+        let files = field("SHA256")
             .lines()
             .filter_map(|line| {
                 let mut words = line.split_ascii_whitespace();
-                let (digest, _size, file) = (words.next()?, words.next()?, words.next()?);
-                Some((file.to_owned(), digest.to_owned()))
+                let (digest, size, file) = (words.next()?, words.next()?, words.next()?);
+                Some((file.to_owned(), (digest.to_owned(), size.parse().ok()?)))
             })
             .collect();
-        Ok(Self { digests })
+        Ok(Self { files })
     }
 
     /// SHA-256 of an index, hexadecimal.
     pub(crate) fn sha256(&self, file: &str) -> Option<&str> {
-        self.digests.get(file).map(String::as_str)
+        self.files.get(file).map(|(digest, _)| digest.as_str())
+    }
+
+    /// Size of an index, bytes; 0 where it is not named.
+    pub(crate) fn size(&self, file: &str) -> usize {
+        self.files.get(file).map_or(0, |(_, size)| *size)
     }
 }
 
 fn keys() -> Result<Vec<SignedPublicKey>, MinidistroError> {
     KEYRINGS
         .iter()
-        .map(|bytes| SignedPublicKey::from_bytes(*bytes).map_err(|error| MinidistroError::Sign(error.to_string())))
+        .map(|bytes| {
+            SignedPublicKey::from_bytes(*bytes)
+                .map_err(|error| MinidistroError::Sign(error.to_string()))
+        })
         .collect()
 }
 
 /// The keys came with this program and need no proof; their subkeys do.
 fn signed_by(message: &CleartextSignedMessage, key: &SignedPublicKey) -> bool {
-    let subkeys = key.public_subkeys.iter().filter(|subkey| subkey.verify_bindings(&key.primary_key).is_ok());
-    message.verify(&key.primary_key).is_ok() || subkeys.into_iter().any(|subkey| message.verify(&subkey.key).is_ok())
+    let subkeys = key
+        .public_subkeys
+        .iter()
+        .filter(|subkey| subkey.verify_bindings(&key.primary_key).is_ok());
+    message.verify(&key.primary_key).is_ok()
+        || subkeys
+            .into_iter()
+            .any(|subkey| message.verify(&subkey.key).is_ok())
 }
 
 #[cfg(test)]
@@ -83,7 +115,8 @@ mod tests {
 
     fn verify(text: &str, codename: &str) -> Result<Release, String> {
         let key = SigningKey::derive().unwrap().public();
-        Release::verify_by(&[key], text, "http://m.example/InRelease", codename).map_err(|error| error.to_string())
+        Release::verify_by(&[key], text, "http://m.example/InRelease", codename)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -104,7 +137,9 @@ mod tests {
             @"`http://m.example/InRelease` is not signed by a known Debian archive key: no signature matches");
         insta::assert_snapshot!(verify(&text, "sid").unwrap_err(),
             @"`http://m.example/InRelease` is not signed by a known Debian archive key: it is for `trixie`, not for `sid`");
-        let unknown = Release::verify(&text, "http://m.example/InRelease", "trixie").unwrap_err().to_string();
+        let unknown = Release::verify(&text, "http://m.example/InRelease", "trixie")
+            .unwrap_err()
+            .to_string();
         insta::assert_snapshot!(unknown,
             @"`http://m.example/InRelease` is not signed by a known Debian archive key: no signature matches");
         assert!(verify(TEXT, "trixie").is_err());

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use rpmrepo_metadata::{
-    ChecksumType, CompressionType, Package, PackageFileOptions, RepomdData, RepomdRecord, RepomdXml, RepositoryOptions,
-    RepositoryWriter,
+    ChecksumType, CompressionType, Package, PackageFileOptions, RepomdData, RepomdRecord,
+    RepomdXml, RepositoryOptions, RepositoryWriter,
 };
 use sha2::{Digest, Sha256};
 
@@ -18,18 +18,25 @@ use crate::key::{CREATED, SigningKey};
 ///
 /// New metadata has names of its own, and takes effect with the rename of `repomd.xml`: a reader sees the old
 /// repository or the new.
-pub(crate) fn write(output: &Path, locations: &[String], key: &SigningKey) -> Result<(String, u64), MinidistroError> {
+pub(crate) fn write(
+    output: &Path,
+    locations: &[String],
+    key: &SigningKey,
+) -> Result<(String, u64), MinidistroError> {
     let broken = |error: rpmrepo_metadata::MetadataError| MinidistroError::Metadata {
         path: output.to_owned(),
         reason: error.to_string(),
     };
-    let staging = tempfile::Builder::new().prefix(".metadata-").tempdir_in(output);
+    let staging = tempfile::Builder::new()
+        .prefix(".metadata-")
+        .tempdir_in(output);
     let staging = staging.map_err(MinidistroError::file(output))?;
     let options = RepositoryOptions::default()
         .compression_type(CompressionType::Zstd)
         .checksum_type(ChecksumType::Sha256)
         .simple_metadata_filenames(true);
-    let mut writer = RepositoryWriter::new_with_options(staging.path(), locations.len(), options).map_err(broken)?;
+    let mut writer = RepositoryWriter::new_with_options(staging.path(), locations.len(), options)
+        .map_err(broken)?;
     let (mut size, mut newest) = (0, CREATED);
     for location in locations {
         let package = package(output, location).map_err(broken)?;
@@ -41,7 +48,10 @@ pub(crate) fn write(output: &Path, locations: &[String], key: &SigningKey) -> Re
     let (repomd, files) = repomd(staging.path(), newest).map_err(broken)?;
     let signature = key.sign_detached(&repomd, newest)?;
     let staged = staging.path().join("repodata");
-    for (file, bytes) in [("repomd.xml.asc", signature.as_bytes()), ("repomd.xml", &repomd)] {
+    for (file, bytes) in [
+        ("repomd.xml.asc", signature.as_bytes()),
+        ("repomd.xml", &repomd),
+    ] {
         let path = staged.join(file);
         fs_err::write(&path, bytes).map_err(MinidistroError::file(&path))?;
     }
@@ -51,7 +61,10 @@ pub(crate) fn write(output: &Path, locations: &[String], key: &SigningKey) -> Re
 }
 
 fn package(output: &Path, location: &str) -> Result<Package, rpmrepo_metadata::MetadataError> {
-    let options = PackageFileOptions { location_href: Some(location.to_owned()), ..PackageFileOptions::default() };
+    let options = PackageFileOptions {
+        location_href: Some(location.to_owned()),
+        ..PackageFileOptions::default()
+    };
     let mut package = Package::from_file_with_options(output.join(location), options)?;
     // When the file was written here is nobody's business, and would differ each time.
     package.set_time_file(package.time_build());
@@ -59,7 +72,10 @@ fn package(output: &Path, location: &str) -> Result<Package, rpmrepo_metadata::M
 }
 
 /// `repomd.xml` with fixed times, and the names of the metadata files, which contain their digests.
-fn repomd(staging: &Path, time: u32) -> Result<(Vec<u8>, Vec<String>), rpmrepo_metadata::MetadataError> {
+fn repomd(
+    staging: &Path,
+    time: u32,
+) -> Result<(Vec<u8>, Vec<String>), rpmrepo_metadata::MetadataError> {
     let mut data = RepomdData::default();
     data.set_revision(&time.to_string());
     let mut files = Vec::new();
@@ -85,7 +101,8 @@ fn publish(output: &Path, staged: &Path, files: &[String]) -> Result<(), Minidis
     fs_err::create_dir_all(&repodata).map_err(MinidistroError::file(&repodata))?;
     let fixed = ["repomd.xml.asc", "repomd.xml"];
     for file in files.iter().map(String::as_str).chain(fixed) {
-        fs_err::rename(staged.join(file), repodata.join(file)).map_err(MinidistroError::file(&repodata))?;
+        fs_err::rename(staged.join(file), repodata.join(file))
+            .map_err(MinidistroError::file(&repodata))?;
     }
     let kept: BTreeSet<&str> = files.iter().map(String::as_str).chain(fixed).collect();
     remove_but(&repodata, |file| kept.contains(file))
@@ -99,7 +116,9 @@ fn remove_others(output: &Path, locations: &[String]) -> Result<(), MinidistroEr
     for folder in folders {
         let folder = folder.map_err(MinidistroError::file(&packages))?;
         let name = folder.file_name().to_string_lossy().into_owned();
-        remove_but(&folder.path(), |file| kept.contains(format!("packages/{name}/{file}").as_str()))?;
+        remove_but(&folder.path(), |file| {
+            kept.contains(format!("packages/{name}/{file}").as_str())
+        })?;
     }
     Ok(())
 }

@@ -33,15 +33,25 @@ pub(crate) fn find(
     root: &str,
     suite: &str,
 ) -> Result<Vec<Source>, MinidistroError> {
-    let unreadable = |reason| MinidistroError::Index { what: format!("{suite}/main/source/Sources.xz"), reason };
+    let unreadable = |reason| MinidistroError::Index {
+        what: format!("{suite}/main/source/Sources.xz"),
+        reason,
+    };
     let mut found: Vec<Option<(Evr, Source)>> = vec![None; wanted.len()];
     for paragraph in Deb822::iter_paragraphs_from_reader(sources) {
         let paragraph = paragraph.map_err(|error| unreadable(error.to_string()))?;
         let name = paragraph.get("Package").unwrap_or_default();
-        for (slot, _) in found.iter_mut().zip(wanted).filter(|(_, wanted)| *wanted == name) {
+        for (slot, _) in found
+            .iter_mut()
+            .zip(wanted)
+            .filter(|(_, wanted)| *wanted == name)
+        {
             let (version, source) = tarball(&paragraph, root).map_err(unreadable)?;
             // An index can hold two versions of a source for a while: the newer one is meant.
-            if slot.as_ref().is_none_or(|(known, _)| known.compare(&version).is_lt()) {
+            if slot
+                .as_ref()
+                .is_none_or(|(known, _)| known.compare(&version).is_lt())
+            {
                 *slot = Some((version, source));
             }
         }
@@ -51,29 +61,43 @@ pub(crate) fn find(
         suite: suite.to_owned(),
         wanted_by: String::new(),
     };
-    found.into_iter().zip(wanted).map(|(found, name)| Ok(found.ok_or_else(|| missing(name))?.1)).collect()
+    found
+        .into_iter()
+        .zip(wanted)
+        .map(|(found, name)| Ok(found.ok_or_else(|| missing(name))?.1))
+        .collect()
 }
 
 fn tarball(paragraph: &Paragraph, root: &str) -> Result<(Evr, Source), String> {
     let package = required(paragraph, "Package")?;
     let text = required(paragraph, "Version")?;
-    let version = Evr::from_debian(text).ok_or_else(|| format!("`{text}` is not a version of `{package}`"))?;
+    let version = Evr::from_debian(text)
+        .ok_or_else(|| format!("`{text}` is not a version of `{package}`"))?;
     let folder = required(paragraph, "Directory")?;
-    let line = required(paragraph, "Checksums-Sha256")?.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let (sha256, size, file) = (words.next()?, words.next()?, words.next()?);
-        file.contains(".orig.tar.").then_some((sha256, size, file)).filter(|_| !file.ends_with(".asc"))
-    });
-    let (sha256, size, file) = line.ok_or_else(|| format!("`{package}` has no upstream tarball"))?;
+    let line = required(paragraph, "Checksums-Sha256")?
+        .lines()
+        .find_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let (sha256, size, file) = (words.next()?, words.next()?, words.next()?);
+            file.contains(".orig.tar.")
+                .then_some((sha256, size, file))
+                .filter(|_| !file.ends_with(".asc"))
+        });
+    let (sha256, size, file) =
+        line.ok_or_else(|| format!("`{package}` has no upstream tarball"))?;
     let upstream = text.split_once(':').map_or(text, |(_, rest)| rest);
-    let upstream = upstream.rsplit_once('-').map_or(upstream, |(upstream, _)| upstream);
+    let upstream = upstream
+        .rsplit_once('-')
+        .map_or(upstream, |(upstream, _)| upstream);
     let source = Source {
         package: package.to_owned(),
         version: upstream.to_owned(),
         file: file.to_owned(),
         url: format!("{root}/{folder}/{file}"),
         sha256: sha256.to_owned(),
-        size: size.parse().map_err(|_| format!("`{size}` is not a size"))?,
+        size: size
+            .parse()
+            .map_err(|_| format!("`{size}` is not a size"))?,
     };
     Ok((version, source))
 }
@@ -94,7 +118,13 @@ Checksums-Sha256:
 
     #[test]
     fn the_upstream_tarball_is_found() {
-        let sources = find(SOURCES.as_bytes(), &["zlib".into()], "http://m.example/debian", "trixie").unwrap();
+        let sources = find(
+            SOURCES.as_bytes(),
+            &["zlib".into()],
+            "http://m.example/debian",
+            "trixie",
+        )
+        .unwrap();
         insta::assert_compact_json_snapshot!(sources, @r#"
         [
           {
@@ -107,7 +137,9 @@ Checksums-Sha256:
           }
         ]
         "#);
-        let missing = find(SOURCES.as_bytes(), &["x".into()], "", "trixie").unwrap_err().to_string();
+        let missing = find(SOURCES.as_bytes(), &["x".into()], "", "trixie")
+            .unwrap_err()
+            .to_string();
         insta::assert_snapshot!(missing, @"no package `x (source)` in trixie");
     }
 }

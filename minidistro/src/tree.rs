@@ -44,7 +44,14 @@ pub(crate) enum Content {
 impl Node {
     /// A file of root's.
     pub(crate) fn new(kind: Kind, mode: u16, mtime: u32) -> Self {
-        Self { kind, mode, user: "root".to_owned(), group: "root".to_owned(), mtime, config: false }
+        Self {
+            kind,
+            mode,
+            user: "root".to_owned(),
+            group: "root".to_owned(),
+            mtime,
+            config: false,
+        }
     }
 }
 
@@ -61,7 +68,9 @@ pub(crate) fn merged(path: &str) -> String {
         ("/var/lock", "/run/lock"),
     ] {
         match path.strip_prefix(old) {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => return format!("{new}{rest}"),
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                return format!("{new}{rest}");
+            }
             _ => {}
         }
     }
@@ -93,7 +102,8 @@ fn moved_target(path: &str, target: &str) -> String {
         return target.to_owned();
     }
     let end = merged(&normal(&format!("{}/{target}", parent(path))));
-    let (from, to): (Vec<&str>, Vec<&str>) = (parent(&new).split('/').collect(), end.split('/').collect());
+    let (from, to): (Vec<&str>, Vec<&str>) =
+        (parent(&new).split('/').collect(), end.split('/').collect());
     let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let up = vec![".."; from.len() - common];
     [up, to[common..].to_vec()].concat().join("/")
@@ -107,7 +117,11 @@ pub(crate) fn place(tree: &mut Tree, path: &str, mut node: Node) {
     match &mut node.kind {
         Kind::SymLink(target) => {
             // The links that merge `/usr` are what all else relies on: they stay where they are.
-            let joined = if target.starts_with('/') { target.clone() } else { format!("{}/{target}", parent(path)) };
+            let joined = if target.starts_with('/') {
+                target.clone()
+            } else {
+                format!("{}/{target}", parent(path))
+            };
             let end = merged(&normal(&joined));
             if end == new {
                 if parent(path).is_empty() {

@@ -49,7 +49,15 @@ impl fmt::Display for Evr {
 }
 
 fn legal(part: &str) -> String {
-    part.chars().map(|c| if c.is_ascii_alphanumeric() || "._+~^".contains(c) { c } else { '.' }).collect()
+    part.chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._+~^".contains(c) {
+                c
+            } else {
+                '.'
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -71,7 +79,11 @@ mod tests {
             ("1:2:3-1", "1:2.3-1"),
             ("1.0-0ubuntu1", "1.0-0ubuntu1"),
         ] {
-            assert_eq!(Evr::from_debian(debian).unwrap().to_string(), rpm, "{debian}");
+            assert_eq!(
+                Evr::from_debian(debian).unwrap().to_string(),
+                rpm,
+                "{debian}"
+            );
         }
         for text in ["", "-1", "1-", "x:1", ":1"] {
             assert_eq!(Evr::from_debian(text), None, "{text}");
@@ -79,14 +91,26 @@ mod tests {
     }
 
     fn compare(a: &str, b: &str) -> (Ordering, Ordering) {
-        let dpkg = a.parse::<debversion::Version>().unwrap().cmp(&b.parse().unwrap());
-        (dpkg, Evr::from_debian(a).unwrap().compare(&Evr::from_debian(b).unwrap()))
+        let dpkg = a
+            .parse::<debversion::Version>()
+            .unwrap()
+            .cmp(&b.parse().unwrap());
+        (
+            dpkg,
+            Evr::from_debian(a)
+                .unwrap()
+                .compare(&Evr::from_debian(b).unwrap()),
+        )
     }
 
     /// What RPM cannot tell apart: it ignores which separator stands between two parts.
     #[test]
     fn known_exceptions() {
-        for (a, b) in [("1.0+1-1", "1.0.1-1"), ("1.2-3-1", "1.2.3-1"), ("1.0.-1", "1.0-1")] {
+        for (a, b) in [
+            ("1.0+1-1", "1.0.1-1"),
+            ("1.2-3-1", "1.2.3-1"),
+            ("1.0.-1", "1.0-1"),
+        ] {
             let (dpkg, rpm) = compare(a, b);
             assert_ne!(dpkg, Ordering::Equal, "{a} {b}");
             assert_eq!(rpm, Ordering::Equal, "{a} {b}");
