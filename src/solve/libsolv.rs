@@ -60,7 +60,9 @@ pub(super) enum List {
 /// One thing the solver is asked for.
 #[derive(Debug, Clone)]
 pub(super) enum Job {
-    /// One of these packages must be installed.
+    /// One of these packages must be installed; naming them sets the policies on versions and architectures aside.
+    InstallNamed(Vec<SolvableId>),
+    /// One of these packages must be installed, as policies say.
     InstallOneOf(Vec<SolvableId>),
     /// Something that provides this must be installed.
     InstallProvider(StringId),
@@ -519,7 +521,11 @@ impl Pool {
             unsafe { ffi::pool_queuetowhatprovides(self.raw.as_ptr(), &raw mut queue.raw) }
         };
         match job {
-            Job::InstallOneOf(solvables) => {
+            Job::InstallOneOf(solvables) => (
+                ffi::SOLVER_INSTALL | ffi::SOLVER_SOLVABLE_ONE_OF,
+                set(solvables),
+            ),
+            Job::InstallNamed(solvables) => {
                 let how = ffi::SOLVER_INSTALL
                     | ffi::SOLVER_SOLVABLE_ONE_OF
                     | ffi::SOLVER_SETEVR

@@ -15,4 +15,6 @@ pub use request::{Meaning, Request, Selected, Solution, Wanted};
 pub use universe::{Preference, RepositoryId, SolveError, Universe};
 
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod tests;

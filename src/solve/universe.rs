@@ -264,7 +264,9 @@ impl Universe {
         let mut queue: Vec<SolvableId> = Vec::new();
         for (wanted, job) in request.install.iter().zip(wanted) {
             match job {
-                Some(Job::InstallOneOf(solvables)) => queue.extend(solvables),
+                Some(Job::InstallNamed(solvables) | Job::InstallOneOf(solvables)) => {
+                    queue.extend(solvables)
+                }
                 Some(Job::InstallProvider(id)) => self.reach(id, &mut paths, &mut queue),
                 // Nothing has it so far.
                 _ if wanted.capability.starts_with('/') => {
@@ -456,26 +458,36 @@ impl Universe {
             Ok(dependency) => dependency,
             Err(_) => Dependency::new(&wanted.capability, None),
         };
-        if wanted.meaning == Meaning::Package
-            && !dependency.is_rich()
-            && dependency.comparison().is_none()
-        {
-            let packages = self.packages(dependency.name());
-            if !packages.is_empty() {
-                return Some(Job::InstallOneOf(packages));
-            }
-        }
         let id = self.dependency(&dependency);
         // Whether a rich dependency can be met is not to be seen from its providers alone.
-        if dependency.is_rich() || !self.pool.providers(id).is_empty() {
+        if dependency.is_rich() {
             return Some(Job::InstallProvider(id));
         }
-        let owners = if dependency.is_file() {
-            self.pool.file_owners(dependency.name())
+        let named = wanted.meaning == Meaning::Package;
+        if named && dependency.comparison().is_none() {
+            let packages = self.packages(dependency.name());
+            if !packages.is_empty() {
+                return Some(Job::InstallNamed(packages));
+            }
+        }
+        let providers = self.pool.providers(id);
+        if !providers.is_empty() {
+            return Some(if named {
+                Job::InstallNamed(providers)
+            } else {
+                Job::InstallProvider(id)
+            });
+        }
+        if !dependency.is_file() {
+            return None;
+        }
+        let owners = self.pool.file_owners(dependency.name());
+        let job = if named {
+            Job::InstallNamed
         } else {
-            Vec::new()
+            Job::InstallOneOf
         };
-        (!owners.is_empty()).then_some(Job::InstallOneOf(owners))
+        (!owners.is_empty()).then(|| job(owners))
     }
 
     /// As dnf reads an argument: `name-epoch:version-release.arch` and its shorter forms, the longest first;
