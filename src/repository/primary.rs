@@ -205,7 +205,8 @@ impl<V: FnMut(PackageEntry)> PrimaryVisitor for Collector<'_, V> {
 
     fn set_rpm_sourcerpm(&mut self, sourcerpm: &str) {
         self.change(|facts| {
-            facts.source_rpm = Some(sourcerpm.to_owned()).filter(|name| !name.is_empty())
+            facts.source_rpm =
+                Some(sourcerpm.to_owned()).filter(|name| !matches!(name.as_str(), "" | "(none)"));
         });
     }
 

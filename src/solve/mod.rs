@@ -6,6 +6,7 @@
 
 mod explain;
 mod libsolv;
+mod meaning;
 mod problem;
 mod request;
 mod universe;
