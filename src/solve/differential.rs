@@ -359,4 +359,18 @@ fn a_real_repository_is_answered_as_dnf_does() {
         "{} packages read in {parsed:?}, all of them solved in {solved:?} ({all:?}); {asked} requests as dnf, {failed} of them refused",
         names.len()
     );
+    assert_eq!(ask_dnf(folder, "closure\n"), [""]);
+
+    // The same packages in a repository of our own writing.
+    let own = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(own.path(), 1_600_000_000);
+    for entry in &read.entries {
+        let place = own.path().join(&entry.location);
+        fs_err::create_dir_all(place.parent().unwrap()).unwrap();
+        fs_err::os::unix::fs::symlink(folder.join(&entry.location), &place).unwrap();
+        writer.add(Path::new(&entry.location)).unwrap();
+    }
+    writer.write().unwrap();
+    assert_eq!(ask_dnf(own.path(), "closure\n"), [""]);
+    compare(own.path(), &jobs);
 }
