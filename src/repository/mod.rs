@@ -13,3 +13,6 @@ pub use error::RepositoryError;
 pub use primary::{PackageEntry, find_files, read_primary};
 pub use repomd::{Checksum, Record, Repomd};
 pub use writer::{Writer, write};
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,13 @@ impl Writer {
         Ok(())
     }
 
+    /// Adds a package that has no file.
+    #[cfg(test)]
+    pub(crate) fn insert(&mut self, package: Package) {
+        self.packages
+            .insert(package.location_href().into(), package);
+    }
+
     fn read(&self, path: &Path, location: &str) -> Result<Package, MetadataError> {
         let (digest, size) = Digest::of_reader(&mut File::open(path)?)?;
         let metadata = rpm::PackageMetadata::open(path)?;

@@ -208,7 +208,7 @@ fn check_name(name: &str) -> Result<(), &'static str> {
             ')' => {
                 depth = depth
                     .checked_sub(1)
-                    .ok_or("a parenthesis closes that was not opened")?
+                    .ok_or("a parenthesis closes that was not opened")?;
             }
             '<' | '>' | '=' if depth == 0 => return Err("write spaces around the operator"),
             _ if character.is_control() => return Err("it has a control character"),

@@ -160,10 +160,10 @@ impl<'a> Parser<'a> {
             match self.word() {
                 "" => return Err("a parenthesis is not closed"),
                 "else" if operator.takes_else() && otherwise.is_none() => {
-                    otherwise = Some(Box::new(self.operand(depth)?))
+                    otherwise = Some(Box::new(self.operand(depth)?));
                 }
                 word if operator.chains() && word == operator.as_str() => {
-                    operands.push(self.operand(depth)?)
+                    operands.push(self.operand(depth)?);
                 }
                 _ => return Err("different operators need parentheses of their own"),
             }

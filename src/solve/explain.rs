@@ -187,7 +187,9 @@ fn mirrored(reasons: &[Reason], reason: &Reason) -> bool {
 
 fn candidates(universe: &mut Universe, job: &Job) -> Vec<SolvableId> {
     match job {
-        Job::InstallOneOf(solvables) | Job::Favor(solvables) => solvables.clone(),
+        Job::InstallNamed(solvables) | Job::InstallOneOf(solvables) | Job::Favor(solvables) => {
+            solvables.clone()
+        }
         Job::InstallProvider(id) | Job::MultiVersion(id) => universe.pool.providers(*id),
     }
 }

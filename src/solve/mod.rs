@@ -6,6 +6,7 @@
 
 mod explain;
 mod libsolv;
+mod meaning;
 mod problem;
 mod request;
 mod universe;
@@ -14,5 +15,7 @@ pub use problem::{Asked, Cause, Link, Problem, Reason, Unsolvable};
 pub use request::{Meaning, Request, Selected, Solution, Wanted};
 pub use universe::{Preference, RepositoryId, SolveError, Universe};
 
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

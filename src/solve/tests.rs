@@ -71,203 +71,44 @@ fn solved(universe: &mut Universe, request: &Request) -> Vec<String> {
     names
 }
 
+/// `what: packages => wanted => solution`
+const CHOICES: &str = "\
+the newest version: a-1-1.noarch | a-1.10-1.noarch | a-1.9-1.noarch => a => a-1.10-1.noarch
+an older one by name: a-1-1.noarch | a-2-1.noarch => a-1 => a-1-1.noarch
+an epoch beats a version: a-9-1.noarch | a-1:1-1.noarch => a => a-1:1-1.noarch
+what obsoletes the name: a-1-1.noarch | b-2-1.noarch; obsoletes: a < 2; provides: a = 2 => a => b-2-1.noarch
+own architecture first: a-1-1.i686 | a-1-1.x86_64 => a => a-1-1.x86_64
+the other one where asked: a-1-1.i686 | a-1-1.x86_64 => a.i686 => a-1-1.i686
+a foreign architecture never: a-2-1.aarch64 | a-1-1.noarch => a => a-1-1.noarch
+a capability: a-1-1.noarch; provides: x = 1 | b-1-1.noarch; provides: x = 3 => x >= 2 => b-1-1.noarch
+a file: a-1-1.noarch; files: /usr/bin/x => /usr/bin/x => a-1-1.noarch
+a required file: a-1-1.noarch; files: /usr/bin/x | b-1-1.noarch; requires: /usr/bin/x => b => a-1-1.noarch | b-1-1.noarch
+itself: a-1-1.noarch; provides: x; requires: x, a = 1 => a => a-1-1.noarch
+its own file: a-1-1.noarch; files: /bin/x; requires: /bin/x => a => a-1-1.noarch
+rpm's own features: a-1-1.noarch; requires: rpmlib(Foo) <= 4 => a => a-1-1.noarch
+no weak ones: a-1-1.noarch; recommends: b | b-1-1.noarch => a => a-1-1.noarch
+a way around a conflict: a-1-1.noarch | a-2-1.noarch; conflicts: b | b-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch
+if, met: a-1-1.noarch; requires: (b if c) | b-1-1.noarch | c-1-1.noarch => a | c => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
+if, not met: a-1-1.noarch; requires: (b if c) | b-1-1.noarch | c-1-1.noarch => a => a-1-1.noarch
+else: a-1-1.noarch; requires: (b if c else d) | b-1-1.noarch | d-1-1.noarch => a => a-1-1.noarch | d-1-1.noarch
+or: a-1-1.noarch; requires: (x or b) | b-1-1.noarch => a => a-1-1.noarch | b-1-1.noarch
+with: a-1-1.noarch; requires: (x >= 2 with x < 3) | b-1-1.noarch; provides: x = 1 | c-1-1.noarch; provides: x = 2.5 | d-1-1.noarch; provides: x = 3 => a => a-1-1.noarch | c-1-1.noarch
+without: a-1-1.noarch; requires: (x without y) | b-1-1.noarch; provides: x, y | c-1-1.noarch; provides: x => a => a-1-1.noarch | c-1-1.noarch
+unless: a-1-1.noarch; conflicts: (b unless c) | b-1-1.noarch | c-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
+nested: a-1-1.noarch; requires: ((b and c) if (d or e)) | b-1-1.noarch | c-1-1.noarch | d-1-1.noarch | e-1-1.noarch => a | e => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch | e-1-1.noarch";
+
 #[test]
 fn choices_are_those_of_dnf() {
-    let table: &[(&str, &[&str], &[&str], &[&str])] = &[
-        (
-            "the newest version",
-            &["a-1-1.noarch", "a-1.10-1.noarch", "a-1.9-1.noarch"],
-            &["a"],
-            &["a-1.10-1.noarch"],
-        ),
-        (
-            "an older one by name",
-            &["a-1-1.noarch", "a-2-1.noarch"],
-            &["a-1"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "an epoch beats a version",
-            &["a-9-1.noarch", "a-1:1-1.noarch"],
-            &["a"],
-            &["a-1:1-1.noarch"],
-        ),
-        (
-            "what obsoletes the name",
-            &[
-                "a-1-1.noarch",
-                "b-2-1.noarch; obsoletes: a < 2; provides: a = 2",
-            ],
-            &["a"],
-            &["b-2-1.noarch"],
-        ),
-        (
-            "own architecture first",
-            &["a-1-1.i686", "a-1-1.x86_64"],
-            &["a"],
-            &["a-1-1.x86_64"],
-        ),
-        (
-            "the other one where asked",
-            &["a-1-1.i686", "a-1-1.x86_64"],
-            &["a.i686"],
-            &["a-1-1.i686"],
-        ),
-        (
-            "a foreign architecture never",
-            &["a-2-1.aarch64", "a-1-1.noarch"],
-            &["a"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "a capability",
-            &[
-                "a-1-1.noarch; provides: x = 1",
-                "b-1-1.noarch; provides: x = 3",
-            ],
-            &["x >= 2"],
-            &["b-1-1.noarch"],
-        ),
-        (
-            "a file",
-            &["a-1-1.noarch; files: /usr/bin/x"],
-            &["/usr/bin/x"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "a required file",
-            &[
-                "a-1-1.noarch; files: /usr/bin/x",
-                "b-1-1.noarch; requires: /usr/bin/x",
-            ],
-            &["b"],
-            &["a-1-1.noarch", "b-1-1.noarch"],
-        ),
-        (
-            "itself",
-            &["a-1-1.noarch; provides: x; requires: x, a = 1"],
-            &["a"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "its own file",
-            &["a-1-1.noarch; files: /bin/x; requires: /bin/x"],
-            &["a"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "rpm's own features",
-            &["a-1-1.noarch; requires: rpmlib(Foo) <= 4"],
-            &["a"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "no weak ones",
-            &["a-1-1.noarch; recommends: b", "b-1-1.noarch"],
-            &["a"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "a way around a conflict",
-            &["a-1-1.noarch", "a-2-1.noarch; conflicts: b", "b-1-1.noarch"],
-            &["a", "b"],
-            &["a-1-1.noarch", "b-1-1.noarch"],
-        ),
-        (
-            "if, met",
-            &[
-                "a-1-1.noarch; requires: (b if c)",
-                "b-1-1.noarch",
-                "c-1-1.noarch",
-            ],
-            &["a", "c"],
-            &["a-1-1.noarch", "b-1-1.noarch", "c-1-1.noarch"],
-        ),
-        (
-            "if, not met",
-            &[
-                "a-1-1.noarch; requires: (b if c)",
-                "b-1-1.noarch",
-                "c-1-1.noarch",
-            ],
-            &["a"],
-            &["a-1-1.noarch"],
-        ),
-        (
-            "else",
-            &[
-                "a-1-1.noarch; requires: (b if c else d)",
-                "b-1-1.noarch",
-                "d-1-1.noarch",
-            ],
-            &["a"],
-            &["a-1-1.noarch", "d-1-1.noarch"],
-        ),
-        (
-            "or",
-            &["a-1-1.noarch; requires: (x or b)", "b-1-1.noarch"],
-            &["a"],
-            &["a-1-1.noarch", "b-1-1.noarch"],
-        ),
-        (
-            "with",
-            &[
-                "a-1-1.noarch; requires: (x >= 2 with x < 3)",
-                "b-1-1.noarch; provides: x = 1",
-                "c-1-1.noarch; provides: x = 2.5",
-                "d-1-1.noarch; provides: x = 3",
-            ],
-            &["a"],
-            &["a-1-1.noarch", "c-1-1.noarch"],
-        ),
-        (
-            "without",
-            &[
-                "a-1-1.noarch; requires: (x without y)",
-                "b-1-1.noarch; provides: x, y",
-                "c-1-1.noarch; provides: x",
-            ],
-            &["a"],
-            &["a-1-1.noarch", "c-1-1.noarch"],
-        ),
-        (
-            "unless",
-            &[
-                "a-1-1.noarch; conflicts: (b unless c)",
-                "b-1-1.noarch",
-                "c-1-1.noarch",
-            ],
-            &["a", "b"],
-            &["a-1-1.noarch", "b-1-1.noarch", "c-1-1.noarch"],
-        ),
-        (
-            "nested",
-            &[
-                "a-1-1.noarch; requires: ((b and c) if (d or e))",
-                "b-1-1.noarch",
-                "c-1-1.noarch",
-                "d-1-1.noarch",
-                "e-1-1.noarch",
-            ],
-            &["a", "e"],
-            &[
-                "a-1-1.noarch",
-                "b-1-1.noarch",
-                "c-1-1.noarch",
-                "e-1-1.noarch",
-            ],
-        ),
-    ];
-    for (what, lines, wanted, expected) in table {
-        let mut universe = universe(lines);
-        match universe.solve(&request(wanted)) {
-            Ok(solution) => {
-                let mut names = names(&solution);
-                names.sort();
-                assert_eq!(names, *expected, "{what}");
-            }
-            Err(error) => panic!("{what}: {error}"),
-        }
+    let list = |text: &'static str| text.split('|').map(str::trim).collect::<Vec<_>>();
+    for line in CHOICES.lines() {
+        let [packages, wanted, expected] = line.split(" => ").collect::<Vec<_>>()[..] else {
+            panic!("{line}");
+        };
+        let (_, packages) = packages.split_once(": ").unwrap();
+        let solution = universe(&list(packages)).solve(&request(&list(wanted)));
+        let mut names = names(&solution.unwrap_or_else(|error| panic!("{line}: {error}")));
+        names.sort();
+        assert_eq!(names, list(expected), "{line}");
     }
 }
 

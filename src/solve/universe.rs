@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::explain;
 use super::libsolv::{Answer, Job, List, Pool, Relation, RepositoryIndex, SolvableId, StringId};
 use super::problem::Unsolvable;
-use super::request::{Meaning, Request, Selected, Solution, Wanted};
+use super::request::{Request, Selected, Solution};
 use crate::rpm::{Comparison, Dependency, Nevra, Operator, PackageFacts, Rich};
 
 /// What provides the project's own capabilities; never part of a solution.
@@ -63,13 +63,13 @@ pub enum SolveError {
 pub struct Universe {
     pub(super) pool: Pool,
     /// Where each solvable came from; `None` for the phantom.
-    origins: BTreeMap<SolvableId, (RepositoryId, usize)>,
+    pub(super) origins: BTreeMap<SolvableId, (RepositoryId, usize)>,
     /// The pool's repository and its solvables by the place the caller knows.
     repositories: Vec<(RepositoryIndex, Vec<Option<SolvableId>>)>,
     installed: Option<RepositoryIndex>,
     phantom: Option<(Vec<Dependency>, SolvableId)>,
-    obsoletes: Vec<(StringId, SolvableId)>,
-    found_files: BTreeSet<String>,
+    pub(super) obsoletes: Vec<(StringId, SolvableId)>,
+    pub(super) found_files: BTreeSet<String>,
     indexed: bool,
 }
 
@@ -133,7 +133,7 @@ impl Universe {
         let repository = RepositoryId(self.repositories.len());
         let mut order: Vec<_> = packages.iter().map(AsRef::as_ref).enumerate().collect();
         // Strings and packages get their numbers in this order, and libsolv breaks ties by number.
-        order.sort_by(|(_, one), (_, other)| one.cmp(other));
+        order.sort_by_key(|(_, facts)| *facts);
         let mut solvables = vec![None; packages.len()];
         for (place, facts) in order {
             if !facts.is_source() {
@@ -196,7 +196,7 @@ impl Universe {
     }
 
     /// Rich dependencies that cannot be read are names that nothing provides, as in dnf.
-    fn dependency(&mut self, dependency: &Dependency) -> StringId {
+    pub(super) fn dependency(&mut self, dependency: &Dependency) -> StringId {
         match dependency.rich() {
             Ok(rich) => self.rich(&rich),
             Err(_) => self.pool.string(dependency.as_str()),
@@ -247,61 +247,6 @@ impl Universe {
         };
         let version = self.pool.string(version);
         self.pool.relation(name, relation, version)
-    }
-
-    /// Which required paths only `filelists` metadata can find, for what the request can reach.
-    ///
-    /// Look them up in every repository, give the owners to [`Universe::add_files`], ask again: an owner
-    /// may reach further. Empty when nothing more is needed.
-    pub fn needs_filelists(&mut self, request: &Request) -> BTreeSet<String> {
-        self.prepare(request);
-        let wanted: Vec<_> = request
-            .install
-            .iter()
-            .map(|wanted| self.meaning_of(wanted))
-            .collect();
-        let mut paths = BTreeSet::new();
-        let mut queue: Vec<SolvableId> = Vec::new();
-        for (wanted, job) in request.install.iter().zip(wanted) {
-            match job {
-                Some(Job::InstallOneOf(solvables)) => queue.extend(solvables),
-                Some(Job::InstallProvider(id)) => self.reach(id, &mut paths, &mut queue),
-                // Nothing has it so far.
-                _ if wanted.capability.starts_with('/') => {
-                    paths.insert(wanted.capability.clone());
-                }
-                _ => {}
-            }
-        }
-        let mut seen = BTreeSet::new();
-        while let Some(solvable) = queue.pop() {
-            if seen.insert(solvable) {
-                for dependency in self.pool.requires(solvable) {
-                    self.reach(dependency, &mut paths, &mut queue);
-                }
-            }
-        }
-        paths.retain(|path| {
-            !rpmrepo_metadata::utils::is_primary_file(path) && !self.found_files.contains(path)
-        });
-        paths
-    }
-
-    fn reach(
-        &mut self,
-        dependency: StringId,
-        paths: &mut BTreeSet<String>,
-        queue: &mut Vec<SolvableId>,
-    ) {
-        let mut leaves = Vec::new();
-        self.pool.leaves(dependency, &mut leaves);
-        for leaf in leaves {
-            let text = self.pool.plain_text(leaf);
-            if text.starts_with('/') {
-                paths.insert(text);
-            }
-            queue.extend(self.pool.providers(leaf));
-        }
     }
 
     /// Says that `paths` were looked up in `filelists`, and which packages (by their place in the
@@ -385,7 +330,7 @@ impl Universe {
     }
 
     /// Brings the phantom and the index up to date.
-    fn prepare(&mut self, request: &Request) {
+    pub(super) fn prepare(&mut self, request: &Request) {
         let provided = self
             .phantom
             .as_ref()
@@ -412,124 +357,5 @@ impl Universe {
             self.phantom = Some((provided.to_vec(), solvable));
         }
         self.indexed = false;
-    }
-
-    fn find(&mut self, wanted: &[Nevra]) -> Vec<SolvableId> {
-        let mut found = Vec::new();
-        for nevra in wanted {
-            let candidates = self.named(&nevra.name);
-            found.extend(
-                candidates
-                    .into_iter()
-                    .filter(|solvable| self.nevra(*solvable) == *nevra),
-            );
-        }
-        found
-    }
-
-    /// All packages of that name.
-    pub(super) fn named(&mut self, name: &str) -> Vec<SolvableId> {
-        let id = self.pool.string(name);
-        let mut solvables = self.pool.providers(id);
-        solvables.retain(|solvable| self.pool.name_id(*solvable) == id);
-        solvables
-    }
-
-    /// All packages of that name, those for other architectures too.
-    pub(super) fn all_named(&self, name: &str) -> Vec<SolvableId> {
-        let named = self
-            .origins
-            .keys()
-            .filter(|solvable| self.pool.names(**solvable)[0] == name);
-        named.copied().collect()
-    }
-
-    /// Whether any package meets a plain dependency.
-    pub(super) fn is_provided(&mut self, dependency: &Dependency) -> bool {
-        let id = self.dependency(dependency);
-        !self.pool.providers(id).is_empty()
-    }
-
-    /// `None` where nothing fits.
-    fn meaning_of(&mut self, wanted: &Wanted) -> Option<Job> {
-        let dependency: Dependency = match wanted.capability.parse() {
-            Ok(dependency) => dependency,
-            Err(_) => Dependency::new(&wanted.capability, None),
-        };
-        if wanted.meaning == Meaning::Package
-            && !dependency.is_rich()
-            && dependency.comparison().is_none()
-        {
-            let packages = self.packages(dependency.name());
-            if !packages.is_empty() {
-                return Some(Job::InstallOneOf(packages));
-            }
-        }
-        let id = self.dependency(&dependency);
-        // Whether a rich dependency can be met is not to be seen from its providers alone.
-        if dependency.is_rich() || !self.pool.providers(id).is_empty() {
-            return Some(Job::InstallProvider(id));
-        }
-        let owners = if dependency.is_file() {
-            self.pool.file_owners(dependency.name())
-        } else {
-            Vec::new()
-        };
-        (!owners.is_empty()).then_some(Job::InstallOneOf(owners))
-    }
-
-    /// As dnf reads an argument: `name-epoch:version-release.arch` and its shorter forms, the longest first;
-    /// to a bare name belong the packages that obsolete it.
-    fn packages(&mut self, text: &str) -> Vec<SolvableId> {
-        if let Ok(nevra) = text.parse::<Nevra>() {
-            let found = self.find(std::slice::from_ref(&nevra));
-            if !found.is_empty() {
-                return found;
-            }
-        }
-        for (name, rest) in text
-            .rmatch_indices('-')
-            .map(|(at, _)| (&text[..at], &text[at + 1..]))
-        {
-            let mut found = self.named(name);
-            found.retain(|solvable| self.version_is(*solvable, rest));
-            if !found.is_empty() {
-                return found;
-            }
-        }
-        if let Some((name, arch)) = text.rsplit_once('.') {
-            let mut found = self.named(name);
-            found.retain(|solvable| self.pool.names(*solvable)[2] == arch);
-            if !found.is_empty() {
-                return found;
-            }
-        }
-        let mut found = self.named(text);
-        let obsoleters: Vec<_> = self.obsoletes.clone();
-        let obsoleters = obsoleters.into_iter().filter(|(id, _)| {
-            found
-                .iter()
-                .any(|solvable| self.pool.matches_itself(*solvable, *id))
-        });
-        let obsoleters: Vec<_> = obsoleters.map(|(_, solvable)| solvable).collect();
-        found.extend(
-            obsoleters
-                .iter()
-                .filter(|solvable| !found.contains(solvable))
-                .copied()
-                .collect::<Vec<_>>(),
-        );
-        found
-    }
-
-    /// Whether `text` is the solvable's `version-release` or `version`, the epoch left out or not.
-    fn version_is(&self, solvable: SolvableId, text: &str) -> bool {
-        let nevra = self.nevra(solvable);
-        let text = match text.split_once(':') {
-            Some((epoch, rest)) if epoch.parse() == Ok(nevra.epoch) => rest,
-            Some(_) => return false,
-            None => text,
-        };
-        text == format!("{}-{}", nevra.version, nevra.release) || text == nevra.version
     }
 }
