@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::Notify;
 
 /// A shared flag with a file descriptor, so that both loops and `poll` can watch it.
 ///
@@ -18,6 +19,7 @@ pub struct Cancel {
 struct Inner {
     flag: AtomicBool,
     event: OwnedFd,
+    notify: Notify,
 }
 
 impl Cancel {
@@ -28,6 +30,7 @@ impl Cancel {
             inner: Arc::new(Inner {
                 flag: AtomicBool::new(false),
                 event,
+                notify: Notify::new(),
             }),
         })
     }
@@ -35,9 +38,19 @@ impl Cancel {
     /// Sets the token. Safe to call again.
     pub fn cancel(&self) {
         self.inner.flag.store(true, Ordering::SeqCst);
+        self.inner.notify.notify_waiters();
         // The counter cannot overflow in any run: one write per signal.
         if let Err(errno) = rustix::io::write(&self.inner.event, &1_u64.to_ne_bytes()) {
             tracing::warn!(%errno, "could not signal the cancel event");
+        }
+    }
+
+    /// Waits, in asynchronous code, until the token is set.
+    pub async fn cancelled(&self) {
+        let notified = self.inner.notify.notified();
+        // Asked after the waiter exists: a token that is set meanwhile is not missed.
+        if !self.is_cancelled() {
+            notified.await;
         }
     }
 

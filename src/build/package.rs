@@ -134,27 +134,46 @@ fn entries(job: &Job<'_>) -> Vec<Entry> {
     entries
 }
 
+impl Builder {
+    /// What makes the account, as root inside; it is no part of the environment, only of its clones.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(["sh", "-c", &self.script()]);
+        command.skip_sync = true;
+        command
+    }
+
+    fn script(&self) -> String {
+        let Self { name, user } = self;
+        let User { uid, gid } = user;
+        format!(
+            "set -e\n\
+             grep -q '^{name}:' /etc/passwd || echo '{name}:x:{uid}:{gid}::{TOPDIR}:/bin/sh' >> /etc/passwd\n\
+             grep -q '^{name}:' /etc/group || echo '{name}:x:{gid}:' >> /etc/group\n\
+             [ -d {TOPDIR} ] || {{ mkdir {TOPDIR} && chown {uid}:{gid} {TOPDIR}; }}\n"
+        )
+    }
+
+    /// The environment variables of its processes.
+    pub fn environment(&self) -> [(String, String); 4] {
+        [("HOME", TOPDIR), ("USER", &self.name), ("LOGNAME", &self.name), ("TZ", "UTC")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    }
+}
+
 /// As root inside: the builder's account, and the project's own packages by the distribution's rpm.
 fn prepare(job: &Job<'_>) -> Command {
-    let script = format!(
-        "set -e\n\
-         grep -q '^{name}:' /etc/passwd || echo '{name}:x:{uid}:{gid}::{TOPDIR}:/bin/sh' >> /etc/passwd\n\
-         grep -q '^{name}:' /etc/group || echo '{name}:x:{gid}:' >> /etc/group\n\
-         [ $# -eq 0 ] || exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"\n",
-        name = job.builder.name,
-        uid = job.builder.user.uid,
-        gid = job.builder.user.gid,
-    );
-    let own = job.own_packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
-    let argv = ["sh", "-c", &script, "prepare"].into_iter().map(str::to_owned).chain(own);
-    let mut command = Command::new(argv);
-    command.skip_sync = true;
-    if !job.own_packages.is_empty() {
-        command.mounts.push(Mount::Host {
-            source: job.repository.to_owned(),
-            target: REPOSITORY.to_owned(),
-        });
+    let mut command = job.builder.command();
+    if job.own_packages.is_empty() {
+        return command;
     }
+    let install = "exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"";
+    let script = format!("{}{install}\n", job.builder.script());
+    let own = job.own_packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
+    command.argv = ["sh", "-c", &script, "prepare"].into_iter().map(str::to_owned).chain(own).collect();
+    command.mounts.push(Mount::Host {
+        source: job.repository.to_owned(),
+        target: REPOSITORY.to_owned(),
+    });
     command
 }
 
@@ -180,13 +199,8 @@ fn rpmbuild(job: &Job<'_>) -> Command {
     TOPDIR.clone_into(&mut command.cwd);
     command.user = job.builder.user;
     command.limits = job.limits.clone();
-    command.env.extend([
-        ("HOME".to_owned(), TOPDIR.to_owned()),
-        ("USER".to_owned(), job.builder.name.clone()),
-        ("LOGNAME".to_owned(), job.builder.name.clone()),
-        ("TZ".to_owned(), "UTC".to_owned()),
-        ("RPM_BUILD_NCPUS".to_owned(), job.processors.to_string()),
-    ]);
+    command.env.extend(job.builder.environment());
+    command.env.insert("RPM_BUILD_NCPUS".to_owned(), job.processors.to_string());
     if !job.has_changelog {
         command.env.insert("SOURCE_DATE_EPOCH".to_owned(), job.epoch.to_string());
     }

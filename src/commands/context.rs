@@ -108,6 +108,19 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// Runs asynchronous work that Ctrl-C ends.
+    pub(super) fn interruptible<T, E: Into<Failure>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                done = work => done.map_err(Into::into),
+                () = self.cancel.cancelled() => Err(Failure::new(Kind::Interrupted, "interrupted")),
+            }
+        })
+    }
+
     /// Does one named step; `result` says what came of it in a few words.
     pub(super) fn step<T, E: Into<Failure>>(
         &self,

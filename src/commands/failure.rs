@@ -54,6 +54,7 @@ macro_rules! always {
 }
 
 always! {
+    minidistro::MinidistroError => CannotRun,
     DocumentError => Input,
     PlanError => Input,
     BackendError => CannotRun,

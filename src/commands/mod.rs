@@ -13,6 +13,8 @@ mod build;
 mod clean;
 mod context;
 mod creating;
+mod demo;
+mod enter;
 mod failure;
 mod lock;
 mod tables;
@@ -64,7 +66,9 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Update { names } => lock::run(&context, &lock::Moves::from_names(names)),
         Verb::Build(args) => build::run(&context, args),
         Verb::Clean => clean::run(&context),
-        _ => unimplemented!(),
+        Verb::Enter(args) => enter::run(&context, args),
+        Verb::Snapshot(_) => unimplemented!(),
+        Verb::Demo(args) => demo::run(context, args),
     }
 }
 
