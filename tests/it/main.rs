@@ -1,1 +1,4 @@
+//! Integration tests: real parts together.
 
+mod store;
+mod support;

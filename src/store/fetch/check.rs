@@ -1,7 +1,6 @@
 //! What arrives is held against what was promised, while it arrives and at its end.
 
 use super::error::{Fault, Problem};
-use super::http::again;
 use super::{Download, Fetcher, Progress, Transfer};
 use crate::digest::Digest;
 
@@ -12,6 +11,29 @@ impl Fetcher {
             .size
             .or(download.max_size)
             .unwrap_or(self.options.max_size)
+    }
+
+    /// Refuses a length that is announced and cannot be right; counts one that was not known.
+    pub(super) fn announce(
+        &self,
+        download: &Download,
+        total: u64,
+        progress: &Progress<'_>,
+    ) -> Result<(), Problem> {
+        match download.size {
+            Some(expected) if total != expected => Err(Problem::lasting(format!(
+                "it has {total} bytes, expected {expected}"
+            ))),
+            Some(_) => Ok(()),
+            None if total > self.limit(download) => Err(Problem::lasting(format!(
+                "it has {total} bytes, more than the {} allowed",
+                self.limit(download)
+            ))),
+            None => {
+                progress.expect(total);
+                Ok(())
+            }
+        }
     }
 
     /// Adds bytes that arrived. More than may come are refused at once, and their disk space given back.
@@ -63,7 +85,7 @@ impl Fetcher {
         Err(if of_one_piece {
             Problem::lasting(reason)
         } else {
-            again(reason)
+            Problem::again(reason)
         }
         .into())
     }

@@ -103,31 +103,46 @@ pub(super) enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) reason: String,
-    /// It will not get better by trying again.
-    pub(super) lasting: bool,
     /// It could not be reached at all.
     pub(super) unreachable: bool,
-    /// How long it asks to wait; zero also takes away our own pause.
-    pub(super) pause: Option<Duration>,
+    pub(super) retry: Retry,
+}
+
+/// Whether, and when, the same mirror may be asked for the same file again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It would answer the same.
+    Never,
+    /// After our own pause.
+    Later,
+    /// Not before this time, as it asks.
+    After(Duration),
+    /// Before any other, because the fault may be ours.
+    AtOnce,
 }
 
 impl Problem {
-    /// Trying again may help.
-    pub(super) fn passing(reason: impl Into<String>) -> Self {
+    fn new(reason: impl Into<String>, retry: Retry) -> Self {
         Self {
             reason: reason.into(),
-            lasting: false,
             unreachable: false,
-            pause: None,
+            retry,
         }
+    }
+
+    /// Trying again may help.
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
+        Self::new(reason, Retry::Later)
     }
 
     /// Trying again does not help.
     pub(super) fn lasting(reason: impl Into<String>) -> Self {
-        Self {
-            lasting: true,
-            ..Self::passing(reason)
-        }
+        Self::new(reason, Retry::Never)
+    }
+
+    /// Trying again from the start tells more.
+    pub(super) fn again(reason: impl Into<String>) -> Self {
+        Self::new(reason, Retry::AtOnce)
     }
 }
 

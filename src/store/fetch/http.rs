@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::{Fault, Problem};
+use super::error::{Fault, Problem, Retry};
 use super::{Download, FetchError, FetchOptions, Fetcher, Progress, Transfer};
 use crate::digest::Digest;
 
@@ -131,39 +131,16 @@ impl Fetcher {
             StatusCode::PARTIAL_CONTENT if offset > 0 => {
                 if range_start(response.headers()) != Some(offset) {
                     progress.restart(transfer)?;
-                    return Err(again("it sent another part than it was asked for").into());
+                    return Err(Problem::again("it sent another part than it was asked for").into());
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
                 progress.restart(transfer)?;
-                return Err(again("it has no more than was there already").into());
+                return Err(Problem::again("it has no more than was there already").into());
             }
             status => return Err(status_problem(status, response.headers()).into()),
         }
         Ok(response)
-    }
-
-    /// Refuses a length that the server announces and that cannot be right; counts one that was not known.
-    fn announce(
-        &self,
-        download: &Download,
-        total: u64,
-        progress: &Progress<'_>,
-    ) -> Result<(), Problem> {
-        match download.size {
-            Some(expected) if total != expected => Err(Problem::lasting(format!(
-                "it has {total} bytes, expected {expected}"
-            ))),
-            Some(_) => Ok(()),
-            None if total > self.limit(download) => Err(Problem::lasting(format!(
-                "it has {total} bytes, more than the {} allowed",
-                self.limit(download)
-            ))),
-            None => {
-                progress.expect(total);
-                Ok(())
-            }
-        }
     }
 
     fn http(&self) -> Result<&Http, FetchError> {
@@ -201,14 +178,6 @@ impl Fetcher {
     }
 }
 
-/// The same mirror may be asked again at once, from the start.
-pub(super) fn again(reason: impl Into<String>) -> Problem {
-    Problem {
-        pause: Some(Duration::ZERO),
-        ..Problem::passing(reason)
-    }
-}
-
 /// The innermost cause: the outer ones repeat the URL.
 fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
@@ -226,14 +195,14 @@ fn status_problem(status: StatusCode, headers: &HeaderMap) -> Problem {
             StatusCode::TOO_MANY_REQUESTS,
         ]
         .contains(&status);
-    let reason = status.to_string();
-    if passing {
-        Problem {
-            pause: retry_after(headers),
-            ..Problem::passing(reason)
-        }
-    } else {
-        Problem::lasting(reason)
+    let retry = match retry_after(headers) {
+        _ if !passing => Retry::Never,
+        Some(pause) => Retry::After(pause),
+        None => Retry::Later,
+    };
+    Problem {
+        retry,
+        ..Problem::passing(status.to_string())
     }
 }
 
@@ -408,7 +377,7 @@ mod tests {
             (503, false),
         ] {
             let problem = status_problem(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
-            assert_eq!(problem.lasting, lasting, "{status}");
+            assert_eq!(problem.retry == Retry::Never, lasting, "{status}");
         }
     }
 }

@@ -37,6 +37,11 @@ impl Fetcher {
         let unreadable =
             |error: std::io::Error| Problem::lasting(format!("cannot read it: {error}"));
         let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let metadata = file.metadata().await.map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(Problem::lasting("it is not a file").into());
+        }
+        self.announce(download, metadata.len(), progress)?;
         file.set_max_buf_size(CHUNK);
         progress.restart(transfer)?;
         transfer.begin_piece(None);
