@@ -65,7 +65,7 @@ pub enum StoreError {
     #[error("{} blobs cannot be used{}", faults.len(), List(faults))]
     Unusable {
         /// One error per blob, in the order of the question.
-        faults: Vec<StoreError>,
+        faults: Vec<Self>,
     },
     /// What was to be stored is not what was promised.
     #[error("the content has {actual}, expected {expected}")]

@@ -1,4 +1,5 @@
 //! The store and its downloads against real faults: bad servers, full and read-only disks, killed processes.
+#![expect(clippy::unwrap_used, reason = "a failed step of a test ends it")]
 
 mod disk;
 mod fetch;

@@ -58,20 +58,16 @@ struct Failures<'a>(&'a [Failed], usize);
 impl fmt::Display for Failures<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(failures, total) = self;
-        match failures {
-            [failed] => {
-                write!(f, "cannot fetch {}", failed.name)?;
-                failed.write(f, "\n  ")
-            }
-            _ => {
-                write!(f, "cannot fetch {} of {total} files", failures.len())?;
-                for failed in *failures {
-                    write!(f, "\n  {}", failed.name)?;
-                    failed.write(f, "\n    ")?;
-                }
-                Ok(())
-            }
+        if let [failed] = failures {
+            write!(f, "cannot fetch {}", failed.name)?;
+            return failed.write(f, "\n  ");
         }
+        write!(f, "cannot fetch {} of {total} files", failures.len())?;
+        for failed in *failures {
+            write!(f, "\n  {}", failed.name)?;
+            failed.write(f, "\n    ")?;
+        }
+        Ok(())
     }
 }
 

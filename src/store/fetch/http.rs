@@ -12,7 +12,8 @@ use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{Fault, Problem, Retry};
-use super::{Download, FetchError, FetchOptions, Fetcher, Progress, Transfer};
+use super::job::Job;
+use super::{FetchError, FetchOptions, Fetcher};
 use crate::digest::Digest;
 
 /// The client, and what is wrong with it.
@@ -61,58 +62,46 @@ pub(super) fn origin(url: &str) -> String {
 
 impl Fetcher {
     /// Asks the server at `url` for the file, or the rest of it, and checks it.
-    pub(super) async fn load(
-        &self,
-        download: &Download,
-        url: &str,
-        transfer: &mut Transfer,
-        progress: &Progress<'_>,
-    ) -> Result<Digest, Fault> {
-        let mut response = self.ask(download, url, transfer, progress).await?;
+    pub(super) async fn load(&self, url: &str, job: &mut Job<'_>) -> Result<Digest, Fault> {
+        let mut response = self.ask(url, job).await?;
         if let Some(rest) = response.content_length() {
-            self.announce(download, transfer.length().saturating_add(rest), progress)?;
+            job.announce(job.transfer.length().saturating_add(rest))?;
         }
         let validator = validator(response.headers()).map(|validator| (url.to_owned(), validator));
-        transfer.begin_piece(validator);
+        job.transfer.begin_piece(validator);
         let mut pace = Pace::new(&self.options);
         loop {
             match timeout_at(pace.deadline, response.chunk()).await {
                 Err(_elapsed) => return Err(pace.too_slow().into()),
                 Ok(Err(error)) => {
+                    let length = job.transfer.length();
                     let reason = format!(
-                        "the connection broke after {} bytes: {}",
-                        transfer.length(),
+                        "the connection broke after {length} bytes: {}",
                         cause(&error)
                     );
                     return Err(Problem::passing(reason).into());
                 }
-                Ok(Ok(None)) => return self.check(download, transfer, progress),
+                Ok(Ok(None)) => return job.check(),
                 Ok(Ok(Some(bytes))) => {
                     pace.count(bytes.len() as u64);
-                    self.take(download, &bytes, transfer, progress)?;
+                    job.take(&bytes)?;
                 }
             }
         }
     }
 
-    /// Sends the request; returns a response whose body goes to the end of `transfer`.
-    async fn ask(
-        &self,
-        download: &Download,
-        url: &str,
-        transfer: &mut Transfer,
-        progress: &Progress<'_>,
-    ) -> Result<Response, Fault> {
+    /// Sends the request; returns a response whose body goes to the end of what is there.
+    async fn ask(&self, url: &str, job: &mut Job<'_>) -> Result<Response, Fault> {
         let http = self.http().map_err(Fault::Fatal)?;
         // Bytes of another mirror or an earlier run are worth resuming only where the digest will tell.
-        if transfer.validator(url).is_none() && download.digest.is_none() {
-            progress.restart(transfer)?;
+        if job.transfer.validator(url).is_none() && job.download.digest.is_none() {
+            job.restart()?;
         }
-        let offset = transfer.length();
+        let offset = job.transfer.length();
         let mut request = http.client.get(url);
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
-            if let Some(validator) = transfer.validator(url) {
+            if let Some(validator) = job.transfer.validator(url) {
                 request = request.header(IF_RANGE, validator);
             }
         }
@@ -127,15 +116,15 @@ impl Fetcher {
             }
         };
         match response.status() {
-            StatusCode::OK => progress.restart(transfer)?,
+            StatusCode::OK => job.restart()?,
             StatusCode::PARTIAL_CONTENT if offset > 0 => {
                 if range_start(response.headers()) != Some(offset) {
-                    progress.restart(transfer)?;
+                    job.restart()?;
                     return Err(Problem::again("it sent another part than it was asked for").into());
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
-                progress.restart(transfer)?;
+                job.restart()?;
                 return Err(Problem::again("it has no more than was there already").into());
             }
             status => return Err(status_problem(status, response.headers()).into()),

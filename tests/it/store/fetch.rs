@@ -147,38 +147,31 @@ impl Sink for Told {
     }
 }
 
+/// A server whose files each fail in another way before they come.
+fn faltering(body: Vec<u8>) -> Server {
+    Server::start(move |request| {
+        let good = Answer::ranged(request, &body, "\"1\"");
+        let whole = Answer::whole(&body);
+        match (request.path.as_str(), request.earlier) {
+            ("busy", 0) => Answer::status(503).with("Retry-After", "0"),
+            ("silent", 0) => whole.stall(80_000),
+            ("elsewhere", 0) => Answer::status(302).with("Location", "/busy"),
+            ("broken", 0..3) | ("wrong-part", 0) => good.cut(80_000),
+            ("wrong-part", 1) => Answer::status(206).with("Content-Range", "bytes 5-9/10"),
+            ("unranged", 0..3) | ("past", 0) => whole.cut(80_000),
+            ("unranged", _) => whole,
+            ("past", 1) => Answer::status(416),
+            ("changing", 0) => Answer::ranged(request, &vec![1; 200_000], "\"0\"").cut(80_000),
+            _ => good,
+        }
+    })
+}
+
 #[test]
 fn every_passing_fault_is_overcome() {
     let body = content(300_000);
-    let server = Server::start({
-        let body = body.clone();
-        move |request| match (request.path.as_str(), request.earlier) {
-            ("busy", 0) => Answer::status(503).with("Retry-After", "0"),
-            ("broken", 0..3) => Answer::ranged(request, &body, "\"1\"").cut(80_000),
-            ("unranged", 0..3) => Answer::whole(&body).cut(80_000),
-            ("changing", 0) => Answer::ranged(request, &content(200_000), "\"0\"").cut(80_000),
-            ("silent", 0) => Answer::whole(&body).stall(80_000),
-            ("elsewhere", 0) => Answer::status(302).with("Location", "/busy"),
-            ("unranged", _) => Answer::whole(&body),
-            ("past", 0) => Answer::whole(&body).cut(80_000),
-            ("past", 1) => Answer::status(416),
-            ("wrong-part", 0) => Answer::ranged(request, &body, "\"1\"").cut(80_000),
-            ("wrong-part", 1) => Answer::status(206).with("Content-Range", "bytes 5-9/10"),
-            _ => Answer::ranged(request, &body, "\"1\""),
-        }
-    });
-    let resumed = |path: &str, known: bool| {
-        let mut download = download(path, &[server.url(path)], &body);
-        if !known {
-            (download.digest, download.size) = (None, None);
-        }
-        assert_eq!(
-            Trial::new().one(download).digest,
-            Digest::of(&body),
-            "{path}"
-        );
-    };
-    let cases: [(&str, &[Option<u64>]); 8] = [
+    let server = faltering(body.clone());
+    let cases: [(&str, &[Option<u64>]); 7] = [
         ("busy", &[None, None]),
         (
             "broken",
@@ -192,17 +185,10 @@ fn every_passing_fault_is_overcome() {
         ("elsewhere", &[None]),
         ("past", &[None, Some(80_000), None]),
         ("wrong-part", &[None, Some(80_000), None]),
-        ("changing", &[None]),
     ];
     for (path, ranges) in cases {
-        if path == "changing" {
-            // Only what the server says of the version can tell here.
-            resumed(path, false);
-            assert_eq!(server.ranges(path), [None, Some(80_000)]);
-        } else {
-            resumed(path, true);
-            assert_eq!(server.ranges(path), ranges, "{path}");
-        }
+        Trial::new().one(download(path, &[server.url(path)], &body));
+        assert_eq!(server.ranges(path), ranges, "{path}");
     }
     let broken = server
         .requests()
@@ -214,21 +200,22 @@ fn every_passing_fault_is_overcome() {
 }
 
 #[test]
+fn a_file_without_digest_that_changes_meanwhile_is_fetched_from_its_start() {
+    let body = content(300_000);
+    let server = faltering(body.clone());
+    let unknown = Download {
+        digest: None,
+        size: None,
+        ..download("x", &[server.url("changing")], &body)
+    };
+    assert_eq!(Trial::new().one(unknown).digest, Digest::of(&body));
+    assert_eq!(server.ranges("changing"), [None, Some(80_000)]);
+}
+
+#[test]
 fn a_lasting_fault_moves_on_to_the_next_mirror_at_once() {
     let body = content(100_000);
-    let server = Server::start({
-        let body = body.clone();
-        move |request| match request.path.as_str() {
-            "gone" => Answer::status(404),
-            "forbidden" => Answer::status(403),
-            "wrong" => Answer::whole(&vec![0; body.len()]),
-            "short" => Answer::whole(&body[..50_000]),
-            "long" => Answer::whole(&[&body[..], b"x"].concat()),
-            "endless" => Answer::whole(&body).endless(),
-            "loop" => Answer::status(302).with("Location", "/loop"),
-            _ => Answer::whole(&body),
-        }
-    });
+    let server = hopeless(body.clone());
     for fault in ["gone", "forbidden", "wrong", "short", "long", "endless"] {
         let fetched = Trial::new().one(download(
             "x",
@@ -250,24 +237,31 @@ fn a_lasting_fault_moves_on_to_the_next_mirror_at_once() {
     }
 }
 
-#[test]
-fn messages_name_every_address_and_both_digests() {
-    let body = content(100_000);
-    let server = Server::start({
-        let body = body.clone();
-        move |request| match request.path.as_str() {
+/// A server whose files each fail for good, but for `good`.
+fn hopeless(body: Vec<u8>) -> Server {
+    Server::start(move |request| {
+        let whole = Answer::whole(&body);
+        match request.path.as_str() {
             "gone" => Answer::status(404),
+            "forbidden" => Answer::status(403),
             "busy" => Answer::status(503),
             "sleepy" => Answer::status(429).with("Retry-After", "3600"),
             "wrong" => Answer::whole(&vec![0; body.len()]),
             "short" => Answer::whole(&body[..50_000]),
-            "endless" => Answer::whole(&body).endless(),
+            "long" => Answer::whole(&[&body[..], b"x"].concat()),
+            "endless" => whole.endless(),
             "broken" => Answer::ranged(request, &body, "\"1\"").cut(10),
-            "silent" => Answer::whole(&body).stall(0),
+            "silent" => whole.stall(0),
             "loop" => Answer::status(302).with("Location", "/loop"),
-            _ => Answer::whole(&body),
+            _ => whole,
         }
-    });
+    })
+}
+
+#[test]
+fn messages_name_every_address_and_both_digests() {
+    let body = content(100_000);
+    let server = hopeless(body.clone());
     let paths = [
         "gone", "busy", "sleepy", "wrong", "short", "endless", "broken", "silent", "loop",
     ];
@@ -295,41 +289,34 @@ fn messages_name_every_address_and_both_digests() {
       /nowhere/x: cannot read it: No such file or directory (os error 2)
     ");
     let url = dead();
-    let refused = trial.message(
-        vec![download(
-            "hello-1.0.tar.gz",
-            std::slice::from_ref(&url),
-            &body,
-        )],
-        &server,
-    );
+    let asked = download("hello-1.0.tar.gz", std::slice::from_ref(&url), &body);
+    let refused = trial.message(vec![asked], &server);
     insta::assert_snapshot!(refused.replace(&url, "DEAD"), @"
     cannot fetch hello-1.0.tar.gz
       DEAD: cannot connect: Connection refused (os error 111) (tried 4 times)
     ");
-    let unknown = Download {
+}
+
+#[test]
+fn a_file_of_unknown_length_has_a_limit() {
+    let body = content(100_000);
+    let server = hopeless(body.clone());
+    let limited = |path: &str, max_size| Download {
         name: "repomd.xml".to_owned(),
-        urls: vec![server.url("endless")],
+        urls: vec![server.url(path)],
+        max_size: Some(max_size),
         ..Download::default()
     };
-    let limits = [
-        Download {
-            max_size: Some(150_000),
-            ..unknown.clone()
-        },
-        Download {
-            urls: vec![server.url("good")],
-            max_size: Some(99_999),
-            ..unknown
-        },
-    ];
-    let messages = limits.map(|download| trial.message(vec![download], &server));
+    let trial = Trial::new();
+    let messages = [limited("endless", 150_000), limited("good", 99_999)];
+    let messages = messages.map(|download| trial.message(vec![download], &server));
     insta::assert_snapshot!(messages.join("\n"), @"
     cannot fetch repomd.xml
       SERVER/endless: it has more than the 150000 bytes allowed
     cannot fetch repomd.xml
       SERVER/good: it has 100000 bytes, more than the 99999 allowed
     ");
+    trial.one(limited("good", 100_000));
 }
 
 #[test]
@@ -478,7 +465,7 @@ fn an_interrupted_download_is_resumed_by_the_next_run() {
         }
     });
     let trial = Trial::with(FetchOptions {
-        idle: Duration::from_secs(600),
+        idle: Duration::from_mins(10),
         ..options()
     });
     let cancel = Cancel::new().unwrap();
@@ -536,7 +523,7 @@ fn downloading() {
     let fetcher = Fetcher::new(
         store,
         FetchOptions {
-            idle: Duration::from_secs(600),
+            idle: Duration::from_mins(10),
             ..options()
         },
     );
@@ -561,7 +548,7 @@ fn two_runs_may_fetch_the_same_at_once() {
         }
     });
     let trial = Trial::with(FetchOptions {
-        idle: Duration::from_secs(600),
+        idle: Duration::from_mins(10),
         ..options()
     });
     let cancel = Cancel::new().unwrap();

@@ -203,21 +203,24 @@ impl Shared {
             *earlier += 1;
             state.requests.push(request.clone());
         }
-        self.answer(stream, (self.handler)(&request))
+        self.answer(stream, &(self.handler)(&request))
     }
 
-    fn answer(&self, mut stream: TcpStream, answer: Answer) -> std::io::Result<()> {
-        let mut head = format!(
-            "HTTP/1.1 {} Some Reason\r\nConnection: close\r\n",
-            answer.status
+    fn answer(&self, mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
+        let mut head = vec![
+            format!("HTTP/1.1 {} Some Reason", answer.status),
+            "Connection: close".to_owned(),
+        ];
+        head.extend(
+            answer
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}")),
         );
-        for (name, value) in &answer.headers {
-            head += &format!("{name}: {value}\r\n");
-        }
         if !matches!(answer.end, End::Endless) {
-            head += &format!("Content-Length: {}\r\n", answer.body.len());
+            head.push(format!("Content-Length: {}", answer.body.len()));
         }
-        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        stream.write_all(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes())?;
         match answer.end {
             End::Whole => stream.write_all(&answer.body),
             End::Cut(bytes) => stream.write_all(&answer.body[..bytes.min(answer.body.len())]),
