@@ -171,9 +171,9 @@ impl fmt::Display for List<'_> {
                 write!(f, ": {source}")?;
             }
         }
-        match self.0.len().checked_sub(SHOWN) {
-            None | Some(0) => Ok(()),
-            Some(more) => write!(f, "\n  and {more} more"),
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
         }
     }
 }

@@ -53,6 +53,9 @@ pub struct Tried {
     pub reason: String,
 }
 
+/// How many of many files a message shows.
+const SHOWN: usize = 10;
+
 struct Failures<'a>(&'a [Failed], usize);
 
 impl fmt::Display for Failures<'_> {
@@ -63,11 +66,14 @@ impl fmt::Display for Failures<'_> {
             return failed.write(f, "\n  ");
         }
         write!(f, "cannot fetch {} of {total} files", failures.len())?;
-        for failed in *failures {
+        for failed in failures.iter().take(SHOWN) {
             write!(f, "\n  {}", failed.name)?;
             failed.write(f, "\n    ")?;
         }
-        Ok(())
+        match failures.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
     }
 }
 
@@ -205,6 +211,12 @@ mod tests {
             }
             .to_string()
         });
+        let many = FetchError::Failed {
+            failures: vec![failed("lost.rpm", &[]); 12],
+            total: 12,
+        }
+        .to_string();
+        assert!(many.ends_with("\n  and 2 more"), "{many}");
         insta::assert_snapshot!(messages.join("\n---\n"), @"
         cannot fetch hello.rpm
           http://a.example/hello.rpm: 404 Not Found

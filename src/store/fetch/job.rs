@@ -1,7 +1,7 @@
 //! One download on its way: what arrives is held against what was promised, while it arrives and at its end.
 
 use super::error::{Fault, Problem};
-use super::{Download, FetchOptions, Progress, Transfer};
+use super::{Download, FetchError, FetchOptions, Progress, Transfer};
 use crate::digest::Digest;
 use crate::store::StoreError;
 
@@ -10,7 +10,7 @@ pub(super) struct Job<'a> {
     pub(super) download: &'a Download,
     pub(super) options: &'a FetchOptions,
     pub(super) transfer: Transfer,
-    progress: &'a Progress<'a>,
+    pub(super) progress: &'a Progress<'a>,
 }
 
 impl<'a> Job<'a> {
@@ -27,6 +27,19 @@ impl<'a> Job<'a> {
             options,
             transfer,
             progress,
+        }
+    }
+
+    /// The digest of the file if an earlier run was stopped when all of it was there.
+    pub(super) fn complete(&mut self) -> Result<Option<Digest>, FetchError> {
+        let length = self.transfer.length();
+        if length == 0 || self.download.size.is_none_or(|size| length < size) {
+            return Ok(None);
+        }
+        match self.check() {
+            Ok(digest) => Ok(Some(digest)),
+            Err(Fault::Mirror(_wrong_content)) => Ok(None),
+            Err(Fault::Fatal(error)) => Err(error),
         }
     }
 

@@ -65,7 +65,7 @@ pub struct Fetched {
     pub digest: Digest,
     /// Its blob.
     pub path: PathBuf,
-    /// The address that gave it; `None` where the store had it.
+    /// The address that gave it; `None` where the store, or an earlier run's unfinished file, had all of it.
     pub url_used: Option<String>,
     /// Its length in bytes.
     pub size: u64,
@@ -124,6 +124,12 @@ pub struct Fetcher {
 enum End {
     Failed(Failed),
     Fatal(FetchError),
+}
+
+impl From<FetchError> for End {
+    fn from(error: FetchError) -> Self {
+        Self::Fatal(error)
+    }
 }
 
 impl From<StoreError> for End {
@@ -265,6 +271,9 @@ impl Fetcher {
         let (store, size) = (self.store.clone(), download.size);
         let transfer = blocking(move || Transfer::open(store, key.as_deref(), size)).await?;
         let mut job = Job::new(download, &self.options, transfer, progress);
+        if let Some(digest) = job.complete()? {
+            return Ok(finish(job, digest, None).await?);
+        }
         let mut mirrors = Mirrors::new(&download.urls, |url| self.reachable(url), &self.options);
         while let Some((mirror, ready)) = mirrors.next(Instant::now()) {
             sleep_until(ready).await;
@@ -274,11 +283,7 @@ impl Fetcher {
                 None => self.load(url, &mut job).await,
             };
             match result {
-                Ok(digest) => {
-                    let fetched = finish(job.transfer, digest, url).await?;
-                    progress.file_done();
-                    return Ok(fetched);
-                }
+                Ok(digest) => return Ok(finish(job, digest, Some(url)).await?),
                 Err(Fault::Fatal(error)) => {
                     if matches!(error, FetchError::Store(StoreError::Full { .. })) {
                         job.transfer.discard();
@@ -323,13 +328,17 @@ impl Fetcher {
 }
 
 /// Makes a blob of what was transferred.
-async fn finish(transfer: Transfer, digest: Digest, url: &str) -> Result<Fetched, StoreError> {
+async fn finish(job: Job<'_>, digest: Digest, url: Option<&str>) -> Result<Fetched, StoreError> {
+    let Job {
+        transfer, progress, ..
+    } = job;
     let size = transfer.length();
     let path = blocking(move || transfer.adopt(&digest)).await?;
+    progress.file_done();
     Ok(Fetched {
         digest,
         path,
-        url_used: Some(url.to_owned()),
+        url_used: url.map(ToOwned::to_owned),
         size,
     })
 }
@@ -383,6 +392,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fetch_may_move_between_threads() {
+        fn movable<T: Send>(_: T) {}
+        let folder = tempfile::tempdir().unwrap();
+        let fetcher = Fetcher::new(Store::open(folder.path()).unwrap(), FetchOptions::default());
+        let cancel = Cancel::new().unwrap();
+        movable(fetcher.fetch(Vec::new(), &crate::events::Silent, &cancel));
+    }
 
     #[test]
     fn one_digest_is_one_download() {

@@ -548,6 +548,30 @@ fn an_interrupted_download_is_resumed_by_the_next_run() {
 }
 
 #[test]
+fn a_partial_download_that_is_all_there_is_only_checked() {
+    let body = content(50_000);
+    let trial = Trial::new();
+    let asked = download("x", &["http://localhost:1/never-asked".to_owned()], &body);
+    let path = trial
+        .store
+        .temporary_folder()
+        .join(format!("partial-{}", Digest::of(&body).hex()));
+    pristine::files::write_atomic(&path, &body).unwrap();
+    assert_eq!(trial.one(asked).url_used, None);
+    let server = Server::start(|request| Answer::ranged(request, &content(60_000), "\"1\""));
+    for wrong in [content(60_000).split_off(1), content(70_000), vec![1; 10]] {
+        let trial = Trial::new();
+        let body = content(60_000);
+        let path = trial
+            .store
+            .temporary_folder()
+            .join(format!("partial-{}", Digest::of(&body).hex()));
+        pristine::files::write_atomic(&path, &wrong).unwrap();
+        trial.one(download("x", &[server.url("x")], &body));
+    }
+}
+
+#[test]
 fn a_killed_download_is_resumed_by_the_next_run() {
     let body = content(200_000);
     let server = Server::start({
