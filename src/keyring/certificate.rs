@@ -37,7 +37,7 @@ enum AnyKey {
 
 impl Certificate {
     /// Weighs the self-signatures of `key`; only those that verify count.
-    pub(super) fn new(key: SignedPublicKey, name: &str) -> Result<Self, KeyringError> {
+    pub(super) fn new(key: &SignedPublicKey, name: &str) -> Result<Self, KeyringError> {
         let primary = &key.primary_key;
         let fingerprint = Fingerprint::from(key.fingerprint());
         if let Some(revocation) = key
@@ -60,7 +60,7 @@ impl Certificate {
             fingerprint: fingerprint.clone(),
             why,
         };
-        let own = self_signatures(&key);
+        let own = self_signatures(key);
         let newest =
             newest(&own).ok_or_else(|| unusable("it has no valid signature of its own"))?;
         let created = u64::from(primary.created_at().as_secs());

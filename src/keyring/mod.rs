@@ -67,7 +67,7 @@ impl Keyring {
         for source in sources {
             let mut found = Vec::new();
             for key in parse(source)? {
-                let certificate = Certificate::new(key, &source.name)?;
+                let certificate = Certificate::new(&key, &source.name)?;
                 found.push(certificate.fingerprint());
                 keyring
                     .certificates

@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(digest, Digest::of(b"abc"));
         let path = store.verified(&digest).unwrap();
         assert_eq!(store.blob(&digest), Some(path.clone()));
-        assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+        assert_eq!(fs_err::read(&path).unwrap(), b"abc");
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o644);
         assert_eq!(
             path.parent().unwrap().metadata().unwrap().mode() & 0o7777,
@@ -380,7 +380,7 @@ mod tests {
             let (digest, length) = writer.commit(None).unwrap();
             prop_assert_eq!(digest, Digest::of(&content));
             prop_assert_eq!(length, content.len() as u64);
-            prop_assert_eq!(std::fs::read(store.verified(&digest).unwrap()).unwrap(), content);
+            prop_assert_eq!(fs_err::read(store.verified(&digest).unwrap()).unwrap(), content);
         }
     }
 }

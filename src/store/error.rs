@@ -65,7 +65,7 @@ pub enum StoreError {
     #[error("{} blobs cannot be used{}", faults.len(), List(faults))]
     Unusable {
         /// One error per blob, in the order of the question.
-        faults: Vec<StoreError>,
+        faults: Vec<Self>,
     },
     /// What was to be stored is not what was promised.
     #[error("the content has {actual}, expected {expected}")]
@@ -171,9 +171,9 @@ impl fmt::Display for List<'_> {
                 write!(f, ": {source}")?;
             }
         }
-        match self.0.len().checked_sub(SHOWN) {
-            None | Some(0) => Ok(()),
-            Some(more) => write!(f, "\n  and {more} more"),
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
         }
     }
 }

@@ -6,8 +6,19 @@
 //!   whoever uses a blob asks for it with [`Store::verified`], which hashes it again;
 //! - any number of processes may use one store at once, and any of them may be killed at any time.
 //!
+//! Layout 1, below the store's folder:
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `store.json` | `{"format":1}`; a newer number is refused |
+//! | `blobs/sha256/XX/DIGEST` | blobs; `XX` are the first two hex digits of the digest |
+//! | `tmp/` | what is being made: `new-*`, and `partial-DIGEST`, downloads that are resumed |
+//! | `locks/NAME` | locks, with a note on who took them last |
+//! | `roots/`, `clones/` | the backend's |
+//! | `oci/` | OCI image layout of the snapshots |
+//! | `runs/` | a folder per run |
+//!
 //! Blobs are 0644 in folders of 0755, because sandboxes read them with other user ids.
-//! `docs/store.md` describes the layout.
 
 mod blobs;
 mod error;

@@ -9,3 +9,7 @@ mod architecture;
 mod conformance;
 mod documents;
 mod tree;
+//! Integration tests: real parts together.
+
+mod store;
+mod support;

@@ -53,24 +53,26 @@ pub struct Tried {
     pub reason: String,
 }
 
+/// How many of many files a message shows.
+const SHOWN: usize = 10;
+
 struct Failures<'a>(&'a [Failed], usize);
 
 impl fmt::Display for Failures<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(failures, total) = self;
-        match failures {
-            [failed] => {
-                write!(f, "cannot fetch {}", failed.name)?;
-                failed.write(f, "\n  ")
-            }
-            _ => {
-                write!(f, "cannot fetch {} of {total} files", failures.len())?;
-                for failed in *failures {
-                    write!(f, "\n  {}", failed.name)?;
-                    failed.write(f, "\n    ")?;
-                }
-                Ok(())
-            }
+        if let [failed] = failures {
+            write!(f, "cannot fetch {}", failed.name)?;
+            return failed.write(f, "\n  ");
+        }
+        write!(f, "cannot fetch {} of {total} files", failures.len())?;
+        for failed in failures.iter().take(SHOWN) {
+            write!(f, "\n  {}", failed.name)?;
+            failed.write(f, "\n    ")?;
+        }
+        match failures.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
         }
     }
 }
@@ -103,31 +105,46 @@ pub(super) enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) reason: String,
-    /// It will not get better by trying again.
-    pub(super) lasting: bool,
     /// It could not be reached at all.
     pub(super) unreachable: bool,
-    /// How long it asks to wait; zero also takes away our own pause.
-    pub(super) pause: Option<Duration>,
+    pub(super) retry: Retry,
+}
+
+/// Whether, and when, the same mirror may be asked for the same file again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// It would answer the same.
+    Never,
+    /// After our own pause.
+    Later,
+    /// Not before this time, as it asks.
+    After(Duration),
+    /// Before any other, because the fault may be ours.
+    AtOnce,
 }
 
 impl Problem {
-    /// Trying again may help.
-    pub(super) fn passing(reason: impl Into<String>) -> Self {
+    fn new(reason: impl Into<String>, retry: Retry) -> Self {
         Self {
             reason: reason.into(),
-            lasting: false,
             unreachable: false,
-            pause: None,
+            retry,
         }
+    }
+
+    /// Trying again may help.
+    pub(super) fn passing(reason: impl Into<String>) -> Self {
+        Self::new(reason, Retry::Later)
     }
 
     /// Trying again does not help.
     pub(super) fn lasting(reason: impl Into<String>) -> Self {
-        Self {
-            lasting: true,
-            ..Self::passing(reason)
-        }
+        Self::new(reason, Retry::Never)
+    }
+
+    /// Trying again from the start tells more.
+    pub(super) fn again(reason: impl Into<String>) -> Self {
+        Self::new(reason, Retry::AtOnce)
     }
 }
 
@@ -194,6 +211,12 @@ mod tests {
             }
             .to_string()
         });
+        let many = FetchError::Failed {
+            failures: vec![failed("lost.rpm", &[]); 12],
+            total: 12,
+        }
+        .to_string();
+        assert!(many.ends_with("\n  and 2 more"), "{many}");
         insta::assert_snapshot!(messages.join("\n---\n"), @"
         cannot fetch hello.rpm
           http://a.example/hello.rpm: 404 Not Found

@@ -11,8 +11,9 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::error::{Fault, Problem};
-use super::{Download, FetchError, FetchOptions, Fetcher, Progress, Transfer};
+use super::error::{Fault, Problem, Retry};
+use super::job::Job;
+use super::{FetchError, FetchOptions, Fetcher};
 use crate::digest::Digest;
 
 /// The client, and what is wrong with it.
@@ -61,58 +62,46 @@ pub(super) fn origin(url: &str) -> String {
 
 impl Fetcher {
     /// Asks the server at `url` for the file, or the rest of it, and checks it.
-    pub(super) async fn load(
-        &self,
-        download: &Download,
-        url: &str,
-        transfer: &mut Transfer,
-        progress: &Progress<'_>,
-    ) -> Result<Digest, Fault> {
-        let mut response = self.ask(download, url, transfer, progress).await?;
+    pub(super) async fn load(&self, url: &str, job: &mut Job<'_>) -> Result<Digest, Fault> {
+        let mut response = self.ask(url, job).await?;
         if let Some(rest) = response.content_length() {
-            self.announce(download, transfer.length().saturating_add(rest), progress)?;
+            job.announce(job.transfer.length().saturating_add(rest))?;
         }
         let validator = validator(response.headers()).map(|validator| (url.to_owned(), validator));
-        transfer.begin_piece(validator);
+        job.transfer.begin_piece(validator);
         let mut pace = Pace::new(&self.options);
         loop {
             match timeout_at(pace.deadline, response.chunk()).await {
                 Err(_elapsed) => return Err(pace.too_slow().into()),
                 Ok(Err(error)) => {
+                    let length = job.transfer.length();
                     let reason = format!(
-                        "the connection broke after {} bytes: {}",
-                        transfer.length(),
+                        "the connection broke after {length} bytes: {}",
                         cause(&error)
                     );
                     return Err(Problem::passing(reason).into());
                 }
-                Ok(Ok(None)) => return self.check(download, transfer, progress),
+                Ok(Ok(None)) => return job.check(),
                 Ok(Ok(Some(bytes))) => {
                     pace.count(bytes.len() as u64);
-                    self.take(download, &bytes, transfer, progress)?;
+                    job.take(&bytes)?;
                 }
             }
         }
     }
 
-    /// Sends the request; returns a response whose body goes to the end of `transfer`.
-    async fn ask(
-        &self,
-        download: &Download,
-        url: &str,
-        transfer: &mut Transfer,
-        progress: &Progress<'_>,
-    ) -> Result<Response, Fault> {
+    /// Sends the request; returns a response whose body goes to the end of what is there.
+    async fn ask(&self, url: &str, job: &mut Job<'_>) -> Result<Response, Fault> {
         let http = self.http().map_err(Fault::Fatal)?;
         // Bytes of another mirror or an earlier run are worth resuming only where the digest will tell.
-        if transfer.validator(url).is_none() && download.digest.is_none() {
-            progress.restart(transfer)?;
+        if job.transfer.validator(url).is_none() && job.download.digest.is_none() {
+            job.restart()?;
         }
-        let offset = transfer.length();
+        let offset = job.transfer.length();
         let mut request = http.client.get(url);
         if offset > 0 {
             request = request.header(RANGE, format!("bytes={offset}-"));
-            if let Some(validator) = transfer.validator(url) {
+            if let Some(validator) = job.transfer.validator(url) {
                 request = request.header(IF_RANGE, validator);
             }
         }
@@ -127,43 +116,20 @@ impl Fetcher {
             }
         };
         match response.status() {
-            StatusCode::OK => progress.restart(transfer)?,
+            StatusCode::OK => job.restart()?,
             StatusCode::PARTIAL_CONTENT if offset > 0 => {
                 if range_start(response.headers()) != Some(offset) {
-                    progress.restart(transfer)?;
-                    return Err(again("it sent another part than it was asked for").into());
+                    job.restart()?;
+                    return Err(Problem::again("it sent another part than it was asked for").into());
                 }
             }
             StatusCode::RANGE_NOT_SATISFIABLE if offset > 0 => {
-                progress.restart(transfer)?;
-                return Err(again("it has no more than was there already").into());
+                job.restart()?;
+                return Err(Problem::again("it has no more than was there already").into());
             }
             status => return Err(status_problem(status, response.headers()).into()),
         }
         Ok(response)
-    }
-
-    /// Refuses a length that the server announces and that cannot be right; counts one that was not known.
-    fn announce(
-        &self,
-        download: &Download,
-        total: u64,
-        progress: &Progress<'_>,
-    ) -> Result<(), Problem> {
-        match download.size {
-            Some(expected) if total != expected => Err(Problem::lasting(format!(
-                "it has {total} bytes, expected {expected}"
-            ))),
-            Some(_) => Ok(()),
-            None if total > self.limit(download) => Err(Problem::lasting(format!(
-                "it has {total} bytes, more than the {} allowed",
-                self.limit(download)
-            ))),
-            None => {
-                progress.expect(total);
-                Ok(())
-            }
-        }
     }
 
     fn http(&self) -> Result<&Http, FetchError> {
@@ -201,14 +167,6 @@ impl Fetcher {
     }
 }
 
-/// The same mirror may be asked again at once, from the start.
-pub(super) fn again(reason: impl Into<String>) -> Problem {
-    Problem {
-        pause: Some(Duration::ZERO),
-        ..Problem::passing(reason)
-    }
-}
-
 /// The innermost cause: the outer ones repeat the URL.
 fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
@@ -226,14 +184,14 @@ fn status_problem(status: StatusCode, headers: &HeaderMap) -> Problem {
             StatusCode::TOO_MANY_REQUESTS,
         ]
         .contains(&status);
-    let reason = status.to_string();
-    if passing {
-        Problem {
-            pause: retry_after(headers),
-            ..Problem::passing(reason)
-        }
-    } else {
-        Problem::lasting(reason)
+    let retry = match retry_after(headers) {
+        _ if !passing => Retry::Never,
+        Some(pause) => Retry::After(pause),
+        None => Retry::Later,
+    };
+    Problem {
+        retry,
+        ..Problem::passing(status.to_string())
     }
 }
 
@@ -408,7 +366,7 @@ mod tests {
             (503, false),
         ] {
             let problem = status_problem(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
-            assert_eq!(problem.lasting, lasting, "{status}");
+            assert_eq!(problem.retry == Retry::Never, lasting, "{status}");
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use reqwest::Url;
+use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use super::error::{Fault, Problem};
-use super::{Download, Fetcher, Progress, Transfer};
+use super::job::Job;
 use crate::digest::Digest;
 
 /// Bytes read at once.
@@ -25,29 +26,25 @@ pub(super) fn path(url: &str) -> Option<PathBuf> {
     }
 }
 
-impl Fetcher {
-    /// Copies the file at `path` into `transfer`, and checks it.
-    pub(super) async fn read_local(
-        &self,
-        download: &Download,
-        path: &Path,
-        transfer: &mut Transfer,
-        progress: &Progress<'_>,
-    ) -> Result<Digest, Fault> {
-        let unreadable =
-            |error: std::io::Error| Problem::lasting(format!("cannot read it: {error}"));
-        let mut file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-        file.set_max_buf_size(CHUNK);
-        progress.restart(transfer)?;
-        transfer.begin_piece(None);
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let count = file.read(&mut chunk).await.map_err(unreadable)?;
-            if count == 0 {
-                return self.check(download, transfer, progress);
-            }
-            self.take(download, &chunk[..count], transfer, progress)?;
+/// Copies the file at `path` into `job`, and checks it.
+pub(super) async fn read(path: &Path, job: &mut Job<'_>) -> Result<Digest, Fault> {
+    let unreadable = |error: std::io::Error| Problem::lasting(format!("cannot read it: {error}"));
+    let mut file = File::open(path).await.map_err(unreadable)?;
+    let metadata = file.metadata().await.map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Problem::lasting("it is not a file").into());
+    }
+    job.announce(metadata.len())?;
+    job.restart()?;
+    job.transfer.begin_piece(None);
+    file.set_max_buf_size(CHUNK);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let count = file.read(&mut chunk).await.map_err(unreadable)?;
+        if count == 0 {
+            return job.check();
         }
+        job.take(&chunk[..count])?;
     }
 }
 

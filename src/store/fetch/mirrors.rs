@@ -3,13 +3,15 @@
 use tokio::time::Instant;
 
 use super::FetchOptions;
-use super::error::{Failed, Problem, Tried, shown};
+use super::error::{Failed, Problem, Retry, Tried, shown};
 
 /// The mirrors of one file.
 #[derive(Debug)]
 pub(super) struct Mirrors<'a> {
     /// In the order in which they are tried.
-    mirrors: Vec<Mirror<'a>>,
+    all: Vec<Mirror<'a>>,
+    /// The one that is to be tried once more before any other.
+    again: Option<usize>,
     options: &'a FetchOptions,
 }
 
@@ -37,15 +39,22 @@ impl<'a> Mirrors<'a> {
             given_up: false,
             problem: None,
         };
-        let mut mirrors: Vec<_> = urls.iter().map(mirror).collect();
-        mirrors.sort_by_key(|mirror| !reachable(mirror.url));
-        Self { mirrors, options }
+        let mut all: Vec<_> = urls.iter().map(mirror).collect();
+        all.sort_by_key(|mirror| !reachable(mirror.url));
+        Self {
+            all,
+            again: None,
+            options,
+        }
     }
 
     /// The mirror to try next, and when: the first of those that are ready soonest.
     pub(super) fn next(&self, now: Instant) -> Option<(usize, Instant)> {
+        if let Some(mirror) = self.again {
+            return Some((mirror, now));
+        }
         let candidates = self
-            .mirrors
+            .all
             .iter()
             .enumerate()
             .filter(|(_, mirror)| !mirror.given_up);
@@ -55,36 +64,37 @@ impl<'a> Mirrors<'a> {
     }
 
     pub(super) fn url(&self, mirror: usize) -> &'a str {
-        self.mirrors[mirror].url
+        self.all[mirror].url
     }
 
     /// Notes a failure: gives the mirror up, or pauses it for twice as long as the last time,
-    /// or as long as it asks for.
+    /// or as long as it asks for. Without any pause, it is the next again.
     pub(super) fn failed(&mut self, mirror: usize, mut problem: Problem, now: Instant) {
         let options = self.options;
-        let mirror = &mut self.mirrors[mirror];
+        let index = mirror;
+        let mirror = &mut self.all[index];
         mirror.times += 1;
-        let doubled = options
+        let factor = 1_u32.checked_shl(mirror.times - 1).unwrap_or(u32::MAX);
+        let own = options
             .first_pause
-            .saturating_mul(1_u32.checked_shl(mirror.times - 1).unwrap_or(u32::MAX));
-        let own = doubled.min(options.longest_pause);
-        let pause = problem.pause.map_or(own, |asked| {
-            if asked.is_zero() {
-                asked
-            } else {
-                asked.max(own)
-            }
-        });
-        if pause > options.longest_pause {
+            .saturating_mul(factor)
+            .min(options.longest_pause);
+        let pause = match problem.retry {
+            Retry::After(asked) => asked.max(own),
+            Retry::Later | Retry::AtOnce | Retry::Never => own,
+        };
+        let too_long = pause > options.longest_pause;
+        if too_long {
             problem.reason = format!(
                 "{}, and asks to come back after {} s",
                 problem.reason,
                 pause.as_secs()
             );
-            mirror.given_up = true;
         }
-        mirror.given_up |= problem.lasting || mirror.times >= options.attempts;
+        mirror.given_up =
+            too_long || problem.retry == Retry::Never || mirror.times >= options.attempts;
         mirror.ready = Some(now + pause);
+        self.again = (problem.retry == Retry::AtOnce && !mirror.given_up).then_some(index);
         mirror.problem = Some(problem);
     }
 
@@ -94,10 +104,10 @@ impl<'a> Mirrors<'a> {
             mirror
                 .problem
                 .as_ref()
-                .is_none_or(|problem| problem.lasting)
+                .is_none_or(|problem| problem.retry == Retry::Never)
         };
-        let gone = self.mirrors.iter().all(lasting);
-        let tried = self.mirrors.into_iter().map(|mirror| Tried {
+        let gone = self.all.iter().all(lasting);
+        let tried = self.all.into_iter().map(|mirror| Tried {
             url: shown(mirror.url),
             times: mirror.times,
             reason: mirror
@@ -147,65 +157,32 @@ mod tests {
             attempts: 3,
             ..FetchOptions::default()
         };
+        let after = |seconds| Problem {
+            retry: Retry::After(Duration::from_secs(seconds)),
+            ..Problem::passing("503")
+        };
         let outcome = |url: &str| match url {
             "gone" => Problem::lasting("404 Not Found"),
-            "patient" => Problem {
-                pause: Some(Duration::from_secs(2)),
-                ..Problem::passing("503")
-            },
-            "sleepy" => Problem {
-                pause: Some(Duration::from_secs(3600)),
-                ..Problem::passing("503")
-            },
-            "mixed" => Problem {
-                pause: Some(Duration::ZERO),
-                ..Problem::passing("mixed")
-            },
+            "patient" => after(2),
+            "sleepy" => after(3600),
+            "mixed" => Problem::again("mixed"),
             _ => Problem::passing("broken"),
         };
-        let cases: [(&[&str], &[(&str, u128)]); 5] = [
-            (&["a"], &[("a", 0), ("a", 250), ("a", 750)]),
-            (
-                &["a", "gone", "b"],
-                &[
-                    ("a", 0),
-                    ("gone", 0),
-                    ("b", 0),
-                    ("a", 250),
-                    ("b", 250),
-                    ("a", 750),
-                    ("b", 750),
-                ],
-            ),
-            (
-                &["patient", "a"],
-                &[
-                    ("patient", 0),
-                    ("a", 0),
-                    ("a", 250),
-                    ("a", 750),
-                    ("patient", 2000),
-                    ("patient", 4000),
-                ],
-            ),
-            (
-                &["down", "sleepy", "gone"],
-                &[
-                    ("sleepy", 0),
-                    ("gone", 0),
-                    ("down", 0),
-                    ("down", 250),
-                    ("down", 750),
-                ],
-            ),
-            (&["mixed"], &[("mixed", 0), ("mixed", 0), ("mixed", 0)]),
+        let cases = [
+            ("a", "a0 a250 a750"),
+            ("a gone b", "a0 gone0 b0 a250 b250 a750 b750"),
+            ("patient a", "patient0 a0 a250 a750 patient2000 patient4000"),
+            ("down sleepy gone", "sleepy0 gone0 down0 down250 down750"),
+            ("mixed gone", "mixed0 mixed0 mixed0 gone0"),
         ];
         for (names, expected) in cases {
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|&(url, at)| (url.to_owned(), at))
+            let names: Vec<&str> = names.split(' ').collect();
+            let played = play(&urls(&names), &options, outcome);
+            let played: Vec<String> = played
+                .into_iter()
+                .map(|(url, at)| format!("{url}{at}"))
                 .collect();
-            assert_eq!(play(&urls(names), &options, outcome), expected, "{names:?}");
+            assert_eq!(played.join(" "), expected);
         }
     }
 
@@ -216,17 +193,13 @@ mod tests {
             ..FetchOptions::default()
         };
         let names = urls(&["a", "b"]);
-        for (lasting, gone) in [(true, true), (false, false)] {
+        for (problem, gone) in [
+            (Problem::lasting("x"), true),
+            (Problem::passing("x"), false),
+        ] {
             let mut mirrors = Mirrors::new(&names, |_| true, &options);
             mirrors.failed(0, Problem::lasting("404 Not Found"), Instant::now());
-            mirrors.failed(
-                1,
-                Problem {
-                    lasting,
-                    ..Problem::passing("x")
-                },
-                Instant::now(),
-            );
+            mirrors.failed(1, problem, Instant::now());
             assert!(mirrors.next(Instant::now()).is_none());
             assert_eq!(mirrors.into_failed("x".to_owned()).gone, gone);
         }

@@ -9,9 +9,9 @@
 //! A file whose digest is known and that the store has is not fetched. That is a look at its name
 //! and length only: whoever uses it hashes it (see [`Store::verified`]).
 
-mod check;
 mod error;
 mod http;
+mod job;
 mod local;
 mod mirrors;
 mod progress;
@@ -35,6 +35,7 @@ pub use error::{Failed, FetchError, Tried};
 
 use error::Fault;
 use http::Http;
+use job::Job;
 use mirrors::Mirrors;
 use progress::Progress;
 use transfer::Transfer;
@@ -64,7 +65,7 @@ pub struct Fetched {
     pub digest: Digest,
     /// Its blob.
     pub path: PathBuf,
-    /// The address that gave it; `None` where the store had it.
+    /// The address that gave it; `None` where the store, or an earlier run's unfinished file, had all of it.
     pub url_used: Option<String>,
     /// Its length in bytes.
     pub size: u64,
@@ -99,7 +100,7 @@ impl Default for FetchOptions {
             parallel: NonZero::new(8).unwrap_or(NonZero::<usize>::MIN),
             attempts: 5,
             first_pause: Duration::from_millis(250),
-            longest_pause: Duration::from_secs(60),
+            longest_pause: Duration::from_mins(1),
             connect: Duration::from_secs(15),
             idle: Duration::from_secs(30),
             minimum_rate: 1000,
@@ -123,6 +124,12 @@ pub struct Fetcher {
 enum End {
     Failed(Failed),
     Fatal(FetchError),
+}
+
+impl From<FetchError> for End {
+    fn from(error: FetchError) -> Self {
+        Self::Fatal(error)
+    }
 }
 
 impl From<StoreError> for End {
@@ -262,28 +269,34 @@ impl Fetcher {
     ) -> Result<Fetched, End> {
         let key = download.digest.map(|digest| digest.hex());
         let (store, size) = (self.store.clone(), download.size);
-        let mut transfer = blocking(move || Transfer::open(store, key, size)).await?;
-        progress.add(transfer.length());
+        let transfer = blocking(move || Transfer::open(store, key.as_deref(), size)).await?;
+        let mut job = Job::new(download, &self.options, transfer, progress);
+        if let Some(digest) = job.complete()? {
+            return Ok(finish(job, digest, None).await?);
+        }
         let mut mirrors = Mirrors::new(&download.urls, |url| self.reachable(url), &self.options);
         while let Some((mirror, ready)) = mirrors.next(Instant::now()) {
             sleep_until(ready).await;
             let url = mirrors.url(mirror);
             let result = match local::path(url) {
-                Some(path) => {
-                    self.read_local(download, &path, &mut transfer, progress)
-                        .await
-                }
-                None => self.load(download, url, &mut transfer, progress).await,
+                Some(path) => local::read(&path, &mut job).await,
+                None => self.load(url, &mut job).await,
             };
             match result {
-                Ok(digest) => return self.finish(download, url, digest, transfer, progress).await,
+                Ok(digest) => return Ok(finish(job, digest, Some(url)).await?),
                 Err(Fault::Fatal(error)) => {
                     if matches!(error, FetchError::Store(StoreError::Full { .. })) {
-                        transfer.discard();
+                        job.transfer.discard();
                     }
                     return Err(End::Fatal(error));
                 }
                 Err(Fault::Mirror(problem)) => {
+                    tracing::debug!(
+                        name = download.name,
+                        url = error::shown(url),
+                        problem.reason,
+                        "a try failed"
+                    );
                     if problem.unreachable {
                         self.note_unreachable(url);
                     }
@@ -292,31 +305,6 @@ impl Fetcher {
             }
         }
         Err(End::Failed(mirrors.into_failed(download.name.clone())))
-    }
-
-    async fn finish(
-        &self,
-        download: &Download,
-        url: &str,
-        digest: Digest,
-        transfer: Transfer,
-        progress: &Progress<'_>,
-    ) -> Result<Fetched, End> {
-        let size = transfer.length();
-        let path = blocking(move || transfer.adopt(&digest)).await?;
-        tracing::debug!(
-            name = download.name,
-            url = error::shown(url),
-            size,
-            "fetched"
-        );
-        progress.file_done();
-        Ok(Fetched {
-            digest,
-            path,
-            url_used: Some(url.to_owned()),
-            size,
-        })
     }
 
     fn reachable(&self, url: &str) -> bool {
@@ -337,6 +325,22 @@ impl Fetcher {
             known.push(origin);
         }
     }
+}
+
+/// Makes a blob of what was transferred.
+async fn finish(job: Job<'_>, digest: Digest, url: Option<&str>) -> Result<Fetched, StoreError> {
+    let Job {
+        transfer, progress, ..
+    } = job;
+    let size = transfer.length();
+    let path = blocking(move || transfer.adopt(&digest)).await?;
+    progress.file_done();
+    Ok(Fetched {
+        digest,
+        path,
+        url_used: url.map(ToOwned::to_owned),
+        size,
+    })
 }
 
 /// Makes one download of those that ask for the same digest; says where each of the given ones went.
@@ -388,6 +392,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fetch_may_move_between_threads() {
+        fn movable<T: Send>(_: T) {}
+        let folder = tempfile::tempdir().unwrap();
+        let fetcher = Fetcher::new(Store::open(folder.path()).unwrap(), FetchOptions::default());
+        let cancel = Cancel::new().unwrap();
+        movable(fetcher.fetch(Vec::new(), &crate::events::Silent, &cancel));
+    }
 
     #[test]
     fn one_digest_is_one_download() {

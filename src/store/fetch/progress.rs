@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Download, Transfer};
+use super::Download;
 use crate::events::{Event, Sink};
-use crate::store::StoreError;
 
 const PERIOD: Duration = Duration::from_millis(100);
 
@@ -52,11 +51,9 @@ impl<'a> Progress<'a> {
         self.change(|state| state.bytes += bytes);
     }
 
-    /// Throws away what was transferred of one file.
-    pub(super) fn restart(&self, transfer: &mut Transfer) -> Result<(), StoreError> {
-        let bytes = transfer.length();
+    /// Bytes that were there are of no use.
+    pub(super) fn take_back(&self, bytes: u64) {
         self.change(|state| state.bytes = state.bytes.saturating_sub(bytes));
-        transfer.restart()
     }
 
     /// A length became known that was not.
@@ -122,10 +119,7 @@ mod tests {
             bytes: 1000,
             bytes_total: 1000,
         };
-        assert_eq!(
-            state.due(start + Duration::from_millis(1000)),
-            Some(end.clone())
-        );
-        assert_eq!(state.due(start + Duration::from_millis(1000)), Some(end));
+        assert_eq!(state.due(start + Duration::from_secs(1)), Some(end.clone()));
+        assert_eq!(state.due(start + Duration::from_secs(1)), Some(end));
     }
 }

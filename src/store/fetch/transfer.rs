@@ -28,10 +28,10 @@ impl Transfer {
     /// Starts with what an earlier run left for `key`, or with nothing. Waits for the disk.
     pub(super) fn open(
         store: Store,
-        key: Option<String>,
+        key: Option<&str>,
         needed: Option<u64>,
     ) -> Result<Self, StoreError> {
-        let partial = store.partial(key.as_deref(), needed)?;
+        let partial = store.partial(key, needed)?;
         let mut hashing = HashingWriter::new(std::io::sink());
         std::io::copy(
             &mut BufReader::with_capacity(256 << 10, partial.file()),
