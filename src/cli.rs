@@ -6,10 +6,21 @@ use clap::{Args, Parser, Subcommand};
 
 /// Rebuild the build server on every build, and prove it.
 #[derive(Debug, Parser)]
-#[command(name = "pristine", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "pristine",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// The project: a folder with a `pristine.toml`
-    #[arg(short = 'C', long, global = true, default_value = ".", value_name = "DIR")]
+    #[arg(
+        short = 'C',
+        long,
+        global = true,
+        default_value = ".",
+        value_name = "DIR"
+    )]
     pub project: PathBuf,
     /// Where downloads, snapshots and runs are kept, instead of the project file's choice
     #[arg(long, global = true, env = "PRISTINE_STORE", value_name = "DIR")]

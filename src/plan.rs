@@ -100,7 +100,9 @@ impl Plan {
         if let Some(cycle) = find_cycle(&needs) {
             return Err(PlanError::Cycle { cycle });
         }
-        Ok(Self { steps: order(&needs) })
+        Ok(Self {
+            steps: order(&needs),
+        })
     }
 }
 
@@ -110,7 +112,12 @@ pub fn own_capabilities(nodes: &[Node], name: &str) -> BTreeSet<String> {
         .iter()
         .filter(|node| node.name != name)
         .flat_map(|node| &node.binaries)
-        .flat_map(|binary| binary.provides.iter().map(|provide| name_of(provide).to_owned()))
+        .flat_map(|binary| {
+            binary
+                .provides
+                .iter()
+                .map(|provide| name_of(provide).to_owned())
+        })
         .collect()
 }
 
@@ -122,8 +129,16 @@ fn providers(nodes: &[Node]) -> Result<Providers<'_>, PlanError> {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, node) in nodes.iter().enumerate() {
         for (position, binary) in node.binaries.iter().enumerate() {
-            for (place, capability) in binary.provides.iter().map(|provide| name_of(provide)).enumerate() {
-                providers.entry(capability).or_default().push((index, position));
+            for (place, capability) in binary
+                .provides
+                .iter()
+                .map(|provide| name_of(provide))
+                .enumerate()
+            {
+                providers
+                    .entry(capability)
+                    .or_default()
+                    .push((index, position));
                 // By convention the first provide is the package's own name.
                 if place == 0
                     && let Some(other) = names.insert(capability, index)
@@ -169,7 +184,9 @@ fn installed_for<'a>(
 fn needs_of(node: &Node, nodes: &[Node], providers: &Providers<'_>) -> Needs {
     let mut needs = Needs::new();
     for (other, _, capability) in installed_for(node, nodes, providers) {
-        needs.entry(other.name.clone()).or_insert_with(|| capability.to_owned());
+        needs
+            .entry(other.name.clone())
+            .or_insert_with(|| capability.to_owned());
     }
     needs
 }
@@ -177,16 +194,30 @@ fn needs_of(node: &Node, nodes: &[Node], providers: &Providers<'_>) -> Needs {
 /// What must come from repositories so that `name` can be built: its BuildRequires, and the Requires of the
 /// project's packages that are installed for it; less what the project's other packages provide.
 /// Each with the package that asks.
-pub fn foreign_requirements<'a>(nodes: &'a [Node], name: &str) -> Result<Vec<(&'a str, &'a str)>, PlanError> {
+pub fn foreign_requirements<'a>(
+    nodes: &'a [Node],
+    name: &str,
+) -> Result<Vec<(&'a str, &'a str)>, PlanError> {
     let providers = providers(nodes)?;
     let mut foreign = Vec::new();
     for node in nodes.iter().filter(|node| node.name == name) {
         let own = own_capabilities(nodes, name);
-        let asked = node.build_requires.iter().map(|capability| (node.name.as_str(), capability));
-        let at_run_time = installed_for(node, nodes, &providers)
-            .into_iter()
-            .flat_map(|(other, binary, _)| binary.requires.iter().map(|capability| (other.name.as_str(), capability)));
-        let wanted = asked.chain(at_run_time).filter(|(_, capability)| !own.contains(name_of(capability)));
+        let asked = node
+            .build_requires
+            .iter()
+            .map(|capability| (node.name.as_str(), capability));
+        let at_run_time =
+            installed_for(node, nodes, &providers)
+                .into_iter()
+                .flat_map(|(other, binary, _)| {
+                    binary
+                        .requires
+                        .iter()
+                        .map(|capability| (other.name.as_str(), capability))
+                });
+        let wanted = asked
+            .chain(at_run_time)
+            .filter(|(_, capability)| !own.contains(name_of(capability)));
         foreign.extend(wanted.map(|(asker, capability)| (asker, capability.as_str())));
     }
     foreign.sort_unstable();
@@ -202,7 +233,9 @@ fn find_cycle(needs: &BTreeMap<&str, Needs>) -> Option<Vec<(String, String)>> {
             graph.add_edge(name, other, ());
         }
     }
-    let tangle = tarjan_scc(&graph).into_iter().find(|component| component.len() > 1)?;
+    let tangle = tarjan_scc(&graph)
+        .into_iter()
+        .find(|component| component.len() > 1)?;
     let members: BTreeSet<&str> = tangle.into_iter().collect();
     let start = *members.first()?;
     shortest_cycle(start, &members, needs)
@@ -218,10 +251,15 @@ fn shortest_cycle(
     let mut seen = BTreeSet::new();
     while let Some(path) = paths.pop_front() {
         let last = *path.last()?;
-        for other in needs[last].keys().map(String::as_str).filter(|other| members.contains(other)) {
+        for other in needs[last]
+            .keys()
+            .map(String::as_str)
+            .filter(|other| members.contains(other))
+        {
             if other == start {
                 let next = path.iter().skip(1).copied().chain([start]);
-                let step = |(name, next): (&&str, &str)| ((*name).to_owned(), needs[*name][next].clone());
+                let step =
+                    |(name, next): (&&str, &str)| ((*name).to_owned(), needs[*name][next].clone());
                 return Some(path.iter().zip(next).map(step).collect());
             }
             if seen.insert(other) {
@@ -239,7 +277,11 @@ fn order(needs: &BTreeMap<&str, Needs>) -> Vec<Step> {
         .iter()
         .map(|(name, needed)| (*name, needed.keys().map(String::as_str).collect()))
         .collect();
-    while let Some(name) = open.iter().find(|(_, waits)| waits.is_empty()).map(|(name, _)| *name) {
+    while let Some(name) = open
+        .iter()
+        .find(|(_, waits)| waits.is_empty())
+        .map(|(name, _)| *name)
+    {
         open.remove(name);
         for waits in open.values_mut() {
             waits.remove(name);
@@ -257,7 +299,12 @@ mod tests {
     use super::*;
 
     fn node(name: &str, build_requires: &[&str], binaries: &[(&[&str], &[&str])]) -> Node {
-        let own = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let own = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
         Node {
             name: name.to_owned(),
             build_requires: own(build_requires),
@@ -279,14 +326,25 @@ mod tests {
     fn a_chain_is_built_from_its_root() {
         let plan = Plan::new(&[
             node("tool", &["gcc", "png-devel"], &[(&["tool"], &[])]),
-            node("png", &["z-devel"], &[(&["png"], &[]), (&["png-devel", "pkgconfig(png)"], &["png", "z-devel"])]),
+            node(
+                "png",
+                &["z-devel"],
+                &[
+                    (&["png"], &[]),
+                    (&["png-devel", "pkgconfig(png)"], &["png", "z-devel"]),
+                ],
+            ),
             node("z", &["gcc"], &[(&["z"], &[]), (&["z-devel"], &["z"])]),
             node("alone", &[], &[(&["alone"], &[])]),
         ])
         .unwrap();
         assert_eq!(names(&plan), ["alone", "z", "png", "tool"]);
         let needs: Vec<&str> = plan.steps[3].needs.iter().map(String::as_str).collect();
-        assert_eq!(needs, ["png", "z"], "png-devel requires z-devel at run time");
+        assert_eq!(
+            needs,
+            ["png", "z"],
+            "png-devel requires z-devel at run time"
+        );
     }
 
     #[test]
@@ -322,16 +380,34 @@ mod tests {
     #[test]
     fn what_is_installed_to_build_brings_its_requirements() {
         let nodes = [
-            node("tool", &["gcc >= 4", "png-devel >= 1"], &[(&["tool"], &["unrelated"])]),
-            node("png", &["cmake"], &[(&["png-devel = 1-1"], &["png = 1-1", "pkgconf"]), (&["png = 1-1"], &["libc"])]),
+            node(
+                "tool",
+                &["gcc >= 4", "png-devel >= 1"],
+                &[(&["tool"], &["unrelated"])],
+            ),
+            node(
+                "png",
+                &["cmake"],
+                &[
+                    (&["png-devel = 1-1"], &["png = 1-1", "pkgconf"]),
+                    (&["png = 1-1"], &["libc"]),
+                ],
+            ),
         ];
         let foreign = foreign_requirements(&nodes, "tool").unwrap();
-        assert_eq!(foreign, [("png", "libc"), ("png", "pkgconf"), ("tool", "gcc >= 4")]);
+        assert_eq!(
+            foreign,
+            [("png", "libc"), ("png", "pkgconf"), ("tool", "gcc >= 4")]
+        );
     }
 
     #[test]
     fn one_binary_has_one_spec() {
-        let error = Plan::new(&[node("a", &[], &[(&["x"], &[])]), node("b", &[], &[(&["x"], &[])])]).unwrap_err();
+        let error = Plan::new(&[
+            node("a", &[], &[(&["x"], &[])]),
+            node("b", &[], &[(&["x"], &[])]),
+        ])
+        .unwrap_err();
         insta::assert_snapshot!(error, @"both `a` and `b` build a package called `x`");
     }
 

@@ -107,7 +107,9 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Built {} => f.write_str("built"),
             Self::Failed { reason } => write!(f, "failed: {reason}"),
-            Self::Skipped { because } => write!(f, "skipped: needs `{because}`, which was not built"),
+            Self::Skipped { because } => {
+                write!(f, "skipped: needs `{because}`, which was not built")
+            }
         }
     }
 }
@@ -139,10 +141,11 @@ impl Record {
     /// Writes it into a run folder.
     pub fn save(&self, folder: &Path) -> Result<(), RecordError> {
         let path = folder.join(FILE_NAME);
-        let mut text = serde_json::to_string_pretty(self).map_err(|source| RecordError::Format {
-            path: path.clone(),
-            source,
-        })?;
+        let mut text =
+            serde_json::to_string_pretty(self).map_err(|source| RecordError::Format {
+                path: path.clone(),
+                source,
+            })?;
         text.push('\n');
         files::write_atomic(&path, text.as_bytes()).map_err(|source| RecordError::File {
             doing: "write",
@@ -196,8 +199,18 @@ mod tests {
             installed: vec!["bash-5-1.x86_64".parse().unwrap()],
             packages: vec![
                 package("a", Outcome::Built {}),
-                package("b", Outcome::Failed { reason: "exit code 1".to_owned() }),
-                package("c", Outcome::Skipped { because: "b".to_owned() }),
+                package(
+                    "b",
+                    Outcome::Failed {
+                        reason: "exit code 1".to_owned(),
+                    },
+                ),
+                package(
+                    "c",
+                    Outcome::Skipped {
+                        because: "b".to_owned(),
+                    },
+                ),
             ],
         }
     }

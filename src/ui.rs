@@ -102,13 +102,22 @@ impl Sink for Ui {
             Event::StepStarted { step } => self.spinner(step),
             Event::StepDone { step, result, took } => {
                 self.clear_bar();
-                let result = if result.is_empty() { result } else { format!(": {result}") };
+                let result = if result.is_empty() {
+                    result
+                } else {
+                    format!(": {result}")
+                };
                 self.note(&format!("  {step}{result} ({})", seconds(took)));
             }
-            Event::Transfer { files, files_total, bytes, bytes_total } => self.show(|bar| {
-                if let Ok(style) =
-                    ProgressStyle::with_template("  {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}")
-                {
+            Event::Transfer {
+                files,
+                files_total,
+                bytes,
+                bytes_total,
+            } => self.show(|bar| {
+                if let Ok(style) = ProgressStyle::with_template(
+                    "  {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}",
+                ) {
                     bar.set_style(style.progress_chars("=> "));
                 }
                 bar.set_length(bytes_total.max(bytes));
@@ -116,13 +125,28 @@ impl Sink for Ui {
                 bar.set_message(format!("{files}/{files_total} files"));
             }),
             Event::Warning { text } => self.line(&format!("warning: {}", clean(&text, false))),
-            Event::PackageStarted { package, number, total } => {
+            Event::PackageStarted {
+                package,
+                number,
+                total,
+            } => {
                 self.spinner(format!("[{number}/{total}] {package}"));
             }
-            Event::PackageEnded { package, outcome, good, took, log, excerpt } => {
+            Event::PackageEnded {
+                package,
+                outcome,
+                good,
+                took,
+                log,
+                excerpt,
+            } => {
                 self.clear_bar();
                 let mark = if good { "ok  " } else { "FAIL" };
-                let text = format!("  {mark} {package}: {} ({})", clean(&outcome, false), seconds(took));
+                let text = format!(
+                    "  {mark} {package}: {} ({})",
+                    clean(&outcome, false),
+                    seconds(took)
+                );
                 if good {
                     self.note(&text);
                 } else {

@@ -72,7 +72,8 @@ impl Log {
         if line.trim_end() == "RPM build errors:" {
             self.in_errors = true;
         } else if (self.in_errors && line.starts_with("    ")) || line.starts_with("error: ") {
-            self.errors.push(line.trim().trim_start_matches("error: ").to_owned());
+            self.errors
+                .push(line.trim().trim_start_matches("error: ").to_owned());
         } else if line.contains(" is needed by ") {
             self.errors.push(line.trim().to_owned());
         }
@@ -93,7 +94,9 @@ impl Log {
     /// Why the command of `phase` that ended with `exit` failed.
     pub fn verdict(&self, phase: &str, exit: Exit) -> Verdict {
         let reason = match exit {
-            Exit::Code(_) => reason(&self.errors).unwrap_or_else(|| format!("{phase} ended with {exit}")),
+            Exit::Code(_) => {
+                reason(&self.errors).unwrap_or_else(|| format!("{phase} ended with {exit}"))
+            }
             Exit::Signal(_) | Exit::Limit(_) => format!("{phase} was {exit}"),
         };
         Verdict {
@@ -165,6 +168,9 @@ mod tests {
         assert_eq!(verdict("one\ntwo\n", Exit::Code(1)).excerpt, ["one", "two"]);
         let long: String = (0..100).map(|n| format!("{n}\n")).collect();
         let excerpt = verdict(&long, Exit::Code(1)).excerpt;
-        assert_eq!((excerpt.len(), excerpt.last().map(String::as_str)), (EXCERPT, Some("99")));
+        assert_eq!(
+            (excerpt.len(), excerpt.last().map(String::as_str)),
+            (EXCERPT, Some("99"))
+        );
     }
 }

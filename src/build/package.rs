@@ -104,11 +104,12 @@ pub fn build(
         source,
     };
     let mut clone = backend.open(roots).map_err(sandbox)?;
-    let mut sources = pack(&entries(job), job.epoch, job.spool).map_err(|source| PackageError::Files {
-        doing: "pack the sources",
-        package: job.name.to_owned(),
-        source,
-    })?;
+    let mut sources =
+        pack(&entries(job), job.epoch, job.spool).map_err(|source| PackageError::Files {
+            doing: "pack the sources",
+            package: job.name.to_owned(),
+            source,
+        })?;
     clone.copy_in(TOPDIR, &mut sources).map_err(sandbox)?;
     for (phase, command) in [("prepare", prepare(job)), ("rpmbuild", rpmbuild(job))] {
         let exit = run(&mut *clone, &command, log, cancel).map_err(sandbox)?;
@@ -123,13 +124,25 @@ pub fn build(
 }
 
 fn entries(job: &Job<'_>) -> Vec<Entry> {
-    let mut entries: Vec<Entry> = ["", "SPECS", "SOURCES", "BUILD", "BUILDROOT", "RPMS", "SRPMS"]
-        .into_iter()
-        .map(|folder| Entry::folder(&format!("./{folder}"), job.builder.user))
-        .collect();
+    let mut entries: Vec<Entry> = [
+        "",
+        "SPECS",
+        "SOURCES",
+        "BUILD",
+        "BUILDROOT",
+        "RPMS",
+        "SRPMS",
+    ]
+    .into_iter()
+    .map(|folder| Entry::folder(&format!("./{folder}"), job.builder.user))
+    .collect();
     for (name, path) in &job.files {
         let folder = if name == job.spec { "SPECS" } else { "SOURCES" };
-        entries.push(Entry::host(format!("{folder}/{name}"), path.clone(), job.builder.user));
+        entries.push(Entry::host(
+            format!("{folder}/{name}"),
+            path.clone(),
+            job.builder.user,
+        ));
     }
     entries
 }
@@ -155,8 +168,13 @@ impl Builder {
 
     /// The environment variables of its processes.
     pub fn environment(&self) -> [(String, String); 4] {
-        [("HOME", TOPDIR), ("USER", &self.name), ("LOGNAME", &self.name), ("TZ", "UTC")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        [
+            ("HOME", TOPDIR),
+            ("USER", &self.name),
+            ("LOGNAME", &self.name),
+            ("TZ", "UTC"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
     }
 }
 
@@ -168,8 +186,15 @@ fn prepare(job: &Job<'_>) -> Command {
     }
     let install = "exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"";
     let script = format!("{}{install}\n", job.builder.script());
-    let own = job.own_packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
-    command.argv = ["sh", "-c", &script, "prepare"].into_iter().map(str::to_owned).chain(own).collect();
+    let own = job
+        .own_packages
+        .iter()
+        .map(|file| format!("{REPOSITORY}/{file}"));
+    command.argv = ["sh", "-c", &script, "prepare"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain(own)
+        .collect();
     command.mounts.push(Mount::Host {
         source: job.repository.to_owned(),
         target: REPOSITORY.to_owned(),
@@ -190,7 +215,10 @@ const REPRODUCIBLE: [(&str, &str); 6] = [
 fn rpmbuild(job: &Job<'_>) -> Command {
     let mut argv = vec!["rpmbuild".to_owned(), "-ba".to_owned()];
     argv.extend(job.options.iter().cloned());
-    let own = job.macros.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let own = job
+        .macros
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()));
     for (key, value) in REPRODUCIBLE.into_iter().chain(own) {
         argv.extend(["--define".to_owned(), format!("{key} {value}")]);
     }
@@ -200,9 +228,13 @@ fn rpmbuild(job: &Job<'_>) -> Command {
     command.user = job.builder.user;
     command.limits = job.limits.clone();
     command.env.extend(job.builder.environment());
-    command.env.insert("RPM_BUILD_NCPUS".to_owned(), job.processors.to_string());
+    command
+        .env
+        .insert("RPM_BUILD_NCPUS".to_owned(), job.processors.to_string());
     if !job.has_changelog {
-        command.env.insert("SOURCE_DATE_EPOCH".to_owned(), job.epoch.to_string());
+        command
+            .env
+            .insert("SOURCE_DATE_EPOCH".to_owned(), job.epoch.to_string());
     }
     command
 }
@@ -271,7 +303,9 @@ fn collect(spools: &[File], job: &Job<'_>) -> Result<Vec<FileRecord>, PackageErr
 /// The file name of a path that ends in `.rpm`, if it is one that rpm itself would choose.
 fn package_name(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    let clean = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-%".contains(&byte));
+    let clean = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-%".contains(&byte));
     (clean && name.ends_with(".rpm") && !name.starts_with('.')).then(|| name.to_owned())
 }
 
@@ -284,7 +318,8 @@ fn keep(content: &mut impl Read, name: &str, repository: &Path) -> io::Result<Fi
     let size = io::copy(content, &mut hashing)?;
     let (mut file, sha256) = hashing.finish();
     file.flush()?;
-    file.persist(repository.join(name)).map_err(|error| error.error)?;
+    file.persist(repository.join(name))
+        .map_err(|error| error.error)?;
     Ok(FileRecord {
         path: name.into(),
         sha256,

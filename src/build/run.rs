@@ -47,7 +47,10 @@ pub struct Ready {
 
 /// What all builds of a run share.
 #[derive(Clone, Copy)]
-#[expect(missing_debug_implementations, reason = "a bundle of references; the sink has no debug form")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of references; the sink has no debug form"
+)]
 pub struct Site<'a> {
     /// Where clones are made.
     pub backend: &'a dyn Backend,
@@ -122,7 +125,11 @@ struct Run<'a> {
 }
 
 /// Builds every package of the plan; what does not build is in the result, and what needs it is skipped.
-pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Vec<PackageRecord>, RunError> {
+pub fn run(
+    site: Site<'_>,
+    plan: &Plan,
+    packages: &[Ready],
+) -> Result<Vec<PackageRecord>, RunError> {
     let repository = site.folder.join(REPOSITORY);
     for folder in [&repository, &site.folder.join(LOGS)] {
         fs_err::create_dir_all(folder).map_err(|source| RunError::File {
@@ -140,7 +147,9 @@ pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Vec<Packag
     run.writer.write()?;
     let mut records = Vec::new();
     for (number, step) in plan.steps.iter().enumerate() {
-        let Some(ready) = packages.iter().find(|ready| ready.name == step.name) else { continue };
+        let Some(ready) = packages.iter().find(|ready| ready.name == step.name) else {
+            continue;
+        };
         site.sink.emit(Event::PackageStarted {
             package: step.name.clone(),
             number: number + 1,
@@ -234,7 +243,10 @@ impl Run<'_> {
             builder: self.site.builder,
             spec: &ready.spec,
             files: ready.files.clone(),
-            own_packages: own.iter().map(|file| file.path.display().to_string()).collect(),
+            own_packages: own
+                .iter()
+                .map(|file| file.path.display().to_string())
+                .collect(),
             repository: &self.repository,
             macros: self.site.macros,
             options: &ready.options,
@@ -244,7 +256,13 @@ impl Run<'_> {
             limits: ready.limits.clone(),
             spool: self.site.spool,
         };
-        let built = package::build(self.site.backend, self.site.roots, &job, &mut log, self.site.cancel)?;
+        let built = package::build(
+            self.site.backend,
+            self.site.roots,
+            &job,
+            &mut log,
+            self.site.cancel,
+        )?;
         log.finish().map_err(file_error)?;
         record.log = Some(relative);
         record.own_packages = own;

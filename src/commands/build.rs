@@ -30,21 +30,30 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
     let workshop = context.workshop(&documents.project)?;
     let lock = current_lock(context, &documents, &workshop, args.locked)?;
     let stock = creating::stock(context, &documents, &workshop, &lock)?;
-    sources::fetch(context.supply(&documents.project, &workshop), &lock.packages)?;
-    let kept = if args.reuse_snapshot {
-        None
-    } else {
-        None
-    };
+    sources::fetch(
+        context.supply(&documents.project, &workshop),
+        &lock.packages,
+    )?;
+    let kept = if args.reuse_snapshot { None } else { None };
     let snapshot = match kept {
         Some(snapshot) => snapshot,
         None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,
     };
     let folder = run_folder(&workshop, args.output.as_deref(), started)?;
-    let packages = build_all(context, &documents, &workshop, &lock, (&stock, &snapshot, &folder))?;
+    let packages = build_all(
+        context,
+        &documents,
+        &workshop,
+        &lock,
+        (&stock, &snapshot, &folder),
+    )?;
     let record = Record {
         format: FORMAT,
-        run: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        run: folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
         project: documents.project.name.to_string(),
         tool: concat!("pristine ", env!("CARGO_PKG_VERSION")).to_owned(),
         started: timestamp(started),
@@ -52,11 +61,22 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         lock: lock.digest(),
         environment: snapshot.environment,
         snapshot: snapshot.image,
-        installed: sorted(lock.environment.rpms.iter().map(|rpm| rpm.nevra.clone()).collect()),
+        installed: sorted(
+            lock.environment
+                .rpms
+                .iter()
+                .map(|rpm| rpm.nevra.clone())
+                .collect(),
+        ),
         packages,
     };
     record.save(&folder)?;
-    Ok(summary(context, &record, &folder, now().saturating_sub(started)))
+    Ok(summary(
+        context,
+        &record,
+        &folder,
+        now().saturating_sub(started),
+    ))
 }
 
 /// The project's lock; written anew where it does not fit, unless that is refused.
@@ -70,7 +90,8 @@ fn current_lock(
     let drift = match &old {
         Some(old) => old.check(&documents.inputs()?),
         None if locked => {
-            return Err(Failure::new(Kind::Lock, "there is no pristine.lock").hint("write it: pristine lock"));
+            return Err(Failure::new(Kind::Lock, "there is no pristine.lock")
+                .hint("write it: pristine lock"));
         }
         None => Vec::new(),
     };
@@ -81,7 +102,13 @@ fn current_lock(
             for change in &drift {
                 context.ui.note(&format!("  {change}"));
             }
-            let new = lock::make(context, documents, workshop, &lock::Moves::Nothing, old.as_ref())?;
+            let new = lock::make(
+                context,
+                documents,
+                workshop,
+                &lock::Moves::Nothing,
+                old.as_ref(),
+            )?;
             new.save(&documents.project.directory)?;
             context.ui.note(&tables::changes(old.as_ref(), &new));
             Ok(new)
@@ -90,22 +117,34 @@ fn current_lock(
 }
 
 /// A new folder named for the time, below the store's `runs/` unless the user names one.
-fn run_folder(workshop: &Workshop, output: Option<&Path>, started: std::time::Duration) -> Result<PathBuf, Failure> {
+fn run_folder(
+    workshop: &Workshop,
+    output: Option<&Path>,
+    started: std::time::Duration,
+) -> Result<PathBuf, Failure> {
     let failed = |error| Failure::new(Kind::CannotRun, error);
     if let Some(output) = output {
         fs_err::create_dir_all(output).map_err(failed)?;
         let mut entries = fs_err::read_dir(output).map_err(failed)?;
         if entries.next().is_some() {
-            let failure = Failure::new(Kind::Input, format!("the output folder `{}` is not empty", output.display()));
+            let failure = Failure::new(
+                Kind::Input,
+                format!("the output folder `{}` is not empty", output.display()),
+            );
             return Err(failure.hint("name a new or empty folder"));
         }
         return fs_err::canonicalize(output).map_err(failed);
     }
     let name = moment(started)
-        .format(format_description!("[year][month][day]-[hour][minute][second]"))
+        .format(format_description!(
+            "[year][month][day]-[hour][minute][second]"
+        ))
         .map_err(|error| Failure::new(Kind::CannotRun, error))?;
     for number in 1.. {
-        let folder = workshop.store.runs_folder().join(format!("{name}-{number}"));
+        let folder = workshop
+            .store
+            .runs_folder()
+            .join(format!("{name}-{number}"));
         match fs_err::create_dir(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -138,7 +177,11 @@ fn build_all(
             gid: template.gid,
         },
     };
-    context.ui.note(&format!("building {} packages, results in {}", plan.steps.len(), folder.display()));
+    context.ui.note(&format!(
+        "building {} packages, results in {}",
+        plan.steps.len(),
+        folder.display()
+    ));
     let site = Site {
         backend: &*workshop.backend,
         roots: &snapshot.roots,
@@ -167,13 +210,23 @@ fn installed(stock: &Stock) -> Result<Vec<PackageFacts>, Failure> {
 fn ready(documents: &Documents, workshop: &Workshop, lock: &Lock) -> Result<Vec<Ready>, Failure> {
     let mut all = Vec::new();
     for package in &documents.packages {
-        let Some(locked) = lock.packages.iter().find(|locked| locked.name == package.name) else { continue };
+        let Some(locked) = lock
+            .packages
+            .iter()
+            .find(|locked| locked.name == package.name)
+        else {
+            continue;
+        };
         let spec = documents.project.directory.join(&package.spec);
         let (files, inputs) = sources::collect(&workshop.store, &documents.project, locked)?;
         let jobs = package.jobs.map(|jobs| jobs.get() as usize);
         all.push(Ready {
             name: package.name.to_string(),
-            spec: spec.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            spec: spec
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             build_requires: locked.facts.build_requires.clone(),
             files,
             inputs,
@@ -192,7 +245,13 @@ fn ready(documents: &Documents, workshop: &Workshop, lock: &Lock) -> Result<Vec<
 }
 
 fn summary(context: &Context<'_>, record: &Record, folder: &Path, took: std::time::Duration) -> u8 {
-    let count = |wanted: fn(&Outcome) -> bool| record.packages.iter().filter(|package| wanted(&package.outcome)).count();
+    let count = |wanted: fn(&Outcome) -> bool| {
+        record
+            .packages
+            .iter()
+            .filter(|package| wanted(&package.outcome))
+            .count()
+    };
     let built = count(|outcome| matches!(outcome, Outcome::Built {}));
     let failed = count(|outcome| matches!(outcome, Outcome::Failed { .. }));
     let skipped = count(|outcome| matches!(outcome, Outcome::Skipped { .. }));
@@ -216,7 +275,9 @@ fn moment(since_1970: std::time::Duration) -> OffsetDateTime {
 
 fn timestamp(since_1970: std::time::Duration) -> String {
     moment(since_1970)
-        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+        .format(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second]Z"
+        ))
         .unwrap_or_default()
 }
 

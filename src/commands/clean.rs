@@ -11,13 +11,22 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     let project = Project::load(&context.folder)?;
     let workshop = context.workshop(&project)?;
     let before = std::time::SystemTime::UNIX_EPOCH + now().saturating_sub(PARTIALS_KEPT);
-    let mut removed: Vec<String> =
-        workshop.store.sweep_temporary(before)?.iter().map(|path| path.display().to_string()).collect();
-    removed.extend(old_runs(&workshop.store.runs_folder(), project.build.keep_runs.get() as usize)?);
+    let mut removed: Vec<String> = workshop
+        .store
+        .sweep_temporary(before)?
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    removed.extend(old_runs(
+        &workshop.store.runs_folder(),
+        project.build.keep_runs.get() as usize,
+    )?);
     for line in &removed {
         context.ui.result(&format!("removed {line}"));
     }
-    context.ui.note(&format!("{} removed, nothing else to clean", removed.len()));
+    context
+        .ui
+        .note(&format!("{} removed, nothing else to clean", removed.len()));
     Ok(0)
 }
 

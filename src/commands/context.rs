@@ -129,7 +129,9 @@ impl Context<'_> {
         result: impl FnOnce(&T) -> String,
     ) -> Result<T, Failure> {
         self.go_on()?;
-        self.ui.emit(Event::StepStarted { step: step.to_owned() });
+        self.ui.emit(Event::StepStarted {
+            step: step.to_owned(),
+        });
         let started = Instant::now();
         let done = work().map_err(Into::into)?;
         self.ui.emit(Event::StepDone {
@@ -146,7 +148,9 @@ impl Documents {
     pub(super) fn macros(&self) -> BTreeMap<String, String> {
         let build = &self.project.build;
         let tag = |name: &str, value: &Option<crate::documents::Line>| {
-            value.as_ref().map(|value| (name.to_owned(), value.to_string()))
+            value
+                .as_ref()
+                .map(|value| (name.to_owned(), value.to_string()))
         };
         let own = self.template.macros.iter().chain(&build.macros);
         own.map(|(name, value)| (name.to_string(), value.to_string()))
@@ -189,9 +193,14 @@ pub(super) fn digest_of(path: &Path) -> Result<crate::digest::Digest, Failure> {
 }
 
 /// The time now, as a duration since 1970: read here and passed on.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
 pub(super) fn now() -> Duration {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Processors that this process may use.

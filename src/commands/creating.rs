@@ -24,7 +24,8 @@ pub(super) fn stock(
     context.step(
         "fetching and verifying the packages",
         || {
-            let trust = packages::trust(supply, lock, &documents.template, documents.recipe.as_ref())?;
+            let trust =
+                packages::trust(supply, lock, &documents.template, documents.recipe.as_ref())?;
             Stock::of(supply, lock, &trust, processors())
         },
         |_| {
@@ -50,7 +51,9 @@ impl Fresh {
     /// Keeps it in the store under its digest.
     pub(super) fn keep(self, workshop: &Workshop) -> Result<Digest, Failure> {
         let tree = self.layer.diff_id;
-        workshop.backend.rename(&self.root, &snapshot::root_id(&tree))?;
+        workshop
+            .backend
+            .rename(&self.root, &snapshot::root_id(&tree))?;
         Ok(tree)
     }
 }
@@ -135,8 +138,22 @@ pub(super) fn fresh_snapshot(
         };
         let changed = context.step(
             "running the recipe",
-            || recipe::apply(&*workshop.backend, &base, kitchen, context.ui, &context.cancel),
-            |changed| if changed.is_some() { String::new() } else { "packages only".to_owned() },
+            || {
+                recipe::apply(
+                    &*workshop.backend,
+                    &base,
+                    kitchen,
+                    context.ui,
+                    &context.cancel,
+                )
+            },
+            |changed| {
+                if changed.is_some() {
+                    String::new()
+                } else {
+                    "packages only".to_owned()
+                }
+            },
         )?;
         if let Some(changed) = changed {
             let rules = normalise(documents, lock);
@@ -155,8 +172,10 @@ pub(super) fn fresh_snapshot(
     })
 }
 
-
 /// The kept snapshot of a lock, where its image and its roots are in the store.
-pub(super) fn kept_snapshot(_workshop: &Workshop, _lock: &Lock) -> Result<Option<Snapshot>, Failure> {
+pub(super) fn kept_snapshot(
+    _workshop: &Workshop,
+    _lock: &Lock,
+) -> Result<Option<Snapshot>, Failure> {
     Ok(None)
 }

@@ -12,7 +12,11 @@ pub(super) fn run(context: &Context<'_>, args: &EnterArgs) -> Result<u8, Failure
     let documents = context.documents()?;
     let workshop = context.workshop(&documents.project)?;
     let Some(lock) = lock::old_lock(&documents)? else {
-        return Err(Failure::new(Kind::Lock, "there is no pristine.lock, and so no environment").hint("make both: pristine build"));
+        return Err(Failure::new(
+            Kind::Lock,
+            "there is no pristine.lock, and so no environment",
+        )
+        .hint("make both: pristine build"));
     };
     let snapshot = match creating::kept_snapshot(&workshop, &lock)? {
         Some(snapshot) => snapshot,
@@ -55,7 +59,11 @@ pub(super) fn run(context: &Context<'_>, args: &EnterArgs) -> Result<u8, Failure
 
 fn command(args: &EnterArgs, account: &crate::build::package::Builder) -> Command {
     let mut command = if args.command.is_empty() {
-        Command::new(["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash --login; exec /bin/sh -l"])
+        Command::new([
+            "/bin/sh",
+            "-c",
+            "[ -x /bin/bash ] && exec /bin/bash --login; exec /bin/sh -l",
+        ])
     } else {
         Command::new(args.command.iter().cloned())
     };
@@ -64,7 +72,10 @@ fn command(args: &EnterArgs, account: &crate::build::package::Builder) -> Comman
         TOPDIR.clone_into(&mut command.cwd);
         command.env.extend(account.environment());
     }
-    #[expect(clippy::disallowed_methods, reason = "the terminal's type is the caller's, and nothing else is passed on")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the terminal's type is the caller's, and nothing else is passed on"
+    )]
     if let Ok(term) = std::env::var("TERM") {
         command.env.insert("TERM".to_owned(), term);
     }

@@ -21,7 +21,9 @@ use crate::store::fetch::FetchError;
 
 /// The error and all its causes.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| {
+        (*error).source()
+    })
 }
 
 /// A failure of `kind`, unless Ctrl-C or the user's own input is behind it.
@@ -34,7 +36,10 @@ fn failure(kind: Kind, error: impl Error + Send + Sync + 'static) -> Failure {
             Some(BackendError::Unavailable { remedy, .. }) => hints.push(remedy.clone()),
             _ => {}
         }
-        if matches!(cause.downcast_ref::<FetchError>(), Some(FetchError::Interrupted)) {
+        if matches!(
+            cause.downcast_ref::<FetchError>(),
+            Some(FetchError::Interrupted)
+        ) {
             kind = Kind::Interrupted;
         }
     }
@@ -91,10 +96,14 @@ impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         let (kind, hint) = match &error {
             ResolveError::Unsolvable { .. } => (Kind::Input, None),
-            ResolveError::NoSource { .. } => {
-                (Kind::Input, Some("put the file beside the spec, or name its URL in the Source tag"))
-            }
-            ResolveError::NotYet { .. } => (Kind::Input, Some("name base URLs in the template: baseurl = [\"…\"]")),
+            ResolveError::NoSource { .. } => (
+                Kind::Input,
+                Some("put the file beside the spec, or name its URL in the Source tag"),
+            ),
+            ResolveError::NotYet { .. } => (
+                Kind::Input,
+                Some("name base URLs in the template: baseurl = [\"…\"]"),
+            ),
             ResolveError::Plan(_) | ResolveError::Key { .. } => (Kind::Input, None),
             _ => (Kind::CannotRun, None),
         };
@@ -118,6 +127,9 @@ pub(super) fn mismatch(expected: &Digest, made: &Digest) -> Failure {
 /// The lock does not fit the project.
 pub(super) fn stale(drift: &[Drift]) -> Failure {
     let changes: String = drift.iter().map(|change| format!("\n  {change}")).collect();
-    Failure::new(Kind::Lock, format!("pristine.lock does not fit the project any more:{changes}"))
-        .hint("write it anew: pristine lock")
+    Failure::new(
+        Kind::Lock,
+        format!("pristine.lock does not fit the project any more:{changes}"),
+    )
+    .hint("write it anew: pristine lock")
 }

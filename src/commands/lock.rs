@@ -77,7 +77,9 @@ pub(super) fn old_lock(documents: &Documents) -> Result<Option<Lock>, Failure> {
 }
 
 fn check_names(moves: &Moves, old: Option<&Lock>) -> Result<(), Failure> {
-    let Moves::Named(names) = moves else { return Ok(()) };
+    let Moves::Named(names) = moves else {
+        return Ok(());
+    };
     let locked: BTreeSet<&str> = old
         .into_iter()
         .flat_map(Lock::rpms)
@@ -114,7 +116,12 @@ pub(super) fn make(
     )?;
     let kept = moves.kept(old);
     let tools = offer.solve(supply, "the tools", request::tools(template), &kept)?;
-    let readers = offer.solve(supply, "the template's packages", request::specs_root(template), &kept)?;
+    let readers = offer.solve(
+        supply,
+        "the template's packages",
+        request::specs_root(template),
+        &kept,
+    )?;
     let mut lock = start(documents, &offer, tools, readers, old)?;
     let locked = read_specs(context, documents, workshop, &lock, old)?;
     let nodes: Vec<_> = locked
@@ -123,7 +130,11 @@ pub(super) fn make(
         .collect();
     Plan::new(&nodes)?;
     let mut wanted = request::environment(template, recipe, &nodes)?;
-    wanted.extend(recipe.iter().flat_map(|recipe| offer.third_party_requests(recipe.name.as_str())));
+    wanted.extend(
+        recipe
+            .iter()
+            .flat_map(|recipe| offer.third_party_requests(recipe.name.as_str())),
+    );
     let rpms = context.step(
         "solving",
         || offer.solve(supply, "what the project needs", wanted, &kept),
@@ -192,7 +203,12 @@ fn read_specs(
     let root = context.step(
         "unpacking what reads the specs",
         || -> Result<_, Failure> {
-            let trust = packages::trust(supply, readers, &documents.template, documents.recipe.as_ref())?;
+            let trust = packages::trust(
+                supply,
+                readers,
+                &documents.template,
+                documents.recipe.as_ref(),
+            )?;
             let stock = Stock::of(supply, readers, &trust, processors())?;
             Ok(tools_root(&*workshop.backend, &stock.rpms)?)
         },
@@ -215,7 +231,11 @@ fn read_specs(
                 let facts = specs::read(&*workshop.backend, roots, &request, &context.cancel)?;
                 lock_package(context, documents, workshop, package, (&facts, &known))
             };
-            documents.packages.iter().map(read).collect::<Result<Vec<_>, _>>()
+            documents
+                .packages
+                .iter()
+                .map(read)
+                .collect::<Result<Vec<_>, _>>()
         },
         |packages| format!("{} specs", packages.len()),
     )
@@ -224,7 +244,10 @@ fn read_specs(
 /// Build conditionals, as rpmspec and rpmbuild take them.
 pub(super) fn options(package: &Package) -> Vec<String> {
     let with = package.with.iter().map(|name| format!("--with={name}"));
-    let without = package.without.iter().map(|name| format!("--without={name}"));
+    let without = package
+        .without
+        .iter()
+        .map(|name| format!("--without={name}"));
     with.chain(without).collect()
 }
 
@@ -266,7 +289,9 @@ fn complete(
     };
     lock.environment.tree = match old.filter(same).and_then(|old| old.environment.tree) {
         Some(tree) => Some(tree),
-        None => Some(creating::create(context, documents, workshop, &lock, &stock)?.keep(workshop)?),
+        None => {
+            Some(creating::create(context, documents, workshop, &lock, &stock)?.keep(workshop)?)
+        }
     };
     Ok(lock)
 }

@@ -42,7 +42,10 @@ pub fn main() -> ExitCode {
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PRISTINE_LOG");
     if let Ok(filter) = filter {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init();
     }
 }
 
@@ -78,7 +81,10 @@ fn watch_signals(runtime: &tokio::runtime::Runtime, cancel: &Cancel) -> Result<(
     use tokio::signal::unix::{SignalKind, signal};
     let _entered = runtime.enter();
     let watch = |kind| signal(kind).map_err(|error| Failure::new(Kind::CannotRun, error));
-    let (mut interrupt, mut terminate) = (watch(SignalKind::interrupt())?, watch(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        watch(SignalKind::interrupt())?,
+        watch(SignalKind::terminate())?,
+    );
     let cancel = cancel.clone();
     runtime.spawn(async move {
         loop {

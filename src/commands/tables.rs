@@ -23,10 +23,16 @@ pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
     for change in &changes {
         let (what, from, to) = match &change.kind {
             ChangeKind::Added { to } => (count(&mut added, "added"), String::new(), to.evr()),
-            ChangeKind::Removed { from } => (count(&mut removed, "removed"), from.evr(), String::new()),
+            ChangeKind::Removed { from } => {
+                (count(&mut removed, "removed"), from.evr(), String::new())
+            }
             ChangeKind::Upgraded { from, to } => (count(&mut up, "up"), from.evr(), to.evr()),
             ChangeKind::Downgraded { from, to } => (count(&mut down, "down"), from.evr(), to.evr()),
-            ChangeKind::Replaced { from, to } => (count(&mut replaced, "replaced"), from.to_string(), to.to_string()),
+            ChangeKind::Replaced { from, to } => (
+                count(&mut replaced, "replaced"),
+                from.to_string(),
+                to.to_string(),
+            ),
         };
         let part = match change.part {
             Part::Environment => "",
@@ -34,7 +40,10 @@ pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
         };
         table.add_row([what, &change.name, &from, &to, part]);
     }
-    format!("{}\n{added} added, {removed} removed, {up} up, {down} down, {replaced} replaced", table.trim_fmt())
+    format!(
+        "{}\n{added} added, {removed} removed, {up} up, {down} down, {replaced} replaced",
+        table.trim_fmt()
+    )
 }
 
 fn count(counter: &mut usize, word: &'static str) -> &'static str {

@@ -110,18 +110,27 @@ impl EnvironmentError {
 
 /// The id of the tools root of these packages.
 pub fn tools_root_id(packages: &[Ingredient]) -> RootId {
-    let list: String = packages.iter().map(|package| format!("{}\n", package.sha256)).collect();
+    let list: String = packages
+        .iter()
+        .map(|package| format!("{}\n", package.sha256))
+        .collect();
     RootId(format!("tools-{}", Digest::of(list.as_bytes()).hex()))
 }
 
 /// Makes (or finds) a root of these packages' payloads, without scriptlets: good for running their
 /// programs, not for anything that scriptlets set up.
-pub fn tools_root(backend: &dyn Backend, packages: &[Ingredient]) -> Result<RootId, EnvironmentError> {
+pub fn tools_root(
+    backend: &dyn Backend,
+    packages: &[Ingredient],
+) -> Result<RootId, EnvironmentError> {
     let id = tools_root_id(packages);
     let failed = || EnvironmentError::backend("unpack the tools root");
     if !backend.has(&id).map_err(failed())? {
         let scratch = backend.scratch_id();
-        let paths: Vec<PathBuf> = packages.iter().map(|package| package.path.clone()).collect();
+        let paths: Vec<PathBuf> = packages
+            .iter()
+            .map(|package| package.path.clone())
+            .collect();
         backend.unpack(&scratch, &paths).map_err(failed())?;
         backend.rename(&scratch, &id).map_err(failed())?;
     }
@@ -141,15 +150,21 @@ pub fn install(
         .import(&target, &mut std::io::empty())
         .map_err(EnvironmentError::backend("make the target root"))?;
     let mut rpm = Rpm {
-        clone: backend.open(&[tools]).map_err(EnvironmentError::backend("open the tools root"))?,
+        clone: backend
+            .open(&[tools])
+            .map_err(EnvironmentError::backend("open the tools root"))?,
         ingredients,
         target: &target,
         cancel,
     };
     let filled = rpm.transaction().and_then(|()| rpm.import_database());
-    rpm.clone.destroy().map_err(EnvironmentError::backend("remove the clone of the tools root"))?;
+    rpm.clone.destroy().map_err(EnvironmentError::backend(
+        "remove the clone of the tools root",
+    ))?;
     if let Err(error) = filled {
-        backend.remove(&target).map_err(EnvironmentError::backend("remove the target root"))?;
+        backend
+            .remove(&target)
+            .map_err(EnvironmentError::backend("remove the target root"))?;
         return Err(error);
     }
     Ok(target)
@@ -196,7 +211,9 @@ impl Rpm<'_> {
         let mut said = Vec::new();
         let mut broken = None;
         let mut take = |stream: Stream, bytes: &[u8]| match (&mut stdout, stream) {
-            (Some(writer), Stream::Out) if broken.is_none() => broken = writer.write_all(bytes).err(),
+            (Some(writer), Stream::Out) if broken.is_none() => {
+                broken = writer.write_all(bytes).err()
+            }
             (Some(_), Stream::Out) => {}
             _ => keep_end(&mut said, bytes),
         };
@@ -240,13 +257,21 @@ impl Rpm<'_> {
     fn transaction(&mut self) -> Result<(), EnvironmentError> {
         let mut argv: Vec<String> = ["rpm", "--root", TARGET, "--dbpath", ASIDE, "--install"]
             .into_iter()
-            .chain(["--nosignature", "--nodigest", "--nofiledigest", "--noplugins"])
+            .chain([
+                "--nosignature",
+                "--nodigest",
+                "--nofiledigest",
+                "--noplugins",
+            ])
             // The kernel's file systems are mounted there; rpm leaves alone what is named here.
             .chain(["--define", "_netsharedpath /proc:/dev"])
             .map(str::to_owned)
             .collect();
         argv.extend(self.ingredients.packages.iter().map(|package| {
-            let inside = package.path.strip_prefix(self.ingredients.blobs).unwrap_or(&package.path);
+            let inside = package
+                .path
+                .strip_prefix(self.ingredients.blobs)
+                .unwrap_or(&package.path);
             format!("{PACKAGES}/{}", inside.display())
         }));
         self.run("install the packages", argv, None, None)
@@ -261,15 +286,30 @@ impl Rpm<'_> {
             (Err(source), _) | (_, Err(source)) => return Err(self.spool_error(source)),
         };
         let argv = |tail: &[&str]| {
-            ["rpmdb", "--root", TARGET].iter().chain(tail).map(|&word| word.to_owned()).collect::<Vec<_>>()
+            ["rpmdb", "--root", TARGET]
+                .iter()
+                .chain(tail)
+                .map(|&word| word.to_owned())
+                .collect::<Vec<_>>()
         };
         let export = argv(&["--dbpath", ASIDE, "--exportdb"]);
         self.run("export its database", export, None, Some(&mut exported))?;
-        exported.rewind().map_err(|source| self.spool_error(source))?;
+        exported
+            .rewind()
+            .map_err(|source| self.spool_error(source))?;
         let epoch = u32::try_from(self.ingredients.normalise.epoch).unwrap_or(0);
-        normalise_header_stream(&mut std::io::BufReader::new(&mut exported), &mut fixed, epoch)?;
+        normalise_header_stream(
+            &mut std::io::BufReader::new(&mut exported),
+            &mut fixed,
+            epoch,
+        )?;
         fixed.rewind().map_err(|source| self.spool_error(source))?;
-        self.run("import its database", argv(&["--importdb"]), Some(&mut fixed), None)
+        self.run(
+            "import its database",
+            argv(&["--importdb"]),
+            Some(&mut fixed),
+            None,
+        )
     }
 }
 

@@ -55,7 +55,10 @@ impl Entry {
 /// A tar of `entries` in their order, all of time `mtime` (seconds since 1970),
 /// in an unnamed file in the folder `spool`.
 pub fn pack(entries: &[Entry], mtime: u64, spool: &Path) -> io::Result<File> {
-    let mut tar = tar::Builder::new(BufWriter::with_capacity(1 << 20, tempfile::tempfile_in(spool)?));
+    let mut tar = tar::Builder::new(BufWriter::with_capacity(
+        1 << 20,
+        tempfile::tempfile_in(spool)?,
+    ));
     for entry in entries {
         let mut header = tar::Header::new_ustar();
         header.set_mode(entry.mode);
@@ -81,7 +84,10 @@ pub fn pack(entries: &[Entry], mtime: u64, spool: &Path) -> io::Result<File> {
             }
         }
     }
-    let mut file = tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let mut file = tar
+        .into_inner()?
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
     file.flush()?;
     file.rewind()?;
     Ok(file)
@@ -96,10 +102,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("s");
         std::fs::write(&source, "source").unwrap();
-        let entries = [Entry::folder("SOURCES", User::ROOT), Entry::host("SOURCES/s".to_owned(), source, User::ROOT)];
+        let entries = [
+            Entry::folder("SOURCES", User::ROOT),
+            Entry::host("SOURCES/s".to_owned(), source, User::ROOT),
+        ];
         let read = || {
             let mut bytes = Vec::new();
-            pack(&entries, 7, folder.path()).unwrap().read_to_end(&mut bytes).unwrap();
+            pack(&entries, 7, folder.path())
+                .unwrap()
+                .read_to_end(&mut bytes)
+                .unwrap();
             bytes
         };
         assert_eq!(read(), read());

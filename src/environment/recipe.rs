@@ -40,15 +40,29 @@ pub fn apply(
     }
     let mut clone = backend
         .open(std::slice::from_ref(base))
-        .map_err(EnvironmentError::backend("open the environment for the recipe"))?;
+        .map_err(EnvironmentError::backend(
+            "open the environment for the recipe",
+        ))?;
     for step in &kitchen.recipe.steps {
         match step {
             Step::File(file) => write(&mut *clone, file, kitchen)?,
-            Step::Command(command) => run(&mut *clone, &command_of(command, kitchen), kitchen, sink, cancel)?,
+            Step::Command(command) => run(
+                &mut *clone,
+                &command_of(command, kitchen),
+                kitchen,
+                sink,
+                cancel,
+            )?,
             Step::Script(content) => {
                 let script = RecipeScript(content);
                 script.put(&mut *clone, kitchen)?;
-                run(&mut *clone, &RecipeScript::command(kitchen), kitchen, sink, cancel)?;
+                run(
+                    &mut *clone,
+                    &RecipeScript::command(kitchen),
+                    kitchen,
+                    sink,
+                    cancel,
+                )?;
             }
         }
     }
@@ -60,14 +74,21 @@ pub fn apply(
 }
 
 fn put(clone: &mut dyn Clone, entry: Entry, kitchen: Kitchen<'_>) -> Result<(), EnvironmentError> {
-    let mut tar = pack(&[entry], kitchen.epoch, kitchen.spool).map_err(|source| EnvironmentError::Spool {
-        folder: kitchen.spool.to_owned(),
-        source,
-    })?;
-    clone.copy_in("/", &mut tar).map_err(EnvironmentError::backend("write a file of the recipe"))
+    let mut tar =
+        pack(&[entry], kitchen.epoch, kitchen.spool).map_err(|source| EnvironmentError::Spool {
+            folder: kitchen.spool.to_owned(),
+            source,
+        })?;
+    clone
+        .copy_in("/", &mut tar)
+        .map_err(EnvironmentError::backend("write a file of the recipe"))
 }
 
-fn write(clone: &mut dyn Clone, file: &RecipeFile, kitchen: Kitchen<'_>) -> Result<(), EnvironmentError> {
+fn write(
+    clone: &mut dyn Clone,
+    file: &RecipeFile,
+    kitchen: Kitchen<'_>,
+) -> Result<(), EnvironmentError> {
     let entry = Entry {
         path: file.path.as_str().trim_start_matches('/').to_owned(),
         mode: file.mode.bits(),
@@ -106,7 +127,11 @@ fn command_of(own: &RecipeCommand, kitchen: Kitchen<'_>) -> Command {
     let mut command = Command::new(own.argv.iter().cloned());
     command.network = own.network;
     command.limits.time = own.timeout.unwrap_or(kitchen.settings.timeout).limit();
-    command.env.extend(own.env.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())));
+    command.env.extend(
+        own.env
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.clone())),
+    );
     command
 }
 
@@ -118,7 +143,9 @@ fn run(
     cancel: &Cancel,
 ) -> Result<(), EnvironmentError> {
     let mut command = command.clone();
-    command.env.insert("SOURCE_DATE_EPOCH".to_owned(), kitchen.epoch.to_string());
+    command
+        .env
+        .insert("SOURCE_DATE_EPOCH".to_owned(), kitchen.epoch.to_string());
     if command.network {
         sink.emit(Event::Warning {
             text: format!(

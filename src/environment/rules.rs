@@ -27,12 +27,19 @@ const REMOVE: [&str; 12] = [
 const TRUNCATE: [&str; 1] = ["/etc/machine-id"];
 
 /// Databases of rpm that SQLite can read without write access only when they have no write-ahead journal.
-const SQLITE: [&str; 2] = ["/var/lib/rpm/rpmdb.sqlite", "/usr/lib/sysimage/rpm/rpmdb.sqlite"];
+const SQLITE: [&str; 2] = [
+    "/var/lib/rpm/rpmdb.sqlite",
+    "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+];
 
 /// The rules for a tree of the lock's `epoch` (seconds since 1970), with a template's own additions.
 pub fn rules(epoch: i64, remove: &[String], truncate: &[String]) -> Normalise {
     let all = |fixed: &[&str], own: &[String]| {
-        fixed.iter().map(|&path| path.to_owned()).chain(own.iter().cloned()).collect()
+        fixed
+            .iter()
+            .map(|&path| path.to_owned())
+            .chain(own.iter().cloned())
+            .collect()
     };
     Normalise {
         epoch,

@@ -18,7 +18,11 @@ pub struct Frozen {
 }
 
 /// Normalises a root and archives it.
-pub fn freeze(backend: &dyn Backend, root: &RootId, normalise: &Normalise) -> Result<Frozen, EnvironmentError> {
+pub fn freeze(
+    backend: &dyn Backend,
+    root: &RootId,
+    normalise: &Normalise,
+) -> Result<Frozen, EnvironmentError> {
     let mut hashing = HashingWriter::new(std::io::sink());
     backend
         .export(root, Some(normalise), &mut hashing)

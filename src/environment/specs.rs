@@ -156,7 +156,11 @@ pub fn read(
         vec!["-q", "--qf", BINARY_FORMAT],
         vec!["-P"],
     ] {
-        let name = request.spec.file_name().unwrap_or_default().to_string_lossy();
+        let name = request
+            .spec
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
         let mut argv = vec!["rpmspec".to_owned()];
         argv.extend(tail.into_iter().map(str::to_owned));
         argv.extend(request.options.iter().cloned());
@@ -166,7 +170,11 @@ pub fn read(
         argv.push(format!("/builddir/SOURCES/{name}"));
         let (exit, out, err) = run(&mut *clone, &Command::new(argv), cancel).map_err(sandbox)?;
         if !exit.success() {
-            let message = if err.trim().is_empty() { exit.to_string() } else { readable(&err) };
+            let message = if err.trim().is_empty() {
+                exit.to_string()
+            } else {
+                readable(&err)
+            };
             return Err(SpecError::Parse { spec, message });
         }
         answers.push(out);
@@ -191,7 +199,11 @@ fn entries(spec: &Path) -> std::io::Result<Vec<Entry>> {
     let mut entries = vec![Entry::folder("SOURCES", User::ROOT)];
     for path in local_files(spec)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        entries.push(Entry::host(format!("SOURCES/{name}"), path.clone(), User::ROOT));
+        entries.push(Entry::host(
+            format!("SOURCES/{name}"),
+            path.clone(),
+            User::ROOT,
+        ));
     }
     Ok(entries)
 }
@@ -241,7 +253,11 @@ pub(crate) fn run(
 /// Reads the three answers, joined by `MARK`. An error is the line that cannot be read.
 fn parse(text: &str) -> Result<SpecFacts, String> {
     let mut parts = text.splitn(3, MARK);
-    let mut part = || parts.next().ok_or_else(|| "an answer is missing".to_owned());
+    let mut part = || {
+        parts
+            .next()
+            .ok_or_else(|| "an answer is missing".to_owned())
+    };
     let mut facts = SpecFacts::default();
     for line in part()?.lines().filter(|line| !line.is_empty()) {
         match line.split_once(' ') {
@@ -282,11 +298,17 @@ fn parse(text: &str) -> Result<SpecFacts, String> {
 /// `Source0: URL` and `Patch: file` lines of the expanded spec's preamble.
 fn parse_sources(expanded: &str, facts: &mut SpecFacts) {
     for line in expanded.lines() {
-        let Some((tag, value)) = line.split_once(':') else { continue };
+        let Some((tag, value)) = line.split_once(':') else {
+            continue;
+        };
         let tag = tag.trim().to_ascii_lowercase();
         let value = value.trim();
-        let number = tag.strip_prefix("source").or_else(|| tag.strip_prefix("patch"));
-        if value.is_empty() || !number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit())) {
+        let number = tag
+            .strip_prefix("source")
+            .or_else(|| tag.strip_prefix("patch"));
+        if value.is_empty()
+            || !number.is_some_and(|number| number.bytes().all(|digit| digit.is_ascii_digit()))
+        {
             continue;
         }
         // As rpm: the file name is what follows the last slash; `#/name` renames a download.
@@ -312,7 +334,10 @@ mod tests {
         let expanded = "Name: foo\nSource0: http://x/y/foo-1.tar.gz\nSource1: local.txt\nPatch: http://x/?id=7#/fix.patch\n\
                         %prep\nSources are: nowhere\n";
         let facts = parse(&[source, binary, expanded].join(MARK)).unwrap();
-        assert_eq!((facts.name.as_str(), facts.epoch, facts.changelog), ("foo", 2, Some(20)));
+        assert_eq!(
+            (facts.name.as_str(), facts.epoch, facts.changelog),
+            ("foo", 2, Some(20))
+        );
         assert_eq!(facts.build_requires, ["(a or b)", "gcc >= 4"]);
         assert_eq!(facts.sources, ["foo-1.tar.gz", "local.txt", "fix.patch"]);
         assert_eq!(facts.urls["fix.patch"], "http://x/?id=7");

@@ -21,7 +21,10 @@ pub mod sources;
 
 /// Where things come from and go to while resolving.
 #[derive(Clone, Copy)]
-#[expect(missing_debug_implementations, reason = "a bundle of references; the sink has no debug form")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of references; the sink has no debug form"
+)]
 pub struct Supply<'a> {
     /// The project.
     pub project: &'a Project,
@@ -40,7 +43,8 @@ pub struct Supply<'a> {
 impl Supply<'_> {
     /// Downloads into the store; blocks until all are there.
     pub fn fetch(&self, downloads: Vec<Download>) -> Result<Vec<Fetched>, FetchError> {
-        self.runtime.block_on(self.fetcher.fetch(downloads, self.sink, self.cancel))
+        self.runtime
+            .block_on(self.fetcher.fetch(downloads, self.sink, self.cancel))
     }
 }
 

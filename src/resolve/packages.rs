@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 
+use crate::digest::Digest;
 use crate::documents::lock::{Lock, LockedRpm, Origin};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::{KeySource, Template};
-use crate::digest::Digest;
 use crate::environment::create::Ingredient;
 use crate::keyring::Keyring;
 use crate::resolve::repositories::{SMALL, join, load, one, read_file, value};
@@ -29,30 +29,51 @@ pub fn trust(
     let mut trust = Trust::new();
     for repository in &template.repositories {
         let checked = repository.check.packages && repository.trusted.is_none();
-        let keyring = checked.then(|| keyring(supply, lock, repository.name.as_str(), &repository.keys)).transpose()?;
+        let keyring = checked
+            .then(|| keyring(supply, lock, repository.name.as_str(), &repository.keys))
+            .transpose()?;
         trust.insert(repository.name.to_string(), keyring);
     }
     for rpm in recipe.iter().flat_map(|recipe| &recipe.rpms) {
         let checked = rpm.trusted.is_none();
-        let keyring = checked.then(|| keyring(supply, lock, rpm.url.as_str(), &rpm.keys)).transpose()?;
+        let keyring = checked
+            .then(|| keyring(supply, lock, rpm.url.as_str(), &rpm.keys))
+            .transpose()?;
         trust.insert(rpm.url.to_string(), keyring);
     }
     Ok(trust)
 }
 
-fn keyring(supply: Supply<'_>, lock: &Lock, owner: &str, pinned: &[KeySource]) -> Result<Keyring, ResolveError> {
+fn keyring(
+    supply: Supply<'_>,
+    lock: &Lock,
+    owner: &str,
+    pinned: &[KeySource],
+) -> Result<Keyring, ResolveError> {
     let mut found = Vec::new();
     for pin in pinned {
-        let Some(key) = lock.keys.iter().find(|key| key.fingerprint == pin.fingerprint) else { continue };
+        let Some(key) = lock
+            .keys
+            .iter()
+            .find(|key| key.fingerprint == pin.fingerprint)
+        else {
+            continue;
+        };
         let download = Download {
             name: format!("key of {owner}"),
-            urls: supply.project.mirrored(&key.url.resolve(&supply.project.directory)),
+            urls: supply
+                .project
+                .mirrored(&key.url.resolve(&supply.project.directory)),
             digest: Some(key.digest),
             size: None,
             max_size: Some(SMALL),
         };
         let file = one(supply, download)?;
-        found.push((key.url.to_string(), read_file(supply, &file)?, &pin.fingerprint));
+        found.push((
+            key.url.to_string(),
+            read_file(supply, &file)?,
+            &pin.fingerprint,
+        ));
     }
     load(owner, found)
 }
@@ -111,7 +132,14 @@ pub fn verify(
     std::thread::scope(|scope| {
         let workers: Vec<_> = work
             .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(|(package, path)| signature(package, path, trust)).collect()))
+            .map(|chunk| {
+                scope.spawn(move || {
+                    chunk
+                        .iter()
+                        .map(|(package, path)| signature(package, path, trust))
+                        .collect()
+                })
+            })
             .collect();
         let mut verified = Vec::with_capacity(work.len());
         for worker in workers {
@@ -135,13 +163,18 @@ pub struct Verified {
 }
 
 fn signature(package: &LockedRpm, path: &PathBuf, trust: &Trust) -> Result<Verified, ResolveError> {
-    let keyring = trust.get(origin_name(&package.origin)).and_then(Option::as_ref);
+    let keyring = trust
+        .get(origin_name(&package.origin))
+        .and_then(Option::as_ref);
     let key = match keyring {
         Some(keyring) => {
-            let signed = keyring.verify_package(path).map_err(|source| ResolveError::Signature {
-                subject: package.nevra.to_string(),
-                source,
-            })?;
+            let signed =
+                keyring
+                    .verify_package(path)
+                    .map_err(|source| ResolveError::Signature {
+                        subject: package.nevra.to_string(),
+                        source,
+                    })?;
             Some(signed.fingerprint.to_string())
         }
         None => None,
@@ -177,13 +210,27 @@ impl Stock {
         let all: Vec<&LockedRpm> = lock.rpms().collect();
         fetch(supply, lock, &all)?;
         let verified = verify(supply, &all, trust, threads)?;
-        let ingredients: BTreeMap<&Nevra, &Ingredient> =
-            verified.iter().map(|one| (&one.ingredient.nevra, &one.ingredient)).collect();
-        let pick = |nevra: &Nevra| ingredients.get(nevra).map(|ingredient| (*ingredient).clone());
+        let ingredients: BTreeMap<&Nevra, &Ingredient> = verified
+            .iter()
+            .map(|one| (&one.ingredient.nevra, &one.ingredient))
+            .collect();
+        let pick = |nevra: &Nevra| {
+            ingredients
+                .get(nevra)
+                .map(|ingredient| (*ingredient).clone())
+        };
         Ok(Self {
             tools: lock.tools.packages.iter().filter_map(pick).collect(),
-            rpms: lock.environment.rpms.iter().filter_map(|rpm| pick(&rpm.nevra)).collect(),
-            keys: verified.iter().map(|one| (one.ingredient.sha256, one.key.clone())).collect(),
+            rpms: lock
+                .environment
+                .rpms
+                .iter()
+                .filter_map(|rpm| pick(&rpm.nevra))
+                .collect(),
+            keys: verified
+                .iter()
+                .map(|one| (one.ingredient.sha256, one.key.clone()))
+                .collect(),
         })
     }
 

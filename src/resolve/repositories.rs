@@ -48,7 +48,8 @@ pub fn read(supply: Supply<'_>, repository: &Repository) -> Result<Published, Re
             })?;
         key = Some(value(&signed.fingerprint.to_string())?);
     }
-    let repomd = Repomd::parse(&bytes, &format!("repomd.xml of {}", name())).map_err(in_repository(repository))?;
+    let repomd = Repomd::parse(&bytes, &format!("repomd.xml of {}", name()))
+        .map_err(in_repository(repository))?;
     let mut published = Published {
         repository: repository.clone(),
         locked: LockedRepository {
@@ -95,14 +96,22 @@ impl Published {
             .collect())
     }
 
-    fn fetch_metadata(&mut self, supply: Supply<'_>, kind: &'static str) -> Result<Fetched, ResolveError> {
+    fn fetch_metadata(
+        &mut self,
+        supply: Supply<'_>,
+        kind: &'static str,
+    ) -> Result<Fetched, ResolveError> {
         let missing = || ResolveError::NoMetadata {
             name: self.repository.name.to_string(),
             kind,
         };
         let record = self.repomd.records.get(kind).ok_or_else(missing)?;
         let digest = record.checksum.sha256().ok_or_else(missing)?;
-        let urls = self.bases.iter().map(|base| join(base, &record.location)).collect();
+        let urls = self
+            .bases
+            .iter()
+            .map(|base| join(base, &record.location))
+            .collect();
         let download = Download {
             name: format!("{kind} of {}", self.repository.name),
             urls,
@@ -134,7 +143,9 @@ pub fn keys(
     let mut found = Vec::new();
     let mut locked = Vec::new();
     for source in sources {
-        let urls = supply.project.mirrored(&source.url.resolve(&supply.project.directory));
+        let urls = supply
+            .project
+            .mirrored(&source.url.resolve(&supply.project.directory));
         let file = one(
             supply,
             Download {
@@ -145,7 +156,11 @@ pub fn keys(
                 max_size: Some(SMALL),
             },
         )?;
-        found.push((source.url.to_string(), read_file(supply, &file)?, &source.fingerprint));
+        found.push((
+            source.url.to_string(),
+            read_file(supply, &file)?,
+            &source.fingerprint,
+        ));
         locked.push(LockedKey {
             fingerprint: source.fingerprint.clone(),
             url: source.url.clone(),
@@ -156,7 +171,10 @@ pub fn keys(
 }
 
 /// A keyring of key files (name, content, the one key of it that is trusted).
-pub(super) fn load(owner: &str, files: Vec<(String, Vec<u8>, &Fingerprint)>) -> Result<Keyring, ResolveError> {
+pub(super) fn load(
+    owner: &str,
+    files: Vec<(String, Vec<u8>, &Fingerprint)>,
+) -> Result<Keyring, ResolveError> {
     let key_error = |source| ResolveError::Key {
         owner: owner.to_owned(),
         source,
@@ -177,7 +195,11 @@ fn base_urls(supply: Supply<'_>, repository: &Repository) -> Result<Vec<String>,
     let urls = written_urls(repository)?;
     Ok(urls
         .iter()
-        .flat_map(|url| supply.project.mirrored(&url.resolve(&supply.project.directory)))
+        .flat_map(|url| {
+            supply
+                .project
+                .mirrored(&url.resolve(&supply.project.directory))
+        })
         .collect())
 }
 
@@ -235,14 +257,22 @@ pub(super) fn join(base: &str, path: &str) -> String {
 
 fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
     let nevra = &entry.facts.nevra;
-    let forms = [nevra.name.clone(), format!("{}.{}", nevra.name, nevra.arch), nevra.to_string()];
+    let forms = [
+        nevra.name.clone(),
+        format!("{}.{}", nevra.name, nevra.arch),
+        nevra.to_string(),
+    ];
     let fits = |globs: &[crate::documents::Glob]| {
-        globs.iter().any(|glob| forms.iter().any(|form| glob.matches(form)))
+        globs
+            .iter()
+            .any(|glob| forms.iter().any(|form| glob.matches(form)))
     };
     (repository.include.is_empty() || fits(&repository.include)) && !fits(&repository.exclude)
 }
 
-fn in_repository(repository: &Repository) -> impl FnOnce(crate::repository::RepositoryError) -> ResolveError {
+fn in_repository(
+    repository: &Repository,
+) -> impl FnOnce(crate::repository::RepositoryError) -> ResolveError {
     let name = repository.name.to_string();
     move |source| ResolveError::Repository { name, source }
 }
@@ -258,4 +288,3 @@ where
         why: error.to_string(),
     })
 }
-

@@ -1,9 +1,9 @@
 //! What the solver is asked: the template's and the recipe's packages, and what every spec needs.
 
+use crate::documents::Request;
 use crate::documents::lock::{BinaryFacts, SpecFacts};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
-use crate::documents::Request;
 use crate::plan::{self, Binary, Node, PlanError};
 use crate::solve::Wanted;
 
@@ -27,18 +27,30 @@ pub fn specs_root(template: &Template) -> Vec<Wanted> {
 }
 
 /// What the environment is asked for.
-pub fn environment(template: &Template, recipe: Option<&Recipe>, nodes: &[Node]) -> Result<Vec<Wanted>, PlanError> {
+pub fn environment(
+    template: &Template,
+    recipe: Option<&Recipe>,
+    nodes: &[Node],
+) -> Result<Vec<Wanted>, PlanError> {
     let mut wanted = specs_root(template);
     if let Some(recipe) = recipe {
         let asked_by = format!("recipe {}", recipe.name);
-        wanted.extend(recipe.packages.iter().map(|request| Wanted::package(request.to_string(), asked_by.clone())));
+        wanted.extend(
+            recipe
+                .packages
+                .iter()
+                .map(|request| Wanted::package(request.to_string(), asked_by.clone())),
+        );
     }
     for node in nodes {
         for (asker, capability) in plan::foreign_requirements(nodes, &node.name)? {
             let asked_by = if asker == node.name {
                 format!("package {asker} (BuildRequires)")
             } else {
-                format!("package {asker} (Requires), which is installed to build {}", node.name)
+                format!(
+                    "package {asker} (Requires), which is installed to build {}",
+                    node.name
+                )
             };
             wanted.push(Wanted::dependency(capability, asked_by));
         }
@@ -50,9 +62,14 @@ pub fn environment(template: &Template, recipe: Option<&Recipe>, nodes: &[Node])
 pub fn node(name: &str, facts: &SpecFacts) -> Node {
     let binary = |binary: &BinaryFacts| {
         let own = binary.nevra.name.clone();
-        let others = binary.provides.iter().filter(|provide| !provide.starts_with(&format!("{own} ")));
+        let others = binary
+            .provides
+            .iter()
+            .filter(|provide| !provide.starts_with(&format!("{own} ")));
         Binary {
-            provides: std::iter::once(own.clone()).chain(others.cloned()).collect(),
+            provides: std::iter::once(own.clone())
+                .chain(others.cloned())
+                .collect(),
             requires: binary.requires.clone(),
         }
     };

@@ -38,7 +38,11 @@ impl AsRef<PackageFacts> for Outside {
 
 impl Offer {
     /// Reads all repositories of the template and the third-party packages of the recipe.
-    pub fn read(supply: Supply<'_>, template: &Template, recipe: Option<&Recipe>) -> Result<Self, ResolveError> {
+    pub fn read(
+        supply: Supply<'_>,
+        template: &Template,
+        recipe: Option<&Recipe>,
+    ) -> Result<Self, ResolveError> {
         let mut universe = Universe::new(template.architecture.as_str())?;
         let mut published = Vec::new();
         let mut keys = Vec::new();
@@ -75,7 +79,10 @@ impl Offer {
 
     /// Packages on offer.
     pub fn len(&self) -> usize {
-        self.published.iter().map(|(_, one)| one.entries.len()).sum()
+        self.published
+            .iter()
+            .map(|(_, one)| one.entries.len())
+            .sum()
     }
 
     /// Whether nothing is on offer.
@@ -121,15 +128,25 @@ impl Offer {
             .universe
             .solve(&request)
             .map_err(|why| ResolveError::Unsolvable { what, why })?;
-        solution.packages.iter().map(|selected| self.locked(selected)).collect()
+        solution
+            .packages
+            .iter()
+            .map(|selected| self.locked(selected))
+            .collect()
     }
 
     fn locked(&self, selected: &Selected) -> Result<LockedRpm, ResolveError> {
-        let published = self.published.iter().find(|(id, _)| *id == selected.repository);
+        let published = self
+            .published
+            .iter()
+            .find(|(id, _)| *id == selected.repository);
         if let Some((_, one)) = published {
             return locked_entry(one, &one.entries[selected.package]);
         }
-        let outside = self.third_party.iter().find(|(id, _)| *id == selected.repository);
+        let outside = self
+            .third_party
+            .iter()
+            .find(|(id, _)| *id == selected.repository);
         let (_, packages) = outside.ok_or_else(|| ResolveError::Value {
             text: selected.nevra.to_string(),
             why: "it comes from no repository".to_owned(),
@@ -151,23 +168,36 @@ impl Offer {
         let times = published
             .filter(|entry| chosen.contains(&entry.facts.nevra))
             .map(|entry| entry.facts.build_time);
-        times.max().and_then(|time| i64::try_from(time).ok()).unwrap_or(0)
+        times
+            .max()
+            .and_then(|time| i64::try_from(time).ok())
+            .unwrap_or(0)
     }
 
     /// The repositories as they were read, and all keys.
     pub fn locked_repositories(&self) -> (Vec<LockedRepository>, Vec<LockedKey>) {
-        let repositories = self.published.iter().map(|(_, one)| one.locked.clone()).collect();
-        let by_fingerprint: BTreeMap<_, _> =
-            self.keys.iter().map(|key| (key.fingerprint.clone(), key.clone())).collect();
+        let repositories = self
+            .published
+            .iter()
+            .map(|(_, one)| one.locked.clone())
+            .collect();
+        let by_fingerprint: BTreeMap<_, _> = self
+            .keys
+            .iter()
+            .map(|key| (key.fingerprint.clone(), key.clone()))
+            .collect();
         (repositories, by_fingerprint.into_values().collect())
     }
 }
 
 fn locked_entry(one: &Published, entry: &PackageEntry) -> Result<LockedRpm, ResolveError> {
-    let digest = entry.checksum.sha256().ok_or_else(|| ResolveError::NotYet {
-        name: one.repository.name.to_string(),
-        what: "checksums of packages other than SHA-256",
-    })?;
+    let digest = entry
+        .checksum
+        .sha256()
+        .ok_or_else(|| ResolveError::NotYet {
+            name: one.repository.name.to_string(),
+            what: "checksums of packages other than SHA-256",
+        })?;
     Ok(LockedRpm {
         nevra: entry.facts.nevra.clone(),
         origin: Origin::Repository {
@@ -180,8 +210,13 @@ fn locked_entry(one: &Published, entry: &PackageEntry) -> Result<LockedRpm, Reso
     })
 }
 
-fn third_party(supply: Supply<'_>, rpm: &ThirdParty) -> Result<(Outside, Vec<LockedKey>), ResolveError> {
-    let urls = supply.project.mirrored(&rpm.url.resolve(&supply.project.directory));
+fn third_party(
+    supply: Supply<'_>,
+    rpm: &ThirdParty,
+) -> Result<(Outside, Vec<LockedKey>), ResolveError> {
+    let urls = supply
+        .project
+        .mirrored(&rpm.url.resolve(&supply.project.directory));
     let fetched = repositories::one(
         supply,
         Download {

@@ -7,8 +7,8 @@ use crate::digest::Digest;
 use crate::documents::config::Project;
 use crate::documents::lock::{LockedPackage, LockedSource, RemoteSource};
 use crate::environment::specs::SpecFacts;
-use crate::resolve::repositories::value;
 use crate::record::FileRecord;
+use crate::resolve::repositories::value;
 use crate::resolve::{ResolveError, Supply};
 use crate::store::Store;
 use crate::store::fetch::Download;
@@ -95,18 +95,33 @@ pub fn fetch(supply: Supply<'_>, packages: &[LockedPackage]) -> Result<(), Resol
 pub type Files = (Vec<(String, PathBuf)>, Vec<FileRecord>);
 
 /// The spec, its sources and patches: local ones hashed now, downloads hashed again.
-pub fn collect(store: &Store, project: &Project, package: &LockedPackage) -> Result<Files, ResolveError> {
+pub fn collect(
+    store: &Store,
+    project: &Project,
+    package: &LockedPackage,
+) -> Result<Files, ResolveError> {
     let spec = project.directory.join(&package.spec);
     let folder = spec.parent().unwrap_or(Path::new(".")).to_owned();
-    let name = spec.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let relative = Path::new(package.spec.as_str()).parent().unwrap_or(Path::new(""));
+    let name = spec
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let relative = Path::new(package.spec.as_str())
+        .parent()
+        .unwrap_or(Path::new(""));
     let mut files = Vec::new();
     let mut inputs = Vec::new();
-    let local = package.sources.iter().filter(|source| source.remote.is_none());
+    let local = package
+        .sources
+        .iter()
+        .filter(|source| source.remote.is_none());
     for file in std::iter::once(&name).chain(local.map(|source| &source.file)) {
         let path = folder.join(file);
-        let mut open = fs_err::File::open(&path).map_err(|error| unreadable(&package.spec, error))?;
-        let (sha256, size) = Digest::of_reader(&mut open).map_err(|error| unreadable(&package.spec, error))?;
+        let mut open =
+            fs_err::File::open(&path).map_err(|error| unreadable(&package.spec, error))?;
+        let (sha256, size) =
+            Digest::of_reader(&mut open).map_err(|error| unreadable(&package.spec, error))?;
         inputs.push(FileRecord {
             path: relative.join(file),
             sha256,

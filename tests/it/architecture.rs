@@ -26,7 +26,9 @@ fn layer(module: &str) -> usize {
     LAYERS
         .iter()
         .position(|row| row.contains(&module))
-        .unwrap_or_else(|| panic!("add `{module}` to LAYERS in tests/it/architecture.rs and to ARCHITECTURE.md"))
+        .unwrap_or_else(|| {
+            panic!("add `{module}` to LAYERS in tests/it/architecture.rs and to ARCHITECTURE.md")
+        })
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -52,9 +54,23 @@ fn used_modules(text: &str) -> BTreeSet<String> {
             Some(inner) => inner.split_once('}').map_or(inner, |(inside, _)| inside),
             None => rest,
         };
-        let first = |name: &str| name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-        let parts: Vec<&str> = if rest.starts_with('{') { names.split(',').collect() } else { vec![names] };
-        used.extend(parts.into_iter().map(first).filter(|name| name.starts_with(|c: char| c.is_lowercase())));
+        let first = |name: &str| {
+            name.trim()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect::<String>()
+        };
+        let parts: Vec<&str> = if rest.starts_with('{') {
+            names.split(',').collect()
+        } else {
+            vec![names]
+        };
+        used.extend(
+            parts
+                .into_iter()
+                .map(first)
+                .filter(|name| name.starts_with(|c: char| c.is_lowercase())),
+        );
     }
     used
 }
@@ -64,17 +80,31 @@ fn modules_use_only_lower_layers() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
-    assert!(files.len() > 20, "the walk found only {} files", files.len());
+    assert!(
+        files.len() > 20,
+        "the walk found only {} files",
+        files.len()
+    );
     let mut wrong = Vec::new();
     for file in files {
         let inside = file.strip_prefix(&root).unwrap();
-        let own = inside.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs");
+        let own = inside
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs");
         if ["lib", "main"].contains(&own) {
             continue;
         }
         for used in used_modules(&std::fs::read_to_string(&file).unwrap()) {
             if used != own && layer(&used) >= layer(own) {
-                wrong.push(format!("{}: uses `{used}`, which is not below `{own}`", inside.display()));
+                wrong.push(format!(
+                    "{}: uses `{used}`, which is not below `{own}`",
+                    inside.display()
+                ));
             }
         }
     }
@@ -90,8 +120,13 @@ fn the_reader_of_uses_is_not_blind() {
 
 #[test]
 fn every_layer_is_in_the_architecture_page() {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md"))
+            .unwrap();
     for module in LAYERS.iter().copied().flatten() {
-        assert!(page.contains(&format!("`{module}`")), "`{module}` is missing in ARCHITECTURE.md");
+        assert!(
+            page.contains(&format!("`{module}`")),
+            "`{module}` is missing in ARCHITECTURE.md"
+        );
     }
 }

@@ -8,8 +8,6 @@
 mod architecture;
 mod conformance;
 mod documents;
-mod tree;
-//! Integration tests: real parts together.
-
 mod store;
 mod support;
+mod tree;

@@ -23,7 +23,10 @@ const POOL: &str = "http://ftp.debian.org/debian/";
 
 /// The verb.
 pub(super) fn run(context: Context<'_>, args: &DemoArgs) -> Result<u8, Failure> {
-    let suite: Suite = args.suite.parse().map_err(|error: String| Failure::new(Kind::Input, error))?;
+    let suite: Suite = args
+        .suite
+        .parse()
+        .map_err(|error: String| Failure::new(Kind::Input, error))?;
     let mirror = mirror(args);
     write_project(context.ui, &args.folder, suite, &mirror)?;
     let context = Context {
@@ -53,7 +56,10 @@ fn mirror(args: &DemoArgs) -> String {
 fn write_project(ui: &ui::Ui, folder: &Path, suite: Suite, mirror: &str) -> Result<(), Failure> {
     let failed = |error| Failure::new(Kind::CannotRun, error);
     if folder.join(config::FILE).exists() {
-        ui.note(&format!("using the project in {} as it is", folder.display()));
+        ui.note(&format!(
+            "using the project in {} as it is",
+            folder.display()
+        ));
         return Ok(());
     }
     fs_err::create_dir_all(folder).map_err(failed)?;
@@ -71,7 +77,10 @@ fn write_project(ui: &ui::Ui, folder: &Path, suite: Suite, mirror: &str) -> Resu
         }
         write_atomic(&target, &filled(path, content, suite, mirror)).map_err(failed)?;
     }
-    ui.note(&format!("wrote a project of ten packages to {}", folder.display()));
+    ui.note(&format!(
+        "wrote a project of ten packages to {}",
+        folder.display()
+    ));
     Ok(())
 }
 
@@ -86,9 +95,11 @@ fn list<'a>(folder: &'a Dir<'_>, files: &mut Vec<(&'a Path, &'a [u8])>) {
 fn filled(path: &Path, content: &[u8], suite: Suite, mirror: &str) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     if path == Path::new(config::FILE) {
-        text.replace(&format!("= [\"{POOL}\"]"), &format!("= [\"{mirror}\"]")).into_bytes()
+        text.replace(&format!("= [\"{POOL}\"]"), &format!("= [\"{mirror}\"]"))
+            .into_bytes()
     } else if path == Path::new("templates/minidistro.toml") {
-        text.replace("suite = \"trixie\"", &format!("suite = \"{suite}\"")).into_bytes()
+        text.replace("suite = \"trixie\"", &format!("suite = \"{suite}\""))
+            .into_bytes()
     } else {
         content.to_vec()
     }
@@ -101,12 +112,17 @@ fn distribution(context: &Context<'_>, suite: Suite, mirror: &str) -> Result<(),
     let options = Options {
         suite,
         mirror: Some(mirror.trim_end_matches('/').to_owned()),
-        packages: minidistro::default_packages(suite).into_iter().map(str::to_owned).collect(),
+        packages: minidistro::default_packages(suite)
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         output: output.clone(),
         downloads: home.join("downloads"),
         sources: Vec::new(),
     };
-    context.ui.note(&format!("making the distribution of {suite}'s packages from {mirror}"));
+    context.ui.note(&format!(
+        "making the distribution of {suite}'s packages from {mirror}"
+    ));
     context.step(
         "making the distribution",
         || -> Result<_, Failure> {
@@ -186,12 +202,26 @@ mod tests {
     #[test]
     fn what_is_filled_in_is_there_to_be_filled() {
         let file = |path: &str| PROJECT.get_file(path).unwrap().contents();
-        let project = filled(Path::new("pristine.toml"), file("pristine.toml"), Suite::Sid, "http://m/debian/");
-        assert!(String::from_utf8(project).unwrap().contains("= [\"http://m/debian/\"]"));
+        let project = filled(
+            Path::new("pristine.toml"),
+            file("pristine.toml"),
+            Suite::Sid,
+            "http://m/debian/",
+        );
+        assert!(
+            String::from_utf8(project)
+                .unwrap()
+                .contains("= [\"http://m/debian/\"]")
+        );
         let path = "templates/minidistro.toml";
-        let template = String::from_utf8(filled(Path::new(path), file(path), Suite::Sid, "http://m/")).unwrap();
+        let template =
+            String::from_utf8(filled(Path::new(path), file(path), Suite::Sid, "http://m/"))
+                .unwrap();
         assert!(template.contains("suite = \"sid\""));
         let fingerprint = minidistro::FINGERPRINT.to_uppercase();
-        assert!(template.contains(&fingerprint), "the template pins another key than {fingerprint}");
+        assert!(
+            template.contains(&fingerprint),
+            "the template pins another key than {fingerprint}"
+        );
     }
 }

@@ -156,7 +156,8 @@ impl Url {
         // Without a current directory nothing relative works anyway.
         let path = std::path::absolute(project.join(rest)).unwrap_or_else(|_| project.join(rest));
         // Escaping what a URL cannot hold is the URL library's work.
-        reqwest::Url::from_file_path(&path).map_or_else(|()| format!("file://{}", path.display()), String::from)
+        reqwest::Url::from_file_path(&path)
+            .map_or_else(|()| format!("file://{}", path.display()), String::from)
     }
 
     /// The file that it names on this machine, where it does.

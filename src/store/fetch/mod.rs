@@ -40,9 +40,6 @@ use mirrors::Mirrors;
 use progress::Progress;
 use transfer::Transfer;
 
-/// How soon a set token is noticed.
-const CANCEL_LOOK: Duration = Duration::from_millis(20);
-
 /// One file to fetch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Download {
@@ -164,7 +161,7 @@ impl Fetcher {
         }
         tokio::select! {
             biased;
-            () = cancelled(cancel) => Err(FetchError::Interrupted),
+            () = cancel.cancelled() => Err(FetchError::Interrupted),
             result = self.fetch_all(downloads, sink) => result,
         }
     }
@@ -366,15 +363,6 @@ fn merge(downloads: Vec<Download>) -> (Vec<Download>, Vec<usize>) {
         }
     }
     (unique, places)
-}
-
-/// Returns soon after the token is set.
-///
-/// It looks now and then: watching the token's descriptor needs `unsafe` with tokio.
-async fn cancelled(cancel: &Cancel) {
-    while !cancel.is_cancelled() {
-        tokio::time::sleep(CANCEL_LOOK).await;
-    }
 }
 
 /// Runs what waits for the disk on a thread that may wait.
