@@ -33,6 +33,7 @@ pub(super) fn package(name: &str, build_requires: &[&str]) -> LockedPackage {
         spec: format!("packages/{name}/{name}.spec").parse().unwrap(),
         digest: Digest::of(name.as_bytes()),
         facts: SpecFacts {
+            changelog: true,
             nevra: format!("{name}-1.0-1.src").parse().unwrap(),
             build_requires: build_requires.iter().map(ToString::to_string).collect(),
             binaries: vec![BinaryFacts {

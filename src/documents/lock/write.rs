@@ -235,6 +235,7 @@ mod tests {
         spec = "packages/libpng/libpng.spec"
         sha256 = "95f2e560bdf47de0a894d6754f96b36bf0fc8f500450e486116885524ed379c5"
         nevra = "libpng-1.0-1.src"
+        changelog = true
         build_requires = [
           "gcc",
           "zlib-devel >= 1.0",
@@ -252,6 +253,7 @@ mod tests {
         spec = "packages/zlib/zlib.spec"
         sha256 = "0ea55c28f8014d8886b6248fe3da5d588f55c0823847a6b4579f1131b051b5e2"
         nevra = "zlib-1.0-1.src"
+        changelog = true
         build_requires = [
           "gcc",
           "make",
