@@ -133,7 +133,7 @@ impl Tree<'_> {
                 Kind::Symlink => add_symlink(&place)?,
                 Kind::Fifo => add_fifo(&place)?,
                 Kind::Device => {
-                    tracing::debug!(entry = %super::error::shown(&member.name), "device node left out")
+                    tracing::debug!(entry = %super::error::shown(&member.name), "device node left out");
                 }
             }
         }
@@ -166,22 +166,20 @@ impl Tree<'_> {
         match handle::open_folder(self.root, path) {
             Ok(folder) => Ok(folder),
             Err(Errno::NOENT) => self.make_folders(path, member),
-            Err(errno) => Err(no_way(member, errno)),
+            Err(errno) => Err(self.no_way(path, member, errno)),
         }
     }
 
     fn make_folders(&mut self, path: &[u8], member: &Member) -> Result<OwnedFd, TreeError> {
-        let mut folder =
-            handle::open_folder(self.root, b"").map_err(|errno| no_way(member, errno))?;
+        let error = |errno| TreeError::path("make the folders of", &member.name, errno);
+        let mut folder = handle::open_folder(self.root, b"").map_err(error)?;
         for component in path.split(|&byte| byte == b'/') {
             match rustix::fs::mkdirat(&folder, component, Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => {
-                    return Err(TreeError::path("make the folders of", &member.name, errno));
-                }
+                Err(errno) => return Err(error(errno)),
             }
             folder = handle::open_folder(folder.as_fd(), component)
-                .map_err(|errno| no_way(member, errno))?;
+                .map_err(|errno| self.no_way(path, member, errno))?;
         }
         Ok(folder)
     }
@@ -264,6 +262,28 @@ impl Tree<'_> {
         })
     }
 
+    /// The error for a way to an entry that does not lead through folders of the tree: names where it ends.
+    fn no_way(&self, path: &[u8], member: &Member, errno: Errno) -> TreeError {
+        let ends = path
+            .iter()
+            .enumerate()
+            .filter(|&(_, &byte)| byte == b'/')
+            .map(|(at, _)| at);
+        for prefix in ends.chain([path.len()]).map(|end| &path[..end]) {
+            let (folder, name) = handle::split(prefix);
+            let stat = handle::open_folder(self.root, folder)
+                .and_then(|folder| handle::stat(folder.as_fd(), name));
+            let what = match stat.map(|stat| stat.st_mode & libc::S_IFMT) {
+                Ok(libc::S_IFDIR) | Err(_) => continue,
+                Ok(libc::S_IFLNK) => "the symbolic link",
+                Ok(_) => "something that is not a folder,",
+            };
+            let prefix = super::error::shown(prefix);
+            return refused(member, &format!("its name leads through {what} `{prefix}`"));
+        }
+        TreeError::path("open the folder of", &member.name, errno)
+    }
+
     /// Sets the times of folders last, since making something in a folder changes them.
     fn set_times(&self) -> Result<(), TreeError> {
         for (path, &mtime) in &self.times {
@@ -274,19 +294,6 @@ impl Tree<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// The error for a way to an entry that does not lead through folders of the tree.
-fn no_way(member: &Member, errno: Errno) -> TreeError {
-    match errno {
-        Errno::LOOP => refused(member, "its name leads through a symbolic link"),
-        Errno::NOTDIR => refused(
-            member,
-            "its name leads through something that is not a folder",
-        ),
-        Errno::XDEV => refused(member, "its name leads outside of the tree"),
-        _ => TreeError::path("open the folder of", &member.name, errno),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
@@ -46,10 +45,10 @@ pub(super) fn stat(
 
 /// The names in a folder in the order of their bytes, without `.` and `..`.
 pub(super) fn names(folder: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 32 * 1024];
+    let mut buffer: Vec<u8> = Vec::with_capacity(32 * 1024);
     let mut names = Vec::new();
     rustix::fs::seek(folder, rustix::fs::SeekFrom::Start(0))?;
-    let mut entries = RawDir::new(folder, &mut buffer);
+    let mut entries = RawDir::new(folder, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name();

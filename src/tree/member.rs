@@ -81,6 +81,35 @@ struct Extensions {
     long_link: Option<Vec<u8>>,
 }
 
+impl Extensions {
+    /// Name and link target: the long ones where there are any.
+    fn names(&mut self, header: &Header) -> Result<(Vec<u8>, Vec<u8>), &'static str> {
+        let mut choose = |key: &[u8], long: Option<Vec<u8>>, short: Vec<u8>| match (
+            self.records.remove(key),
+            long,
+        ) {
+            (Some(_), Some(_)) => Err("the next entry has two long names"),
+            (Some(long), None) | (None, Some(long)) => Ok(long),
+            (None, None) => Ok(short),
+        };
+        let name = choose(
+            b"path",
+            self.long_name.take(),
+            header.path_bytes().into_owned(),
+        )?;
+        let link = header.link_name_bytes().unwrap_or_default().into_owned();
+        Ok((name, choose(b"linkpath", self.long_link.take(), link)?))
+    }
+
+    /// A number of the extended header, or of the header's field.
+    fn number(&mut self, key: &[u8], field: io::Result<u64>) -> Option<u64> {
+        match self.records.remove(key) {
+            Some(text) => std::str::from_utf8(&text).ok()?.parse().ok(),
+            None => field.ok(),
+        }
+    }
+}
+
 impl<R: Read> Members<R> {
     /// Reads from `input`, which should be buffered.
     pub fn new(input: R) -> Self {
@@ -118,10 +147,10 @@ impl<R: Read> Members<R> {
                     extensions.extended = true;
                 }
                 EntryType::GNULongName if extensions.long_name.is_none() => {
-                    extensions.long_name = Some(self.text(size)?)
+                    extensions.long_name = Some(self.text(size)?);
                 }
                 EntryType::GNULongLink if extensions.long_link.is_none() => {
-                    extensions.long_link = Some(self.text(size)?)
+                    extensions.long_link = Some(self.text(size)?);
                 }
                 EntryType::XHeader | EntryType::GNULongName | EntryType::GNULongLink => {
                     return Err(
@@ -146,51 +175,32 @@ impl<R: Read> Members<R> {
         kind: EntryType,
         mut extensions: Extensions,
     ) -> Result<Member, TreeError> {
-        let mut name = |key: &[u8], long: Option<Vec<u8>>, short: Vec<u8>| match (
-            extensions.records.remove(key),
-            long,
-        ) {
-            (Some(_), Some(_)) => Err(self.refuse("the next entry has two long names")),
-            (Some(long), None) | (None, Some(long)) => Ok(long),
-            (None, None) => Ok(short),
-        };
-        let link = name(
-            b"linkpath",
-            extensions.long_link.take(),
-            header.link_name_bytes().unwrap_or_default().into_owned(),
-        )?;
-        let name = name(
-            b"path",
-            extensions.long_name.take(),
-            header.path_bytes().into_owned(),
-        )?;
+        let (name, link) = extensions.names(header).map_err(|why| self.refuse(why))?;
         self.last.clone_from(&name);
         let refuse = |why: &str| TreeError::refused("archive entry", &name, why);
         let kind =
             kind_of(kind, &name).ok_or_else(|| refuse("entries of this type are not supported"))?;
-        let mut number = |key: &[u8], field: io::Result<u64>| match extensions.records.remove(key) {
-            Some(text) => std::str::from_utf8(&text)
-                .ok()
-                .and_then(|text| text.parse().ok()),
-            None => field.ok(),
-        };
-        let size = number(b"size", header.entry_size())
+        let size = extensions
+            .number(b"size", header.entry_size())
             .ok_or_else(|| refuse("its size is not a number"))?;
-        let owner = |id: Option<u64>| {
-            id.and_then(|id| u32::try_from(id).ok())
-                .ok_or_else(|| refuse("its owner is not a number of 32 bits"))
+        // Readers disagree on whether the size of other entries counts.
+        if kind != Kind::File && size != 0 {
+            return Err(refuse("it has content, and is not a file"));
+        }
+        let mut owner = |key: &[u8], field| {
+            let id = extensions
+                .number(key, field)
+                .and_then(|id| u32::try_from(id).ok());
+            id.ok_or_else(|| refuse("its owner is not a number of 32 bits"))
         };
-        let (uid, gid) = (
-            owner(number(b"uid", header.uid()))?,
-            owner(number(b"gid", header.gid()))?,
-        );
+        let (uid, gid) = (owner(b"uid", header.uid())?, owner(b"gid", header.gid())?);
         let mtime = match extensions.records.remove(b"mtime".as_slice()) {
             Some(text) => whole_seconds(&text),
             None => header.mtime().ok().map(u64::cast_signed),
         };
-        // Only files have content; writers disagree on what the size of other entries means.
-        let size = if kind == Kind::File { size } else { 0 };
-        let member = Member {
+        self.expect(size)
+            .map_err(|()| refuse("its size is larger than any file"))?;
+        Ok(Member {
             link: if matches!(kind, Kind::HardLink | Kind::Symlink) {
                 link
             } else {
@@ -207,10 +217,7 @@ impl<R: Read> Members<R> {
             mtime: mtime.ok_or_else(|| refuse("its modification time is not a number"))?,
             xattrs: xattrs(extensions.records).map_err(refuse)?,
             name: name.clone(),
-        };
-        self.expect(size)
-            .map_err(|()| refuse("its size is larger than any file"))?;
-        Ok(member)
+        })
     }
 
     /// One header block, or none at the end.

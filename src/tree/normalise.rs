@@ -97,11 +97,14 @@ fn matching(
     Ok(level)
 }
 
+/// As `Act`, and whether it is a folder.
+type Found<'a> = dyn FnMut(BorrowedFd<'_>, &[u8], &[u8], bool) -> Result<(), TreeError> + 'a;
+
 fn each_match(
     root: BorrowedFd<'_>,
     path: &[u8],
     pattern: &[u8],
-    found: &mut dyn FnMut(BorrowedFd<'_>, &[u8], &[u8], bool) -> Result<(), TreeError>,
+    found: &mut Found<'_>,
 ) -> Result<(), TreeError> {
     let error = |errno| TreeError::path("list", path, errno);
     let folder = handle::open_folder(root, path).map_err(error)?;

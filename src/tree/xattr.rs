@@ -88,7 +88,7 @@ fn grow(
     loop {
         match call(buffer) {
             Err(Errno::RANGE) if buffer.capacity() <= 64 * 1024 => {
-                buffer.reserve(buffer.capacity() * 2)
+                buffer.reserve(buffer.capacity() * 2);
             }
             other => return other.map(|_length| ()),
         }
@@ -141,11 +141,11 @@ pub(super) fn capability_value(text: &str) -> Option<Vec<u8>> {
                 ('i', &mut inheritable),
                 ('e', &mut effective),
             ] {
-                let named = letters[..end].contains(letter);
+                let meant = letters[..end].contains(letter);
                 match operator {
-                    '=' => *bits = (*bits & !set) | if named { set } else { 0 },
-                    '+' if named => *bits |= set,
-                    '-' if named => *bits &= !set,
+                    '=' => *bits = (*bits & !set) | if meant { set } else { 0 },
+                    '+' if meant => *bits |= set,
+                    '-' if meant => *bits &= !set,
                     _ => {}
                 }
             }

@@ -121,9 +121,9 @@ fn finish_folders(
 ) -> Result<(), TreeError> {
     for (path, id) in &plan.folders {
         let entry = id.map(|(package, at): Id| &packages[package].entries[at]);
-        let (owner, mode, mtime) = entry.map_or((Owner { uid: 0, gid: 0 }, 0o755, 0), |entry| {
-            (owners.of(entry), entry.mode, entry.mtime)
-        });
+        let (owner, mode) =
+            entry.map_or((Owner { uid: 0, gid: 0 }, 0o755), |entry| owners.of(entry));
+        let mtime = entry.map_or(0, |entry| entry.mtime);
         let finish = || {
             let folder = handle::open_folder(root, path)?;
             owner.set(folder.as_fd())?;
@@ -138,7 +138,12 @@ fn finish_folders(
 }
 
 /// Gives what is at `place` to `owner`, and again what that takes away.
-fn give(root: BorrowedFd<'_>, place: &[u8], entry: &Entry, owner: Owner) -> rustix::io::Result<()> {
+fn give(
+    root: BorrowedFd<'_>,
+    place: &[u8],
+    entry: &Entry,
+    (owner, mode): (Owner, u32),
+) -> rustix::io::Result<()> {
     let (folder, name) = handle::split(place);
     let folder = handle::open_folder(root, folder)?;
     owner.set_at(folder.as_fd(), name)?;
@@ -146,12 +151,7 @@ fn give(root: BorrowedFd<'_>, place: &[u8], entry: &Entry, owner: Owner) -> rust
         return Ok(());
     }
     // Made by us, and not a link: following is no danger.
-    rustix::fs::chmodat(
-        &folder,
-        name,
-        Mode::from_raw_mode(entry.mode),
-        AtFlags::empty(),
-    )?;
+    rustix::fs::chmodat(&folder, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
     if let Some(value) = &entry.capabilities {
         let name = std::ffi::CString::new(name).map_err(|_| Errno::INVAL)?;
         xattr::set(
@@ -211,7 +211,7 @@ impl<'a> Unpacker<'a> {
                 .collect();
             let mut payload = Payload::new(open(package).map_err(damaged)?);
             while let Some((name, size)) = payload.next_entry(package).map_err(damaged)? {
-                let at = self.find(&numbers, name)?;
+                let at = self.find(&numbers, &name)?;
                 self.add(at, size, &mut payload)?;
             }
             payload.finish().map_err(damaged)?;
@@ -220,12 +220,12 @@ impl<'a> Unpacker<'a> {
     }
 
     /// The entry that the payload means, seen for the first time.
-    fn find(&mut self, numbers: &HashMap<&[u8], usize>, name: Name) -> Result<usize, TreeError> {
-        let refused = |why| match &name {
+    fn find(&mut self, numbers: &HashMap<&[u8], usize>, name: &Name) -> Result<usize, TreeError> {
+        let refused = |why| match name {
             Name::Path(name) => self.package.refused(name, why),
             Name::Number(at) => self.package.refused(&self.package.entries[*at].path, why),
         };
-        let at = match &name {
+        let at = match name {
             Name::Number(at) => *at,
             Name::Path(name) => {
                 let relative = name.strip_prefix(b"/").unwrap_or(name);

@@ -10,7 +10,7 @@ use super::package::Entry;
 
 const LARGEST: u64 = 16 << 20;
 
-/// Names to ids. A name that the tree does not know is root's, as it is for rpm.
+/// Names to ids.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     users: HashMap<String, u32>,
@@ -26,15 +26,23 @@ impl Owners {
         })
     }
 
-    /// The owner of an entry.
-    pub(super) fn of(&self, entry: &Entry) -> Owner {
+    /// The owner and the mode of an entry. A name that the tree does not know is root, and
+    /// then the entry does not run as it, as rpm has it.
+    pub(super) fn of(&self, entry: &Entry) -> (Owner, u32) {
         let id = |table: &HashMap<String, u32>, name: Option<&str>| {
-            name.map_or(0, |name| table.get(name).copied().unwrap_or(0))
+            name.map_or(Some(0), |name| table.get(name).copied())
         };
-        Owner {
-            uid: id(&self.users, entry.user.as_deref()),
-            gid: id(&self.groups, entry.group.as_deref()),
-        }
+        let (uid, gid) = (
+            id(&self.users, entry.user.as_deref()),
+            id(&self.groups, entry.group.as_deref()),
+        );
+        let lost = if uid.is_none() { libc::S_ISUID } else { 0 }
+            | if gid.is_none() { libc::S_ISGID } else { 0 };
+        let owner = Owner {
+            uid: uid.unwrap_or(0),
+            gid: gid.unwrap_or(0),
+        };
+        (owner, entry.mode & !lost)
     }
 }
 
