@@ -106,7 +106,7 @@ fn an_empty_stream_is_an_empty_root_and_no_layers_are_an_empty_clone() {
 #[test]
 fn normalised_exports_do_not_depend_on_when_they_were_made() {
     each(|fixture| {
-        let rules = Normalise { epoch: 1_600_000_000, remove: vec!["/var/cache/*".to_owned()], truncate: vec!["/etc/machine-id".to_owned()] };
+        let rules = Normalise { epoch: 1_600_000_000, remove: vec!["/var/cache/*".to_owned()], truncate: vec!["/etc/machine-id".to_owned()], plain_sqlite: Vec::new() };
         let tars = ["1", "2"].map(|content| {
             let script = format!("mkdir -p /var/cache/x; echo {content} > /var/cache/x/y; echo {content} > /etc/machine-id; touch /same");
             let id = frozen(fixture, std::slice::from_ref(&fixture.base), &script);

@@ -16,6 +16,7 @@ fn normalise(root: &Path, remove: &[&str], truncate: &[&str]) -> Result<(), tree
         epoch: 1000,
         remove: owned(remove),
         truncate: owned(truncate),
+        plain_sqlite: Vec::new(),
     };
     tree::normalise::run(handle(root).as_fd(), &rules)
 }
