@@ -5,4 +5,5 @@
     reason = "tests fail by panicking and look at the host directly"
 )]
 
+mod oci;
 mod tree;
