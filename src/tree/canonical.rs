@@ -9,25 +9,21 @@ use std::thread;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::Stat;
-use tar::{Builder, EntryType, Header};
+use tar::Builder;
 
 use super::TreeError;
+use super::encode::append_header;
 use super::handle;
-use super::member::{XATTR_PREFIX, encode_xattr_name};
+use super::member::{Kind, Member};
 use super::walk::{self, Node};
 use super::xattr;
 
 /// Bytes handed from the reading to the writing thread at once, and how many such chunks wait at most.
 const CHUNK: usize = 1 << 20;
 const CHUNKS_AHEAD: usize = 4;
-/// Length of the name and link fields of a header.
-const SHORT_NAME: usize = 100;
-/// The largest numbers that the octal fields hold.
-const LARGEST_OWNER: u32 = 0o777_7777;
-const LARGEST_NUMBER: u64 = 0o777_7777_7777;
 /// The name that marks an opaque folder, and the prefix that marks a removed name (OCI image layers).
-pub(super) const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
-pub(super) const WHITEOUT_PREFIX: &[u8] = b".wh.";
+pub(crate) const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
+pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 
 /// Writes the tree at `root` to `tar`: the root's own entry `./` first, every folder before its
 /// content, names in the order of their bytes. The tree is read ahead on a second thread.
@@ -164,11 +160,8 @@ impl Archive {
     fn add(&mut self, node: &Node<'_>) -> Result<(), TreeError> {
         let stat = node.stat;
         if node.name.to_bytes().starts_with(WHITEOUT_PREFIX) {
-            return Err(TreeError::refused(
-                "path",
-                node.path,
-                "names that begin with `.wh.` mean removed files in image layers",
-            ));
+            let why = "names that begin with `.wh.` mean removed files in image layers";
+            return Err(TreeError::refused("path", node.path, why));
         }
         match stat.st_mode & libc::S_IFMT {
             libc::S_IFDIR => self.add_folder(node),
@@ -176,13 +169,14 @@ impl Archive {
             libc::S_IFLNK => {
                 let target = rustix::fs::readlinkat(node.parent, node.name, Vec::new())
                     .map_err(|errno| TreeError::path("read the link", node.path, errno))?;
-                let entry = Entry::new(EntryType::Symlink, node.path.to_vec(), stat);
-                self.header(entry.link(target.into_bytes()))
+                let mut member = member(Kind::Symlink, node.path.to_vec(), stat);
+                member.link = target.into_bytes();
+                self.header(&member)
             }
-            libc::S_IFIFO => self.header(Entry::new(EntryType::Fifo, node.path.to_vec(), stat)),
+            libc::S_IFIFO => self.header(&member(Kind::Fifo, node.path.to_vec(), stat)),
             libc::S_IFCHR if handle::is_whiteout(stat) => {
                 let (folder, name) = handle::split(node.path);
-                self.header(Entry::mark(handle::join(
+                self.header(&mark(handle::join(
                     folder,
                     &[WHITEOUT_PREFIX, name].concat(),
                 )))
@@ -203,11 +197,11 @@ impl Archive {
         } else {
             node.path
         };
-        let mut entry = Entry::new(EntryType::Directory, [name, b"/"].concat(), node.stat);
-        entry.xattrs(node.path, attributes.kept)?;
-        self.header(entry)?;
+        let mut member = member(Kind::Folder, [name, b"/"].concat(), node.stat);
+        member.xattrs = named(attributes.kept, node.path)?;
+        self.header(&member)?;
         if attributes.opaque {
-            self.header(Entry::mark(handle::join(node.path, OPAQUE_NAME)))?;
+            self.header(&mark(handle::join(node.path, OPAQUE_NAME)))?;
         }
         Ok(())
     }
@@ -217,146 +211,70 @@ impl Archive {
         if stat.st_nlink > 1 {
             let key = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.first_names.get(&key) {
-                let entry =
-                    Entry::new(EntryType::Link, node.path.to_vec(), stat).link(first.clone());
-                return self.header(entry);
+                let mut member = member(Kind::HardLink, node.path.to_vec(), stat);
+                member.link.clone_from(first);
+                return self.header(&member);
             }
             self.first_names.insert(key, node.path.to_vec());
         }
         let error = |errno| TreeError::path("read", node.path, errno);
         let file = handle::open_file(node.parent, node.name).map_err(error)?;
         let attributes = xattr::read(file.as_fd()).map_err(error)?;
-        let mut entry = Entry::new(EntryType::Regular, node.path.to_vec(), stat);
-        entry.size = stat.st_size.unsigned_abs();
-        entry.xattrs(node.path, attributes.kept)?;
-        let size = entry.size;
-        self.header(entry)?;
+        let mut member = member(Kind::File, node.path.to_vec(), stat);
+        member.size = stat.st_size.unsigned_abs();
+        member.xattrs = named(attributes.kept, node.path)?;
+        self.header(&member)?;
         self.tar
             .get_mut()
-            .append_file(&file, size)
+            .append_file(&file, member.size)
             .map_err(|error| TreeError::path("read", node.path, error))
     }
 
-    fn header(&mut self, entry: Entry) -> Result<(), TreeError> {
-        let (header, records) = entry.encode();
-        let records = records
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_slice()));
-        self.tar
-            .append_pax_extensions(records)
-            .map_err(TreeError::Write)?;
-        self.tar
-            .get_mut()
-            .write_all(header.as_bytes())
-            .map_err(TreeError::Write)
+    fn header(&mut self, member: &Member) -> Result<(), TreeError> {
+        append_header(&mut self.tar, member).map_err(TreeError::Write)
     }
 }
 
-/// One entry before it is encoded.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    kind: EntryType,
-    name: Vec<u8>,
-    link: Option<Vec<u8>>,
-    size: u64,
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    mtime: i64,
-    records: BTreeMap<String, Vec<u8>>,
+fn member(kind: Kind, name: Vec<u8>, stat: &Stat) -> Member {
+    Member {
+        name,
+        link: Vec::new(),
+        kind,
+        size: 0,
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: stat.st_mtime,
+        xattrs: BTreeMap::new(),
+    }
 }
 
-impl Entry {
-    fn new(kind: EntryType, name: Vec<u8>, stat: &Stat) -> Self {
-        Self {
-            kind,
-            name,
-            link: None,
-            size: 0,
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mtime: stat.st_mtime,
-            records: BTreeMap::new(),
-        }
+/// A whiteout or an opaque mark: only its name has a meaning, the rest is fixed.
+fn mark(name: Vec<u8>) -> Member {
+    Member {
+        name,
+        link: Vec::new(),
+        kind: Kind::File,
+        size: 0,
+        mode: 0,
+        uid: 0,
+        gid: 0,
+        mtime: 0,
+        xattrs: BTreeMap::new(),
     }
+}
 
-    /// A whiteout or an opaque mark: only its name has a meaning, the rest is fixed.
-    fn mark(name: Vec<u8>) -> Self {
-        Self {
-            kind: EntryType::Regular,
-            name,
-            link: None,
-            size: 0,
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            mtime: 0,
-            records: BTreeMap::new(),
-        }
+/// Attributes, if an archive can name them.
+fn named(
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    path: &[u8],
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, TreeError> {
+    if xattrs.keys().any(|name| std::str::from_utf8(name).is_err()) {
+        return Err(TreeError::refused(
+            "path",
+            path,
+            "it has an extended attribute whose name is not UTF-8",
+        ));
     }
-
-    fn link(mut self, target: Vec<u8>) -> Self {
-        self.link = Some(target);
-        self
-    }
-
-    fn xattrs(&mut self, path: &[u8], xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<(), TreeError> {
-        for (name, value) in xattrs {
-            let key = [XATTR_PREFIX, &encode_xattr_name(&name)].concat();
-            let key = String::from_utf8(key).map_err(|_| {
-                TreeError::refused(
-                    "path",
-                    path,
-                    "it has an extended attribute whose name is not UTF-8",
-                )
-            })?;
-            self.records.insert(key, value);
-        }
-        Ok(())
-    }
-
-    /// The header, and the records of the extended header before it: only what does not fit.
-    pub(crate) fn encode(self) -> (Header, BTreeMap<String, Vec<u8>>) {
-        let mut records = self.records;
-        let mut header = Header::new_ustar();
-        header.set_entry_type(self.kind);
-        header.set_mode(self.mode);
-        let mut owner = |key: &str, id: u32| {
-            if id <= LARGEST_OWNER {
-                return u64::from(id);
-            }
-            records.insert(key.to_owned(), id.to_string().into_bytes());
-            0
-        };
-        header.set_uid(owner("uid", self.uid));
-        header.set_gid(owner("gid", self.gid));
-        let mut number = |key: &str, number: i64| match u64::try_from(number) {
-            Ok(number) if number <= LARGEST_NUMBER => number,
-            _ => {
-                records.insert(key.to_owned(), number.to_string().into_bytes());
-                0
-            }
-        };
-        header.set_mtime(number("mtime", self.mtime));
-        header.set_size(number("size", self.size.cast_signed()));
-        let old = header.as_old_mut();
-        let mut name = |key: &str, field: &mut [u8; SHORT_NAME], name: Vec<u8>| {
-            let length = name.len().min(SHORT_NAME);
-            field[..length].copy_from_slice(&name[..length]);
-            if name.len() > SHORT_NAME || !name.is_ascii() {
-                records.insert(key.to_owned(), name);
-            }
-        };
-        name("path", &mut old.name, self.name);
-        if let Some(link) = self.link {
-            name("linkpath", &mut old.linkname, link);
-        }
-        if let Some(ustar) = header.as_ustar_mut() {
-            ustar.set_device_major(0);
-            ustar.set_device_minor(0);
-        }
-        header.set_cksum();
-        (header, records)
-    }
+    Ok(xattrs)
 }

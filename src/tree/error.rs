@@ -64,7 +64,7 @@ impl TreeError {
         }
     }
 
-    pub(super) fn refused(kind: &str, name: &[u8], why: impl Into<String>) -> Self {
+    pub(crate) fn refused(kind: &str, name: &[u8], why: impl Into<String>) -> Self {
         Self::Refused {
             entry: format!("{kind} `{}`", shown(name)),
             why: why.into(),

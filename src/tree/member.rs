@@ -187,16 +187,20 @@ impl<R: Read> Members<R> {
         if kind != Kind::File && size != 0 {
             return Err(refuse("it has content, and is not a file"));
         }
+        let old = header.as_old();
         let mut owner = |key: &[u8], field| {
             let id = extensions
                 .number(key, field)
                 .and_then(|id| u32::try_from(id).ok());
             id.ok_or_else(|| refuse("its owner is not a number of 32 bits"))
         };
-        let (uid, gid) = (owner(b"uid", header.uid())?, owner(b"gid", header.gid())?);
+        let (uid, gid) = (
+            owner(b"uid", field(&old.uid, header.uid()))?,
+            owner(b"gid", field(&old.gid, header.gid()))?,
+        );
         let mtime = match extensions.records.remove(b"mtime".as_slice()) {
             Some(text) => whole_seconds(&text),
-            None => header.mtime().ok().map(u64::cast_signed),
+            None => field(&old.mtime, header.mtime()).ok().map(u64::cast_signed),
         };
         self.expect(size)
             .map_err(|()| refuse("its size is larger than any file"))?;
@@ -208,8 +212,7 @@ impl<R: Read> Members<R> {
             },
             kind,
             size,
-            mode: header
-                .mode()
+            mode: field(&old.mode, header.mode())
                 .map_err(|_| refuse("its mode is not a number"))?
                 & 0o7777,
             uid,
@@ -374,6 +377,15 @@ impl<R: Read> Read for Members<R> {
     }
 }
 
+/// A number of a header; a field that was left blank is 0, as all readers have it.
+fn field<T: Default>(raw: &[u8], decoded: io::Result<T>) -> io::Result<T> {
+    if raw.iter().all(|byte| matches!(byte, 0 | b' ')) {
+        Ok(T::default())
+    } else {
+        decoded
+    }
+}
+
 fn is_zero(block: &[u8; BLOCK]) -> bool {
     block.iter().all(|&byte| byte == 0)
 }
@@ -427,19 +439,7 @@ fn xattrs(records: BTreeMap<Vec<u8>, Vec<u8>>) -> Result<BTreeMap<Vec<u8>, Vec<u
     Ok(xattrs)
 }
 
-/// A `=` would end the key of a record, so that GNU tar writes it as `%3D`, and `%` as `%25`.
-pub(super) fn encode_xattr_name(name: &[u8]) -> Vec<u8> {
-    let mut encoded = Vec::with_capacity(name.len());
-    for &byte in name {
-        match byte {
-            b'%' => encoded.extend_from_slice(b"%25"),
-            b'=' => encoded.extend_from_slice(b"%3D"),
-            _ => encoded.push(byte),
-        }
-    }
-    encoded
-}
-
+/// The inverse of how `encode` writes attribute names.
 fn decode_xattr_name(mut name: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(name.len());
     while let Some((&byte, rest)) = name.split_first() {

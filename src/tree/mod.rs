@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod canonical;
+pub mod encode;
 mod error;
 pub mod extract;
 mod handle;

@@ -10,4 +10,5 @@ mod conformance;
 mod documents;
 mod store;
 mod support;
+mod oci;
 mod tree;

@@ -8,7 +8,7 @@ use std::path::Path;
 use pristine::tree::{self, TreeError};
 use rustix::fs::{Mode, OFlags};
 
-mod hostile;
+pub(crate) mod hostile;
 mod payload;
 mod round_trip;
 mod rules;
