@@ -27,6 +27,7 @@ mod provides;
 mod relation;
 mod release;
 mod repository;
+mod rules;
 mod sources;
 mod tree;
 mod version;
