@@ -6,6 +6,7 @@
 use rpm::{Dependency, PackageBuilder, Scriptlet};
 
 use crate::Suite;
+use crate::index::Binary;
 use crate::provides;
 use crate::rules::{
     ADD_SHELLS, ALTERNATIVES, FOLDERS, LDCONFIG, LINKS, MERGE_USR, OLD_PATHS, PAM, REMOVE_SHELLS,
@@ -18,6 +19,15 @@ pub(crate) struct Context {
     pub(crate) suite: Suite,
     /// The package that owns `awk`.
     pub(crate) awk: Option<&'static str>,
+}
+
+impl Context {
+    /// What `plan` means for the conversion of its packages.
+    pub(crate) fn of(suite: Suite, plan: &[Binary]) -> Self {
+        let mut known = ["gawk", "mawk", "original-awk"].into_iter();
+        let awk = known.find(|awk| plan.iter().any(|binary| binary.name == *awk));
+        Self { suite, awk }
+    }
 }
 
 /// Changes the files of the package `name`. `mtime` is for what is added (seconds since 1970).

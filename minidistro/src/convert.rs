@@ -19,11 +19,12 @@ use crate::index::{Binary, required};
 use crate::key::CREATED;
 use crate::meta::Meta;
 use crate::relation;
+use crate::repository::SPOOL;
 use crate::tree::{Content, Kind, Node, Tree};
 use crate::version::Evr;
 
 /// Changes whenever the same Debian package gives another RPM.
-const CONVERTER: u32 = 3;
+const CONVERTER: u32 = 4;
 /// Of the payload. Higher levels are not worth their time here.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -70,7 +71,7 @@ impl Converter {
             });
         }
         let spool = tempfile::Builder::new()
-            .prefix(".spool-")
+            .prefix(SPOOL)
             .tempdir_in(&self.output);
         let spool = spool.map_err(MinidistroError::file(&self.output))?;
         let mut deb = deb::read(deb, spool.path()).map_err(failed)?;
