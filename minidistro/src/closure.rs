@@ -47,7 +47,7 @@ struct Search<'a> {
     choices: VecDeque<(String, Relation)>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
     fn choose(&mut self, package: &str) -> Result<(), MinidistroError> {
         if !self.chosen.contains_key(package) {
             let binary = self
@@ -76,7 +76,7 @@ impl Search<'_> {
     }
 
     fn satisfy(&mut self, package: &str, relation: &Relation) -> Result<(), MinidistroError> {
-        let candidates: Vec<&str> = relation
+        let candidates: Vec<&'a str> = relation
             .0
             .iter()
             .flat_map(|atom| self.candidates(atom))
@@ -88,13 +88,13 @@ impl Search<'_> {
             return Ok(());
         }
         match candidates.first() {
-            Some(first) => self.choose(&(*first).to_owned()),
+            Some(first) => self.choose(first),
             None => Err(self.missing(&relation.to_rpm().to_string(), package)),
         }
     }
 
     /// Packages that satisfy `atom`, best first.
-    fn candidates(&self, atom: &Atom) -> Vec<&str> {
+    fn candidates(&self, atom: &Atom) -> Vec<&'a str> {
         let real = self
             .index
             .package(&atom.name)
@@ -121,17 +121,21 @@ impl Search<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn text(packages: &[(&str, &str, &str)]) -> String {
-        packages
-            .iter()
-            .map(|(name, depends, provides)| {
-                format!(
-                    "Package: {name}\nVersion: 1-1\nDepends: {depends}\nProvides: {provides}\nFilename: f\nSize: 1\nSHA256: 0\n\n"
-                )
-            })
-            .collect()
+        let mut text = String::new();
+        for (name, depends, provides) in packages {
+            writeln!(
+                text,
+                "Package: {name}\nVersion: 1-1\nDepends: {depends}\nProvides: {provides}"
+            )
+            .unwrap();
+            writeln!(text, "Filename: f\nSize: 1\nSHA256: 0\n").unwrap();
+        }
+        text
     }
 
     fn names(text: &str, roots: &[&str]) -> Vec<String> {

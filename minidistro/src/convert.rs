@@ -19,11 +19,12 @@ use crate::index::{Binary, required};
 use crate::key::CREATED;
 use crate::meta::Meta;
 use crate::relation;
+use crate::repository::SPOOL;
 use crate::tree::{Content, Kind, Node, Tree};
 use crate::version::Evr;
 
 /// Changes whenever the same Debian package gives another RPM.
-const CONVERTER: u32 = 3;
+const CONVERTER: u32 = 4;
 /// Of the payload. Higher levels are not worth their time here.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -70,7 +71,7 @@ impl Converter {
             });
         }
         let spool = tempfile::Builder::new()
-            .prefix(".spool-")
+            .prefix(SPOOL)
             .tempdir_in(&self.output);
         let spool = spool.map_err(MinidistroError::file(&self.output))?;
         let mut deb = deb::read(deb, spool.path()).map_err(failed)?;
@@ -459,6 +460,21 @@ Description: a package
             "",
             b"",
         );
+        let data = data.into_inner().unwrap();
+        let data = zstd::encode_all(data.as_slice(), 1).unwrap();
+        let members = [
+            ("debian-binary", b"2.0\n".to_vec()),
+            ("control.tar", control_member()),
+            ("data.tar.zst", data),
+        ];
+        let mut archive = ar::Builder::new(fs_err::File::create(path).unwrap().into_file());
+        for (name, bytes) in members {
+            let header = ar::Header::new(name.as_bytes().to_vec(), bytes.len() as u64);
+            archive.append(&header, bytes.as_slice()).unwrap();
+        }
+    }
+
+    fn control_member() -> Vec<u8> {
         let mut control = tar::Builder::new(Vec::new());
         for (name, text) in [("./control", CONTROL), ("./conffiles", "/etc/small.conf\n")] {
             let mut header = header(name, tar::EntryType::Regular, 0o644);
@@ -467,17 +483,7 @@ Description: a package
                 .append_data(&mut header, name, text.as_bytes())
                 .unwrap();
         }
-        let mut archive = ar::Builder::new(fs_err::File::create(path).unwrap().into_file());
-        let control = control.into_inner().unwrap();
-        let data = zstd::encode_all(data.into_inner().unwrap().as_slice(), 1).unwrap();
-        for (name, bytes) in [
-            ("debian-binary", b"2.0\n".to_vec()),
-            ("control.tar", control),
-            ("data.tar.zst", data),
-        ] {
-            let header = ar::Header::new(name.as_bytes().to_vec(), bytes.len() as u64);
-            archive.append(&header, bytes.as_slice()).unwrap();
-        }
+        control.into_inner().unwrap()
     }
 
     fn convert(folder: &Path) -> (Converted, PathBuf) {
@@ -496,9 +502,9 @@ Description: a package
             },
             signer: SigningKey::derive().unwrap().package_signer().unwrap(),
         };
-        let converted = converter.convert(&binary, &file).unwrap();
-        let path = folder.join(&converted.location);
-        (converted, path)
+        let made = converter.convert(&binary, &file).unwrap();
+        let path = folder.join(&made.location);
+        (made, path)
     }
 
     #[test]
@@ -566,6 +572,13 @@ Description: a package
                 .iter()
                 .any(|dependency| dependency.to_string() == "tiny = 2-0")
         );
+    }
+
+    #[test]
+    fn files_are_where_a_merged_usr_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, path) = convert(folder.path());
+        let metadata = rpm::PackageMetadata::open(path).unwrap();
         let files = metadata.get_file_entries().unwrap();
         let text: Vec<String> = files
             .iter()

@@ -29,7 +29,7 @@ pub(crate) fn read(path: &Path, spool: &Path) -> Result<Deb, String> {
         let name = String::from_utf8_lossy(member.header().identifier()).into_owned();
         match name.split_once(".tar").unwrap_or((&name, "")) {
             ("control", compression) => {
-                (control, conffiles) = control_member(decoder(member, compression)?)?
+                (control, conffiles) = control_member(decoder(member, compression)?)?;
             }
             ("data", compression) => {
                 let data = data_member(decoder(member, compression)?, spool);

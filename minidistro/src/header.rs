@@ -27,20 +27,24 @@ pub(crate) fn finish(
         .map(|(tag, mut data)| {
             match &mut data {
                 IndexData::StringTag(text) if tag == u32::from(IndexTag::RPMTAG_SOURCERPM) => {
-                    source.clone_into(text)
+                    source.clone_into(text);
                 }
                 IndexData::StringArray(names) if tag == u32::from(IndexTag::RPMTAG_REQUIRENAME) => {
-                    lua.iter()
-                        .for_each(|&i| LUA_FEATURE.0.clone_into(&mut names[i]));
+                    for &i in &lua {
+                        LUA_FEATURE.0.clone_into(&mut names[i]);
+                    }
                 }
                 IndexData::StringArray(versions)
                     if tag == u32::from(IndexTag::RPMTAG_REQUIREVERSION) =>
                 {
-                    lua.iter()
-                        .for_each(|&i| LUA_FEATURE.1.clone_into(&mut versions[i]));
+                    for &i in &lua {
+                        LUA_FEATURE.1.clone_into(&mut versions[i]);
+                    }
                 }
                 IndexData::Int32(flags) if tag == u32::from(IndexTag::RPMTAG_REQUIREFLAGS) => {
-                    lua.iter().for_each(|&i| flags[i] = LUA_FEATURE.2);
+                    for &i in &lua {
+                        flags[i] = LUA_FEATURE.2;
+                    }
                 }
                 _ => {}
             }

@@ -27,6 +27,7 @@ mod provides;
 mod relation;
 mod release;
 mod repository;
+mod rules;
 mod sources;
 mod tree;
 mod version;
@@ -122,14 +123,16 @@ pub struct Summary {
     pub sources: Vec<Source>,
 }
 
-/// Generates the repository. See [`MinidistroError`] for what can go wrong; the repository of an earlier run then
-/// still stands.
+/// Generates the repository, with the public key in the file `RPM-GPG-KEY-minidistro` beside `repodata`.
+///
+/// See [`MinidistroError`] for what can go wrong; the repository of an earlier run then still stands. While another
+/// process generates into the same folder, this one waits.
 pub async fn generate(
     options: &Options,
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Summary, MinidistroError> {
-    let failed = MinidistroError::file;
-    fs_err::create_dir_all(&options.output).map_err(failed(&options.output))?;
+    let output = options.output.clone();
+    let _lock = blocking(move || repository::claim(&output)).await?;
     let archive = Archive::open(options).await?;
     let plan = archive.plan(options).await?;
     let sources = archive.sources(&options.sources).await?;
@@ -139,15 +142,9 @@ pub async fn generate(
     });
 
     let key = SigningKey::derive()?;
-    let awk = ["gawk", "mawk", "original-awk"]
-        .into_iter()
-        .find(|awk| plan.iter().any(|binary| binary.name == *awk));
     let converter = Arc::new(Converter {
         output: options.output.clone(),
-        context: Context {
-            suite: options.suite,
-            awk,
-        },
+        context: Context::of(options.suite, &plan),
         signer: key.package_signer()?,
     });
     let workers = Workers::start(&converter, CONVERSIONS);

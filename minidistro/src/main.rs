@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use minidistro::{Options, Progress, Suite, default_packages, generate, signing_key_armored};
+use minidistro::{Options, Progress, Suite, default_packages, generate};
 
 /// Turn Debian packages, with all they need, into a signed RPM repository.
 #[derive(Debug, Parser)]
@@ -44,12 +44,11 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let mut downloads = arguments.output.clone().into_os_string();
     downloads.push(".downloads");
-    let packages = match arguments.packages.is_empty() {
-        true => default_packages(arguments.suite)
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
-        false => arguments.packages,
+    let packages = if arguments.packages.is_empty() {
+        let packages = default_packages(arguments.suite);
+        packages.into_iter().map(str::to_owned).collect()
+    } else {
+        arguments.packages
     };
     let options = Options {
         suite: arguments.suite,
@@ -60,10 +59,6 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         sources: arguments.sources,
     };
     let summary = generate(&options, &show).await?;
-    fs_err::write(
-        options.output.join("RPM-GPG-KEY-minidistro"),
-        signing_key_armored()?,
-    )?;
     say(&serde_json::to_string_pretty(&summary)?);
     Ok(())
 }
@@ -71,7 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
 fn show(progress: Progress) {
     match progress {
         Progress::Planned { packages, bytes } => {
-            say_error(&format!("{packages} packages, {bytes} bytes to have"))
+            say_error(&format!("{packages} packages, {bytes} bytes to have"));
         }
         Progress::Converted {
             name,

@@ -1,6 +1,7 @@
 //! The metadata of the repository, and its signature.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::Path;
 
 use rpmrepo_metadata::{
@@ -12,6 +13,34 @@ use sha2::{Digest, Sha256};
 use crate::error::MinidistroError;
 use crate::fetch::hex;
 use crate::key::{CREATED, SigningKey};
+
+/// How the names of folders for large files of packages begin.
+pub(crate) const SPOOL: &str = ".spool-";
+/// How the names of folders for new metadata begin.
+const STAGING: &str = ".metadata-";
+/// The public key, beside `repodata`.
+const KEY_FILE: &str = "RPM-GPG-KEY-minidistro";
+
+/// Makes the repository's folder and takes it for this process alone, as long as the result lives.
+///
+/// Waits for another process that has it. What one that was killed left behind is removed.
+pub(crate) fn claim(output: &Path) -> Result<File, MinidistroError> {
+    fs_err::create_dir_all(output).map_err(MinidistroError::file(output))?;
+    let path = output.join(".lock");
+    let lock = File::create(&path).map_err(MinidistroError::file(&path))?;
+    lock.lock().map_err(MinidistroError::file(&path))?;
+    for entry in fs_err::read_dir(output).map_err(MinidistroError::file(output))? {
+        let path = entry.map_err(MinidistroError::file(output))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if [SPOOL, STAGING]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
+            fs_err::remove_dir_all(&path).map_err(MinidistroError::file(&path))?;
+        }
+    }
+    Ok(lock)
+}
 
 /// Writes `repodata` for the RPMs at `locations` (below `output`, in this order), signs it, and removes RPMs that
 /// are not named. Returns the SHA-256 of `repomd.xml`, and the RPMs' size together.
@@ -27,9 +56,7 @@ pub(crate) fn write(
         path: output.to_owned(),
         reason: error.to_string(),
     };
-    let staging = tempfile::Builder::new()
-        .prefix(".metadata-")
-        .tempdir_in(output);
+    let staging = tempfile::Builder::new().prefix(STAGING).tempdir_in(output);
     let staging = staging.map_err(MinidistroError::file(output))?;
     let options = RepositoryOptions::default()
         .compression_type(CompressionType::Zstd)
@@ -56,6 +83,9 @@ pub(crate) fn write(
         fs_err::write(&path, bytes).map_err(MinidistroError::file(&path))?;
     }
     publish(output, &staged, &files)?;
+    let path = staging.path().join(KEY_FILE);
+    fs_err::write(&path, key.armored()?).map_err(MinidistroError::file(&path))?;
+    fs_err::rename(&path, output.join(KEY_FILE)).map_err(MinidistroError::file(&path))?;
     remove_others(output, locations)?;
     Ok((hex(&Sha256::digest(&repomd)), size))
 }

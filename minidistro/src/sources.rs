@@ -79,9 +79,9 @@ fn tarball(paragraph: &Paragraph, root: &str) -> Result<(Evr, Source), String> {
         .find_map(|line| {
             let mut words = line.split_ascii_whitespace();
             let (sha256, size, file) = (words.next()?, words.next()?, words.next()?);
-            file.contains(".orig.tar.")
-                .then_some((sha256, size, file))
-                .filter(|_| !file.ends_with(".asc"))
+            let (_, compression) = file.split_once(".orig.tar.")?;
+            // Signatures have the same name with one more ending.
+            (!compression.contains('.')).then_some((sha256, size, file))
         });
     let (sha256, size, file) =
         line.ok_or_else(|| format!("`{package}` has no upstream tarball"))?;

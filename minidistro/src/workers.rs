@@ -32,7 +32,7 @@ impl Workers {
         for _ in 0..count {
             let (converter, queue) = (converter.clone(), queue.clone());
             drop(tokio::task::spawn_blocking(move || {
-                work(&converter, &queue)
+                work(&converter, &queue);
             }));
         }
         Self { jobs }
