@@ -8,6 +8,7 @@
 mod architecture;
 mod conformance;
 mod documents;
+mod e2e;
 mod store;
 mod support;
 mod oci;
