@@ -12,6 +12,7 @@ use crate::environment::create::EnvironmentError;
 use crate::environment::specs::SpecError;
 use crate::error::{Failure, Kind};
 use crate::keyring::KeyringError;
+use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::repository::RepositoryError;
@@ -66,6 +67,7 @@ always! {
     StoreError => CannotRun,
     FetchError => CannotRun,
     KeyringError => CannotRun,
+    OciError => CannotRun,
     RecordError => CannotRun,
     RepositoryError => CannotRun,
     PackageError => CannotRun,

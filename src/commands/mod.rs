@@ -17,6 +17,7 @@ mod demo;
 mod enter;
 mod failure;
 mod lock;
+mod snapshot;
 mod tables;
 
 /// Exit code when a package did not build (`docs/exit-codes.md`).
@@ -70,7 +71,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Build(args) => build::run(&context, args),
         Verb::Clean => clean::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
-        Verb::Snapshot(_) => unimplemented!(),
+        Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),
     }
 }

@@ -92,6 +92,15 @@ pub enum EnvironmentError {
         /// What it said last.
         output: String,
     },
+    /// An image could not be kept or read.
+    #[error(transparent)]
+    Image(#[from] crate::oci::OciError),
+    /// A layer is not what its digest says.
+    #[error("a layer of the snapshot is damaged")]
+    Layer {
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// A file that the recipe names.
     #[error("cannot read `{path}`, which the recipe copies")]
     RecipeFile {
