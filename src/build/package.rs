@@ -306,7 +306,7 @@ fn package_name(path: &Path) -> Option<String> {
     let clean = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-%".contains(&byte));
-    (clean && name.ends_with(".rpm") && !name.starts_with('.')).then(|| name.to_owned())
+    (clean && Path::new(name).extension().is_some_and(|extension| extension == "rpm") && !name.starts_with('.')).then(|| name.to_owned())
 }
 
 fn keep(content: &mut impl Read, name: &str, repository: &Path) -> io::Result<FileRecord> {

@@ -34,7 +34,11 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         context.supply(&documents.project, &workshop),
         &lock.packages,
     )?;
-    let kept = if args.reuse_snapshot { None } else { None };
+    let kept = if args.reuse_snapshot {
+        creating::kept_snapshot(&workshop, &lock)?
+    } else {
+        None
+    };
     let snapshot = match kept {
         Some(snapshot) => snapshot,
         None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,

@@ -97,7 +97,6 @@ impl From<EnvironmentError> for Failure {
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         let (kind, hint) = match &error {
-            ResolveError::Unsolvable { .. } => (Kind::Input, None),
             ResolveError::NoSource { .. } => (
                 Kind::Input,
                 Some("put the file beside the spec, or name its URL in the Source tag"),
@@ -106,7 +105,9 @@ impl From<ResolveError> for Failure {
                 Kind::Input,
                 Some("name base URLs in the template: baseurl = [\"…\"]"),
             ),
-            ResolveError::Plan(_) | ResolveError::Key { .. } => (Kind::Input, None),
+            ResolveError::Unsolvable { .. }
+            | ResolveError::Plan(_)
+            | ResolveError::Key { .. } => (Kind::Input, None),
             _ => (Kind::CannotRun, None),
         };
         let failure = failure(kind, error);
@@ -128,7 +129,11 @@ pub(super) fn mismatch(expected: &Digest, made: &Digest) -> Failure {
 
 /// The lock does not fit the project.
 pub(super) fn stale(drift: &[Drift]) -> Failure {
-    let changes: String = drift.iter().map(|change| format!("\n  {change}")).collect();
+    let mut changes = String::new();
+    for change in drift {
+        changes.push_str("\n  ");
+        changes.push_str(&change.to_string());
+    }
     Failure::new(
         Kind::Lock,
         format!("pristine.lock does not fit the project any more:{changes}"),
