@@ -6,6 +6,7 @@
 //! that what a killed run left can be told from what is in use.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,10 +99,13 @@ impl Cgroup {
         if swap_file.exists() { write(&swap_file, &swap.1.to_string()) } else { Ok(()) }
     }
 
-    /// Moves a process in; what it forks follows.
-    pub(super) fn add(&self, pid: i32) -> io::Result<()> {
-        write(&self.memory.join("cgroup.procs"), &pid.to_string())?;
-        if self.pids == self.memory { Ok(()) } else { write(&self.pids.join("cgroup.procs"), &pid.to_string()) }
+    /// Moves a process in, by its handle; what it forks follows.
+    pub(super) fn add(&self, process: impl AsFd) -> io::Result<()> {
+        let facts = fs_err::read_to_string(format!("/proc/self/fdinfo/{}", process.as_fd().as_raw_fd()))?;
+        let pid = facts.lines().find_map(|line| line.strip_prefix("Pid:")).map(str::trim);
+        let pid = pid.filter(|pid| *pid != "-1").ok_or_else(|| io::Error::other("the process is gone"))?;
+        write(&self.memory.join("cgroup.procs"), pid)?;
+        if self.pids == self.memory { Ok(()) } else { write(&self.pids.join("cgroup.procs"), pid) }
     }
 
     /// Which limit has killed a process, if one has.

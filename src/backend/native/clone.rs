@@ -36,7 +36,7 @@ impl NativeClone {
     }
 
     /// Starts the sandbox; gives the answer's socket and the sandbox's handle.
-    fn start(&self, command: &Command, streams: &[OwnedFd; 3], foreground: bool) -> Result<(OwnedFd, Started), BackendError> {
+    fn start(&self, command: &Command, streams: &[OwnedFd; 3], foreground: bool) -> Result<(OwnedFd, OwnedFd), BackendError> {
         let mut given = Vec::new();
         let mut attached = Vec::new();
         for mount in &command.mounts {
@@ -50,7 +50,7 @@ impl NativeClone {
         let run = Run { stack: self.stack.clone(), command: command.clone(), attached, gated, foreground };
         let channel = self.session().ask(&Request::Run(Box::new(run)), &files)?;
         match wire::receive(&channel).map_err(step("start the sandbox"))? {
-            Some((Answer::Started { pid }, mut files)) if files.len() == 1 => Ok((channel, Started { pid, handle: files.remove(0) })),
+            Some((Answer::Started, mut files)) if files.len() == 1 => Ok((channel, files.remove(0))),
             Some((Answer::Failed(failure), _)) => Err(failure.into()),
             _ => Err(step("start the sandbox")(io::Error::other("its process was killed"))),
         }
@@ -59,12 +59,6 @@ impl NativeClone {
     fn stack_of(&self, request: impl FnOnce(Stack) -> Request) -> Request {
         request(self.stack.clone())
     }
-}
-
-/// A sandbox whose first process exists.
-struct Started {
-    pid: i32,
-    handle: OwnedFd,
 }
 
 /// As host root alone: a copy of a mount wherever it lies, also below folders of users
@@ -101,14 +95,14 @@ impl crate::backend::Clone for NativeClone {
         }
         let terminal = (command.streams == Streams::Inherited).then(Terminal::lend).flatten();
         let (theirs, ends) = streams(command, &io).map_err(step("make the streams"))?;
-        let (channel, started) = self.start(command, &theirs, terminal.is_some())?;
+        let (channel, sandbox) = self.start(command, &theirs, terminal.is_some())?;
         drop(theirs);
         let mut cgroup = None;
         if command.limits.memory.is_some() || command.limits.processes.is_some() {
             let name = format!("{}.{}", self.session().name(), self.session().number());
             let limited = self.shared.cgroups.as_ref().map(|cgroups| {
                 let cgroup = cgroups.make(&name, &command.limits)?;
-                cgroup.add(started.pid)?;
+                cgroup.add(&sandbox)?;
                 Ok(cgroup)
             });
             let opened = limited.transpose().and_then(|made| {
@@ -116,11 +110,11 @@ impl crate::backend::Clone for NativeClone {
                 wire::send(&channel, &(), &[])
             });
             if let Err(error) = opened {
-                end_sandbox(started.handle.as_fd());
+                end_sandbox(sandbox.as_fd());
                 return Err(step("set the limits")(error));
             }
         }
-        let exit = Running::new(channel, started.handle, ends, io, &command.limits).wait();
+        let exit = Running::new(channel, sandbox, ends, io, &command.limits).wait();
         drop(terminal);
         let hit = cgroup.as_ref().and_then(|cgroup| cgroup.hit(&command.limits));
         match (exit, hit) {

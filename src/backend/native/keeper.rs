@@ -76,9 +76,8 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
 fn start_zygote() -> Result<OwnedFd, Failure> {
     let (ours, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
     let own = own_handle()?;
-    let (fork, _handle) =
-        sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWNS).doing(|| "make the sandboxes' user namespace".to_owned())?;
-    match fork {
+    let fork = sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
+    match fork.doing(|| "make the sandboxes' user namespace".to_owned())? {
         Fork::Child => {
             drop(ours);
             zygote::run(theirs, own)

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketType};
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, pidfd_open, setrlimit};
 use rustix::thread::UnshareFlags;
 
 use super::filter::Filters;
@@ -35,6 +35,9 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
     let (filters, zygote) = own;
     keeper::end_with_parent(zygote.as_fd()).doing(|| "follow the zygote".to_owned())?;
     sys::restore(libc::SIGCHLD);
+    // By itself, so that no answer of its own can come before.
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).doing(|| "open the sandbox's handle".to_owned())?;
+    wire::send(channel, &Answer::Started, &[own.as_fd()]).doing(|| "report the sandbox".to_owned())?;
     if start.gated && wire::receive::<()>(channel).doing(|| "wait for the limits".to_owned())?.is_none() {
         sys::exit_now(1);
     }

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::thread::UnshareFlags;
 
@@ -13,7 +13,7 @@ use rustix::thread::UnshareFlags;
 pub(super) enum Fork {
     /// The new process.
     Child,
-    /// The old process; the new one's id, and its handle.
+    /// The old process; the new one's id.
     Parent(i32),
 }
 
@@ -31,24 +31,18 @@ pub(super) fn fork() -> io::Result<Fork> {
     })
 }
 
-/// Forks into new namespaces (`CLONE_NEW…` bits); also gives the child's pid file descriptor. The caller has one thread.
-pub(super) fn fork_into(namespaces: i32) -> io::Result<(Fork, Option<OwnedFd>)> {
-    let mut pidfd: RawFd = -1;
-    let mut arguments: libc::clone_args = {
-        // SAFETY: `clone_args` is plain integers; zero is a valid value of each.
-        unsafe { std::mem::zeroed() }
-    };
-    arguments.flags = u64::from(namespaces.cast_unsigned()) | u64::from(libc::CLONE_PIDFD.cast_unsigned());
-    arguments.pidfd = (&raw mut pidfd) as u64;
+/// Forks into new namespaces (`CLONE_NEW…` bits). The caller has one thread.
+pub(super) fn fork_into(namespaces: i32) -> io::Result<Fork> {
+    // SAFETY: `clone_args` is plain integers; zero is a valid value of each.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(namespaces.cast_unsigned());
     arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     // SAFETY: without CLONE_VM this is a fork: the child runs on its own copy of this stack. One thread, as above.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) })?;
-    if pid == 0 {
-        return Ok((Fork::Child, None));
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    let handle = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok((Fork::Parent(i32::try_from(pid).map_err(io::Error::other)?), Some(handle)))
+    Ok(match pid {
+        0 => Fork::Child,
+        _ => Fork::Parent(i32::try_from(pid).map_err(io::Error::other)?),
+    })
 }
 
 /// Ends this process without running anything else.

@@ -91,7 +91,7 @@ pub(super) enum Answer {
     /// What a sweep removed.
     Swept(Vec<String>),
     /// The sandbox exists; its pid file descriptor comes beside it.
-    Started { pid: i32 },
+    Started,
     /// The command exited.
     Code(u8),
     /// The command died of a signal.

@@ -88,12 +88,8 @@ fn begin(start: &Start, channel: &OwnedFd, files: Vec<OwnedFd>, own: (&Filters, 
     if !start.command.network {
         namespaces |= libc::CLONE_NEWNET;
     }
-    let (fork, handle) = sys::fork_into(namespaces).doing(|| "make the sandbox's namespaces".to_owned())?;
-    match (fork, handle) {
-        (Fork::Parent(pid), Some(handle)) => {
-            wire::send(channel, &Answer::Started { pid }, &[handle.as_fd()]).doing(|| "report the sandbox".to_owned())
-        }
-        (Fork::Parent(_), None) => Err(Failure::step("start a sandbox", io::Error::other("the kernel gave no handle"))),
-        (Fork::Child, _) => sandbox::run(start, channel.as_fd(), files, own),
+    match sys::fork_into(namespaces).doing(|| "make the sandbox's namespaces".to_owned())? {
+        Fork::Parent(_) => Ok(()),
+        Fork::Child => sandbox::run(start, channel.as_fd(), files, own),
     }
 }

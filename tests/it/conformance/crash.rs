@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
 
 use pristine::backend::{Backend as _, Io};
 use pristine::cancel::Cancel;
@@ -36,13 +37,15 @@ fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
         .unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap() == "up"), "the command inside runs");
-    assert_eq!(processes("97.125"), 3);
+    let end = Instant::now() + Duration::from_secs(20);
+    while processes("97.125") < 3 {
+        assert!(Instant::now() < end, "the processes inside are up");
+        std::thread::yield_now();
+    }
     victim.kill().unwrap();
     victim.wait().unwrap();
-    // The end of its output: every process that held it is gone.
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while processes("97.125") > 0 {
-        assert!(std::time::Instant::now() < end, "processes are left");
+        assert!(Instant::now() < end, "processes are left");
         std::thread::yield_now();
     }
     let backend = native(store.path()).unwrap();
@@ -52,7 +55,7 @@ fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
         if !removed.is_empty() {
             break removed;
         }
-        assert!(std::time::Instant::now() < end, "nothing was swept");
+        assert!(Instant::now() < end, "nothing was swept");
         std::thread::yield_now();
     };
     assert!(removed.iter().any(|line| line.starts_with("clones of dead run ")), "{removed:?}");
