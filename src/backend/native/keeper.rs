@@ -5,6 +5,7 @@
 //! and forks a worker for each piece of tree work. It ends when the tool's end of the
 //! control socket closes, however the tool died, and everything that it started ends with it.
 
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -24,6 +25,8 @@ struct Keeper {
     control: OwnedFd,
     zygote: OwnedFd,
     places: Places,
+    /// Deletes what is in the trash; started when there is something.
+    undertaker: OnceCell<OwnedFd>,
     /// Held open, and with it locked, as long as any process of this session lives.
     _lock: OwnedFd,
 }
@@ -36,7 +39,7 @@ pub(super) fn run() -> ! {
     };
     let code = match prepare(&control) {
         Ok((zygote, lock, places)) => {
-            Keeper { control, zygote, places, _lock: lock }.serve();
+            Keeper { control, zygote, places, undertaker: OnceCell::new(), _lock: lock }.serve();
             0
         }
         Err(failure) => {
@@ -152,10 +155,28 @@ impl Keeper {
         match as_inner_root(work) {
             Ok(None) => Answer::Done,
             Ok(Some(entry)) => {
-                self.work(None, move |_| worker::delete(&[entry]));
+                self.bury(entry);
                 Answer::Done
             }
             Err(failure) => Answer::Failed(failure),
+        }
+    }
+
+    /// Has a trash entry deleted behind the tool's back, by a process that stays for the next one.
+    fn bury(&self, entry: String) {
+        let undertaker = match self.undertaker.get() {
+            Some(undertaker) => undertaker,
+            None => match wire::pair() {
+                Ok((ours, theirs)) => {
+                    self.work(None, move |_| worker::bury(&theirs));
+                    self.undertaker.get_or_init(|| ours)
+                }
+                // The next sweep will find it.
+                Err(_) => return,
+            },
+        };
+        if wire::send(undertaker, &entry, &[]).is_err() {
+            self.work(None, move |_| worker::delete(&[entry]));
         }
     }
 
@@ -209,6 +230,10 @@ impl Keeper {
     fn finish(&self) -> Answer {
         if rustix::net::shutdown(&self.zygote, rustix::net::Shutdown::Both).is_err() {
             return Answer::Done;
+        }
+        if let Some(undertaker) = self.undertaker.get() {
+            // Fails only where it is gone already.
+            let _gone = rustix::net::shutdown(undertaker, rustix::net::Shutdown::Write);
         }
         // With SIGCHLD ignored, waiting ends with ECHILD when the last child is gone.
         while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}

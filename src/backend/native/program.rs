@@ -9,7 +9,6 @@ use std::path::Path;
 use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::filter::Filters;
 use super::sys;
 use super::wire::Start;
 use crate::backend::Command;
@@ -37,7 +36,6 @@ const NOT_FOUND: i32 = 127;
 pub(super) struct Program<'a> {
     command: &'a Command,
     foreground: bool,
-    filters: &'a Filters,
     candidates: Vec<CString>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
@@ -45,7 +43,7 @@ pub(super) struct Program<'a> {
 
 impl<'a> Program<'a> {
     /// Makes the strings that the kernel wants.
-    pub(super) fn new(start: &'a Start, filters: &'a Filters) -> io::Result<Self> {
+    pub(super) fn new(start: &'a Start) -> io::Result<Self> {
         let command = &start.command;
         let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
         let first = command.argv.first().ok_or_else(|| io::Error::other("it has no program"))?;
@@ -59,7 +57,6 @@ impl<'a> Program<'a> {
         Ok(Self {
             command,
             foreground: start.foreground,
-            filters,
             candidates,
             arguments: command.argv.iter().map(|argument| text(argument.as_bytes())).collect::<io::Result<_>>()?,
             environment: command.env.iter().map(|(key, value)| text(format!("{key}={value}").as_bytes())).collect::<io::Result<_>>()?,
@@ -97,7 +94,6 @@ impl<'a> Program<'a> {
         drop_privileges(self.command.user.uid, self.command.user.gid)?;
         rustix::process::chdir(Path::new(&self.command.cwd))
             .map_err(|errno| io::Error::other(format!("working directory `{}`: {errno}", self.command.cwd)))?;
-        self.filters.apply(self.command.skip_sync)?;
         let mut last = io::Error::from_raw_os_error(libc::ENOENT);
         for candidate in &self.candidates {
             let error = sys::execute(candidate, &self.arguments, &self.environment);
@@ -138,9 +134,8 @@ fn keep_only(keeps: CapabilitySet) -> io::Result<()> {
 }
 
 /// The first process only waits from here on: it keeps nothing.
-pub(super) fn confine_first_process(filters: &Filters) -> io::Result<()> {
-    keep_only(CapabilitySet::empty())?;
-    filters.apply(false)
+pub(super) fn keep_nothing() -> io::Result<()> {
+    keep_only(CapabilitySet::empty())
 }
 
 /// Gives the terminal, where there is one, to a process's group: both sides of the fork do it, so that neither is too early.

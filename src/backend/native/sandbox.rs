@@ -50,10 +50,12 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
     let clone = files.next().ok_or_else(missing)?;
     enter(&clone, &start.targets, files)?;
     settle(&start.command)?;
-    let program = Program::new(start, filters).doing(|| "prepare the command".to_owned())?;
+    let program = Program::new(start).doing(|| "prepare the command".to_owned())?;
     if start.command.streams == Streams::Piped {
         rustix::process::setsid().doing(|| "make a session".to_owned())?;
     }
+    // Before the fork: the command has it from its parent, and nothing from here on needs what it refuses.
+    filters.apply(start.command.skip_sync).doing(|| "apply the system call filter".to_owned())?;
     match sys::fork().doing(|| "start the command".to_owned())? {
         Fork::Child => program.run([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]),
         Fork::Parent(pid) => {
@@ -65,7 +67,7 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
             [stdin, stdout, stderr, clone].into_iter().for_each(std::mem::forget);
             sys::place(channel, 0).doing(|| "keep the channel".to_owned())?;
             sys::close_from(1).doing(|| "close all files".to_owned())?;
-            program::confine_first_process(filters).doing(|| "confine the first process".to_owned())?;
+            program::keep_nothing().doing(|| "drop capabilities".to_owned())?;
             let answer = reap(command).unwrap_or_else(|error| Answer::Failed(Failure::step("wait for the command", error)));
             let _told = wire::send(sys::inherited(0), &answer, &[]);
             sys::exit_now(0)

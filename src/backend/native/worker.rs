@@ -10,7 +10,7 @@ use rustix::fs::{Gid, OFlags, Uid};
 use super::inside::{self, Kind};
 use super::stack::{self, Places};
 use super::wire::{Answer, Doing, Failure, Request, Stack};
-use super::{keeper, sweep, sys, trees};
+use super::{keeper, sweep, sys, trees, wire};
 
 /// Turns the forked keeper into a worker: root inside, gone when the keeper goes. The
 /// caller's supplementary groups stay: they may be what makes a package file readable.
@@ -90,6 +90,19 @@ pub(super) fn delete(entries: &[String]) -> Result<Answer, Failure> {
     for entry in entries {
         let name = entry.strip_prefix("trash/").unwrap_or(entry);
         trees::remove(trash.as_fd(), OsStr::new(name))?;
+    }
+    Ok(Answer::Done)
+}
+
+/// Deletes entries of the trash as they are named, with what the machine has to spare, until no more can come.
+pub(super) fn bury(entries: &OwnedFd) -> Result<Answer, Failure> {
+    // Only a courtesy to the builds.
+    let _refused = rustix::process::nice(19);
+    while let Some((entry, _)) = wire::receive::<String>(entries).doing(|| "hear what to delete".to_owned())? {
+        // What cannot be deleted now is left to the next sweep.
+        if let Err(failure) = delete(&[entry]) {
+            tracing::debug!(?failure, "trash stays");
+        }
     }
     Ok(Answer::Done)
 }
