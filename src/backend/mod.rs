@@ -26,7 +26,10 @@ pub struct RootId(pub String);
 
 /// What a backend can do here; the conformance suite and `environment` read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, each read on its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each read on its own"
+)]
 pub struct Capabilities {
     /// Memory and process limits are enforced (a cgroup could be had).
     pub limits: bool,
@@ -119,10 +122,18 @@ pub struct Command {
 impl Command {
     /// A command as root inside, in `/`, with a minimal environment and no network.
     pub fn new<T: Into<String>>(argv: impl IntoIterator<Item = T>) -> Self {
-        let env = [("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LANG", "C.UTF-8"), ("HOME", "/root"), ("TERM", "dumb")];
+        let env = [
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("LANG", "C.UTF-8"),
+            ("HOME", "/root"),
+            ("TERM", "dumb"),
+        ];
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
-            env: env.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            env: env
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             cwd: "/".to_owned(),
             user: User::ROOT,
             network: false,

@@ -1,6 +1,9 @@
-//! Tests of the whole, in one program.
-
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests fail by panicking and look at the host directly")]
+//! Integration tests: real parts together, in one program.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking and look at the host directly"
+)]
 
 mod conformance;
 mod tree;

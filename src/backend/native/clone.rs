@@ -22,13 +22,27 @@ pub(super) struct NativeClone {
 }
 
 fn step(doing: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Step { doing: doing.to_owned(), source }
+    move |source| BackendError::Step {
+        doing: doing.to_owned(),
+        source,
+    }
 }
 
 impl NativeClone {
     pub(super) fn new(shared: Arc<Shared>, layers: &[RootId]) -> Self {
-        let folder = format!("clones/{}/{}", shared.session.name(), shared.session.number());
-        Self { shared, stack: Stack { folder, layers: layers.to_vec() }, ended: false }
+        let folder = format!(
+            "clones/{}/{}",
+            shared.session.name(),
+            shared.session.number()
+        );
+        Self {
+            shared,
+            stack: Stack {
+                folder,
+                layers: layers.to_vec(),
+            },
+            ended: false,
+        }
     }
 
     fn session(&self) -> &Session {
@@ -36,7 +50,12 @@ impl NativeClone {
     }
 
     /// Starts the sandbox; gives the answer's socket and the sandbox's handle.
-    fn start(&self, command: &Command, streams: &[OwnedFd; 3], foreground: bool) -> Result<(OwnedFd, OwnedFd), BackendError> {
+    fn start(
+        &self,
+        command: &Command,
+        streams: &[OwnedFd; 3],
+        foreground: bool,
+    ) -> Result<(OwnedFd, OwnedFd), BackendError> {
         let mut given = Vec::new();
         let mut attached = Vec::new();
         for mount in &command.mounts {
@@ -47,12 +66,22 @@ impl NativeClone {
         let gated = command.limits.memory.is_some() || command.limits.processes.is_some();
         let mut files: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
         files.extend(given.iter().map(AsFd::as_fd));
-        let run = Run { stack: self.stack.clone(), command: command.clone(), attached, gated, foreground };
+        let run = Run {
+            stack: self.stack.clone(),
+            command: command.clone(),
+            attached,
+            gated,
+            foreground,
+        };
         let channel = self.session().ask(&Request::Run(Box::new(run)), &files)?;
         match wire::receive(&channel).map_err(step("start the sandbox"))? {
-            Some((Answer::Started, mut files)) if files.len() == 1 => Ok((channel, files.remove(0))),
+            Some((Answer::Started, mut files)) if files.len() == 1 => {
+                Ok((channel, files.remove(0)))
+            }
             Some((Answer::Failed(failure), _)) => Err(failure.into()),
-            _ => Err(step("start the sandbox")(io::Error::other("its process was killed"))),
+            _ => Err(step("start the sandbox")(io::Error::other(
+                "its process was killed",
+            ))),
         }
     }
 
@@ -65,7 +94,9 @@ impl NativeClone {
 /// that the keeper, which has no privileges there, cannot enter. It is attached nowhere.
 fn copy_as_root(mount: &Mount) -> Option<OwnedFd> {
     match mount {
-        Mount::Host { source, .. } if rustix::process::geteuid().is_root() => mounts::copy(source, true).ok(),
+        Mount::Host { source, .. } if rustix::process::geteuid().is_root() => {
+            mounts::copy(source, true).ok()
+        }
         _ => None,
     }
 }
@@ -74,7 +105,11 @@ fn copy_as_root(mount: &Mount) -> Option<OwnedFd> {
 fn streams(command: &Command, io: &Io<'_>) -> io::Result<([OwnedFd; 3], Ends)> {
     if command.streams == Streams::Inherited {
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
-        let streams = [copy(rustix::stdio::stdin())?, copy(rustix::stdio::stdout())?, copy(rustix::stdio::stderr())?];
+        let streams = [
+            copy(rustix::stdio::stdin())?,
+            copy(rustix::stdio::stdout())?,
+            copy(rustix::stdio::stderr())?,
+        ];
         return Ok((streams, Ends::default()));
     }
     let (out, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -85,7 +120,14 @@ fn streams(command: &Command, io: &Io<'_>) -> io::Result<([OwnedFd; 3], Ends)> {
     } else {
         (fs_err::File::open("/dev/null")?.into_file().into(), None)
     };
-    Ok(([stdin, stdout, stderr], Ends { stdin: feed, stdout: Some(out), stderr: Some(err) }))
+    Ok((
+        [stdin, stdout, stderr],
+        Ends {
+            stdin: feed,
+            stdout: Some(out),
+            stderr: Some(err),
+        },
+    ))
 }
 
 impl crate::backend::Clone for NativeClone {
@@ -93,7 +135,9 @@ impl crate::backend::Clone for NativeClone {
         if io.cancel.is_cancelled() {
             return Err(BackendError::Interrupted);
         }
-        let terminal = (command.streams == Streams::Inherited).then(Terminal::lend).flatten();
+        let terminal = (command.streams == Streams::Inherited)
+            .then(Terminal::lend)
+            .flatten();
         let (theirs, ends) = streams(command, &io).map_err(step("make the streams"))?;
         let (channel, sandbox) = self.start(command, &theirs, terminal.is_some())?;
         drop(theirs);
@@ -116,7 +160,9 @@ impl crate::backend::Clone for NativeClone {
         }
         let exit = Running::new(channel, sandbox, ends, io, &command.limits).wait();
         drop(terminal);
-        let hit = cgroup.as_ref().and_then(|cgroup| cgroup.hit(&command.limits));
+        let hit = cgroup
+            .as_ref()
+            .and_then(|cgroup| cgroup.hit(&command.limits));
         match (exit, hit) {
             // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
             (Ok(Exit::Code(_) | Exit::Signal(_)), Some(limit)) => Ok(Exit::Limit(limit)),
@@ -125,18 +171,27 @@ impl crate::backend::Clone for NativeClone {
     }
 
     fn copy_in(&mut self, path: &str, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
-        let request = self.stack_of(|stack| Request::CopyIn { stack, path: path.to_owned() });
+        let request = self.stack_of(|stack| Request::CopyIn {
+            stack,
+            path: path.to_owned(),
+        });
         pump::into_worker(self.session(), &request, tar)
     }
 
     fn copy_out(&mut self, path: &str, tar: &mut (dyn Write + Send)) -> Result<(), BackendError> {
-        let request = self.stack_of(|stack| Request::CopyOut { stack, path: path.to_owned() });
+        let request = self.stack_of(|stack| Request::CopyOut {
+            stack,
+            path: path.to_owned(),
+        });
         pump::out_of_worker(self.session(), &request, tar)
     }
 
     fn freeze(mut self: Box<Self>, root: &RootId) -> Result<(), BackendError> {
         super::named(root)?;
-        let request = self.stack_of(|stack| Request::Freeze { stack, root: root.clone() });
+        let request = self.stack_of(|stack| Request::Freeze {
+            stack,
+            root: root.clone(),
+        });
         self.session().call(&request, &[])?;
         self.ended = true;
         Ok(())

@@ -33,13 +33,19 @@ struct Keeper {
 
 /// Runs the keeper on standard input's socket. Never returns.
 pub(super) fn run() -> ! {
-    let control = match sys::inherited(0).try_clone_to_owned() {
-        Ok(control) => control,
-        Err(_) => sys::exit_now(1),
+    let Ok(control) = sys::inherited(0).try_clone_to_owned() else {
+        sys::exit_now(1)
     };
     let code = match prepare(&control) {
         Ok((zygote, lock, places)) => {
-            Keeper { control, zygote, places, undertaker: OnceCell::new(), _lock: lock }.serve();
+            Keeper {
+                control,
+                zygote,
+                places,
+                undertaker: OnceCell::new(),
+                _lock: lock,
+            }
+            .serve();
             0
         }
         Err(failure) => {
@@ -58,8 +64,15 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
     sys::unshare(UnshareFlags::NEWUSER).doing(|| "make a user namespace".to_owned())?;
     wire::send(control, &Answer::Unmapped, &[]).doing(|| "ask for ids".to_owned())?;
     let hello = wire::receive::<Hello>(control).doing(|| "receive the session".to_owned())?;
-    let Some((hello, mut files)) = hello else { sys::exit_now(0) };
-    let lock = files.pop().ok_or_else(|| Failure::step("receive the session's lock", io::Error::other("it is missing")))?;
+    let Some((hello, mut files)) = hello else {
+        sys::exit_now(0)
+    };
+    let lock = files.pop().ok_or_else(|| {
+        Failure::step(
+            "receive the session's lock",
+            io::Error::other("it is missing"),
+        )
+    })?;
     let null = fs_err::File::open("/dev/null").doing(|| "open `/dev/null`".to_owned())?;
     sys::place(null.file().as_fd(), 0).doing(|| "replace standard input".to_owned())?;
     // The ids for file access are switched often: capabilities must survive that.
@@ -67,7 +80,11 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
         .doing(|| "keep capabilities over changes of ids".to_owned())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     sys::unshare(UnshareFlags::NEWNS).doing(|| "make a mount namespace".to_owned())?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing(|| "make the mounts private".to_owned())?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .doing(|| "make the mounts private".to_owned())?;
     let zygote = start_zygote()?;
     sys::ignore(libc::SIGCHLD);
     let places = Places::new(&hello.session);
@@ -83,16 +100,21 @@ fn start_zygote() -> Result<OwnedFd, Failure> {
     match fork.doing(|| "make the sandboxes' user namespace".to_owned())? {
         Fork::Child => {
             drop(ours);
-            zygote::run(theirs, own)
+            zygote::run(&theirs, &own)
         }
         Fork::Parent(pid) => {
-            let pid = Pid::from_raw(pid).ok_or_else(|| Failure::step("start the zygote", io::Error::other("no process id")))?;
+            let pid = Pid::from_raw(pid).ok_or_else(|| {
+                Failure::step("start the zygote", io::Error::other("no process id"))
+            })?;
             ids::map_inner(pid).doing(|| "map the sandboxes' ids".to_owned())?;
             wire::send(&ours, &(), &[]).doing(|| "start the zygote".to_owned())?;
             match wire::receive(&ours).doing(|| "start the zygote".to_owned())? {
                 Some((Answer::Done, _)) => Ok(ours),
                 Some((Answer::Failed(failure), _)) => Err(failure),
-                _ => Err(Failure::step("start the zygote", io::Error::other("it ended"))),
+                _ => Err(Failure::step(
+                    "start the zygote",
+                    io::Error::other("it ended"),
+                )),
             }
         }
     }
@@ -100,7 +122,11 @@ fn start_zygote() -> Result<OwnedFd, Failure> {
 
 /// A handle by which a child can see that this process is gone.
 fn own_handle() -> Result<OwnedFd, Failure> {
-    rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).doing(|| "open the keeper's handle".to_owned())
+    rustix::process::pidfd_open(
+        rustix::process::getpid(),
+        rustix::process::PidfdFlags::empty(),
+    )
+    .doing(|| "open the keeper's handle".to_owned())
 }
 
 /// Ends this process when its parent, whose handle is given, does.
@@ -109,7 +135,14 @@ pub(super) fn end_with_parent(parent: BorrowedFd<'_>) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have died before the line above.
     let mut handles = [PollFd::from_borrowed_fd(parent, PollFlags::IN)];
-    if poll(&mut handles, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0 {
+    if poll(
+        &mut handles,
+        Some(&Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        }),
+    )? > 0
+    {
         sys::exit_now(1);
     }
     Ok(())
@@ -127,7 +160,9 @@ impl Keeper {
     fn serve(self) {
         while let Ok(Some((request, files))) = wire::receive::<Request>(&self.control) {
             let mut files = files.into_iter();
-            let Some(channel) = files.next() else { continue };
+            let Some(channel) = files.next() else {
+                continue;
+            };
             self.handle(request, channel, files.collect());
         }
     }
@@ -140,11 +175,21 @@ impl Keeper {
                 Err(failure) => Answer::Failed(failure),
             },
             Request::Rename { from, to } => self.quick(|| stack::rename(&self.places, &from, &to)),
-            Request::Remove { root } => self.quick(|| stack::discard(&self.places, &stack::root(&root))),
-            Request::Destroy { stack } => self.quick(|| stack::discard(&self.places, &stack.folder)),
-            Request::Freeze { stack, root } => self.quick(|| stack::freeze(&self.places, &stack, &root)),
+            Request::Remove { root } => {
+                self.quick(|| stack::discard(&self.places, &stack::root(&root)))
+            }
+            Request::Destroy { stack } => {
+                self.quick(|| stack::discard(&self.places, &stack.folder))
+            }
+            Request::Freeze { stack, root } => {
+                self.quick(|| stack::freeze(&self.places, &stack, &root))
+            }
             Request::Finish => self.finish(),
-            long => return self.work(Some(channel), move |places| worker::work(long, files, places)),
+            long => {
+                return self.work(Some(channel), move |places| {
+                    worker::work(long, files, places)
+                });
+            }
         };
         // The tool may have given up waiting.
         let _told = wire::send(&channel, &answer, &[]);
@@ -181,14 +226,22 @@ impl Keeper {
     }
 
     /// Work that takes long or reads what strangers wrote: a child of its own, as root inside.
-    fn work(&self, channel: Option<OwnedFd>, work: impl FnOnce(&Places) -> Result<Answer, Failure>) {
-        let forked = own_handle().and_then(|own| Ok((own, sys::fork().doing(|| "start a worker".to_owned())?)));
+    fn work(
+        &self,
+        channel: Option<OwnedFd>,
+        work: impl FnOnce(&Places) -> Result<Answer, Failure>,
+    ) {
+        let forked = own_handle()
+            .and_then(|own| Ok((own, sys::fork().doing(|| "start a worker".to_owned())?)));
         let answer = match forked {
             Ok((_, Fork::Parent(_))) => return,
             Err(failure) => Answer::Failed(failure),
             Ok((keeper, Fork::Child)) => {
-                let prepared = worker::prepare(keeper.as_fd()).doing(|| "prepare a worker".to_owned());
-                let answer = prepared.and_then(|()| work(&self.places)).unwrap_or_else(Answer::Failed);
+                let prepared =
+                    worker::prepare(keeper.as_fd()).doing(|| "prepare a worker".to_owned());
+                let answer = prepared
+                    .and_then(|()| work(&self.places))
+                    .unwrap_or_else(Answer::Failed);
                 if let Some(channel) = channel {
                     let _told = wire::send(channel, &answer, &[]);
                 }
@@ -213,7 +266,10 @@ impl Keeper {
             targets.push(stack::target(mount).to_owned());
         }
         if run.command.network {
-            for file in ["/etc/resolv.conf", "/etc/hosts"].into_iter().filter(|file| Path::new(file).exists()) {
+            for file in ["/etc/resolv.conf", "/etc/hosts"]
+                .into_iter()
+                .filter(|file| Path::new(file).exists())
+            {
                 given.push(mounts::copy(file, true).doing(|| format!("share `{file}`"))?);
                 targets.push(file.to_owned());
             }
@@ -222,8 +278,14 @@ impl Keeper {
         all.extend(streams.iter().map(AsFd::as_fd));
         all.push(clone.as_fd());
         all.extend(given.iter().map(AsFd::as_fd));
-        let start = Start { command: run.command, targets, gated: run.gated, foreground: run.foreground };
-        wire::send(&self.zygote, &start, &all).doing(|| "start a sandbox: the zygote is gone".to_owned())
+        let start = Start {
+            command: run.command,
+            targets,
+            gated: run.gated,
+            foreground: run.foreground,
+        };
+        wire::send(&self.zygote, &start, &all)
+            .doing(|| "start a sandbox: the zygote is gone".to_owned())
     }
 
     /// Waits for the deletions, so that nothing of this session is left.
@@ -237,6 +299,7 @@ impl Keeper {
         }
         // With SIGCHLD ignored, waiting ends with ECHILD when the last child is gone.
         while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}
-        as_inner_root(|| stack::end_session(&self.places)).map_or_else(Answer::Failed, |()| Answer::Done)
+        as_inner_root(|| stack::end_session(&self.places))
+            .map_or_else(Answer::Failed, |()| Answer::Done)
     }
 }

@@ -46,29 +46,43 @@ impl<'a> Program<'a> {
     pub(super) fn new(start: &'a Start) -> io::Result<Self> {
         let command = &start.command;
         let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
-        let first = command.argv.first().ok_or_else(|| io::Error::other("it has no program"))?;
+        let first = command
+            .argv
+            .first()
+            .ok_or_else(|| io::Error::other("it has no program"))?;
         let path = command.env.get("PATH").map_or("", String::as_str);
         let candidates = if first.contains('/') {
             vec![text(first.as_bytes())?]
         } else {
             let places = std::env::split_paths(OsStr::new(path)).map(|folder| folder.join(first));
-            places.map(|place| text(place.as_os_str().as_bytes())).collect::<io::Result<_>>()?
+            places
+                .map(|place| text(place.as_os_str().as_bytes()))
+                .collect::<io::Result<_>>()?
         };
         Ok(Self {
             command,
             foreground: start.foreground,
             candidates,
-            arguments: command.argv.iter().map(|argument| text(argument.as_bytes())).collect::<io::Result<_>>()?,
-            environment: command.env.iter().map(|(key, value)| text(format!("{key}={value}").as_bytes())).collect::<io::Result<_>>()?,
+            arguments: command
+                .argv
+                .iter()
+                .map(|argument| text(argument.as_bytes()))
+                .collect::<io::Result<_>>()?,
+            environment: command
+                .env
+                .iter()
+                .map(|(key, value)| text(format!("{key}={value}").as_bytes()))
+                .collect::<io::Result<_>>()?,
         })
     }
 
     /// Becomes the command. Never returns: what goes wrong is said on its standard error, as a shell would.
     pub(super) fn run(self, streams: [BorrowedFd<'_>; 3]) -> ! {
         let (message, code) = match self.become_command(streams) {
-            Err(error) => (error.to_string(), NOT_EXECUTABLE),
-            Ok(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => ("not found".to_owned(), NOT_FOUND),
-            Ok(error) => (error.to_string(), NOT_EXECUTABLE),
+            Ok(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                ("not found".to_owned(), NOT_FOUND)
+            }
+            Ok(error) | Err(error) => (error.to_string(), NOT_EXECUTABLE),
         };
         let name = self.command.argv.first().map_or("", String::as_str);
         let line = format!("pristine: cannot run `{name}`: {message}\n");
@@ -92,8 +106,9 @@ impl<'a> Program<'a> {
         sys::close_from(3)?;
         sys::reset_signals();
         drop_privileges(self.command.user.uid, self.command.user.gid)?;
-        rustix::process::chdir(Path::new(&self.command.cwd))
-            .map_err(|errno| io::Error::other(format!("working directory `{}`: {errno}", self.command.cwd)))?;
+        rustix::process::chdir(Path::new(&self.command.cwd)).map_err(|errno| {
+            io::Error::other(format!("working directory `{}`: {errno}", self.command.cwd))
+        })?;
         let mut last = io::Error::from_raw_os_error(libc::ENOENT);
         for candidate in &self.candidates {
             let error = sys::execute(candidate, &self.arguments, &self.environment);
@@ -109,7 +124,11 @@ impl<'a> Program<'a> {
 /// Takes the ids of the command and leaves no more capabilities than it needs.
 fn drop_privileges(uid: u32, gid: u32) -> io::Result<()> {
     let root = uid == 0;
-    let keeps = if root { ROOT_KEEPS } else { CapabilitySet::empty() };
+    let keeps = if root {
+        ROOT_KEEPS
+    } else {
+        CapabilitySet::empty()
+    };
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         if keeps.contains(capability) {
@@ -129,7 +148,11 @@ fn drop_privileges(uid: u32, gid: u32) -> io::Result<()> {
 }
 
 fn keep_only(keeps: CapabilitySet) -> io::Result<()> {
-    let sets = CapabilitySets { effective: keeps, permitted: keeps, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets {
+        effective: keeps,
+        permitted: keeps,
+        inheritable: CapabilitySet::empty(),
+    };
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
@@ -146,4 +169,3 @@ pub(super) fn to_foreground(leader: Pid, terminal: BorrowedFd<'_>) {
     let _no_terminal = rustix::termios::tcsetpgrp(terminal, leader);
     sys::restore(libc::SIGTTOU);
 }
-

@@ -27,7 +27,9 @@ pub(super) fn sweep(places: &Places) -> Result<Vec<String>, Failure> {
     let mut alive = BTreeSet::from([places.session().to_owned()]);
     let mut removed = Vec::new();
     for session in names("clones")? {
-        if alive.contains(&session) || is_locked(&session).doing(|| format!("look at `clones/{session}`"))? {
+        if alive.contains(&session)
+            || is_locked(&session).doing(|| format!("look at `clones/{session}`"))?
+        {
             alive.insert(session);
             continue;
         }
@@ -35,15 +37,23 @@ pub(super) fn sweep(places: &Places) -> Result<Vec<String>, Failure> {
         removed.push(format!("clones of dead run {session}"));
     }
     for root in names("roots")? {
-        let Some((session, _)) = root.strip_prefix(SCRATCH).and_then(|rest| rest.rsplit_once('.')) else { continue };
+        let Some((session, _)) = root
+            .strip_prefix(SCRATCH)
+            .and_then(|rest| rest.rsplit_once('.'))
+        else {
+            continue;
+        };
         if !alive.contains(session) {
             drop_entry(places, &format!("roots/{root}"))?;
             removed.push(format!("unfinished root {root}"));
         }
     }
     for entry in names("trash")? {
-        if !entry.rsplit_once('.').is_some_and(|(session, _)| alive.contains(session)) {
-            worker::delete(&[entry.clone()])?;
+        if !entry
+            .rsplit_once('.')
+            .is_some_and(|(session, _)| alive.contains(session))
+        {
+            worker::delete(std::slice::from_ref(&entry))?;
             removed.push(format!("trash {entry}"));
         }
     }
@@ -51,12 +61,21 @@ pub(super) fn sweep(places: &Places) -> Result<Vec<String>, Failure> {
 }
 
 fn open(path: &str) -> rustix::io::Result<File> {
-    rustix::fs::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600)).map(File::from)
+    rustix::fs::open(
+        path,
+        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o600),
+    )
+    .map(File::from)
 }
 
 fn is_locked(session: &str) -> io::Result<bool> {
     let path = format!("clones/{session}/lock");
-    let lock = match rustix::fs::open(&path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+    let lock = match rustix::fs::open(
+        &path,
+        OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         // It died before it made its lock.
         Err(Errno::NOENT) => return Ok(false),
         result => result?,
@@ -81,7 +100,11 @@ fn names(folder: &str) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(folder).doing(doing)? {
         let name = entry.doing(doing)?.file_name();
-        names.extend(name.into_string().ok().filter(|name| !name.starts_with('.')));
+        names.extend(
+            name.into_string()
+                .ok()
+                .filter(|name| !name.starts_with('.')),
+        );
     }
     names.sort();
     Ok(names)

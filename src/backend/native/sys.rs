@@ -1,4 +1,7 @@
-#![expect(unsafe_code, reason = "system calls that neither std nor rustix wraps safely; all unsafe code of the backend is here")]
+#![expect(
+    unsafe_code,
+    reason = "system calls that neither std nor rustix wraps safely; all unsafe code of the backend is here"
+)]
 //! The system calls that have no safe wrapper.
 //!
 //! Everything here runs in processes with one thread (the keeper and its children), except `detached_tree`.
@@ -18,7 +21,11 @@ pub(super) enum Fork {
 }
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Forks. The caller has one thread.
@@ -38,7 +45,13 @@ pub(super) fn fork_into(namespaces: i32) -> io::Result<Fork> {
     arguments.flags = u64::from(namespaces.cast_unsigned());
     arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     // SAFETY: without CLONE_VM this is a fork: the child runs on its own copy of this stack. One thread, as above.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) })?;
+    let pid = check(unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut arguments,
+            size_of::<libc::clone_args>(),
+        )
+    })?;
     Ok(match pid {
         0 => Fork::Child,
         _ => Fork::Parent(i32::try_from(pid).map_err(io::Error::other)?),
@@ -60,7 +73,11 @@ pub(super) fn unshare(namespaces: UnshareFlags) -> io::Result<()> {
 /// Replaces this process. Returns only on failure.
 pub(super) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let list = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings.iter().map(|text| text.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+        strings
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain(std::iter::once(std::ptr::null()))
+            .collect()
     };
     let (arguments, environment) = (list(arguments), list(environment));
     // SAFETY: both lists end in null and point to strings that live until the call returns.
@@ -139,14 +156,21 @@ pub(super) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
         let mut request: libc::ifreq = std::mem::zeroed();
         request.ifr_name[0] = b'l'.cast_signed();
         request.ifr_name[1] = b'o'.cast_signed();
-        request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
-        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request).into()).map(drop)
+        request.ifr_ifru.ifru_flags =
+            libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request).into())
+            .map(drop)
     }
 }
 
 /// Changes the attributes of a detached mount and all below it.
 pub(super) fn set_mount_attributes(mount: BorrowedFd<'_>, set: u64) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let attributes = libc::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the path is an empty string, the structure lives through the call.
     check(unsafe {
