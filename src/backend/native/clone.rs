@@ -164,9 +164,11 @@ impl crate::backend::Clone for NativeClone {
             .as_ref()
             .and_then(|cgroup| cgroup.hit(&command.limits));
         match (exit, hit) {
+            (exit @ (Err(BackendError::Interrupted) | Ok(Exit::Limit(_))), _) | (exit, None) => {
+                exit
+            }
             // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
-            (Ok(Exit::Code(_) | Exit::Signal(_)), Some(limit)) => Ok(Exit::Limit(limit)),
-            (exit, _) => exit,
+            (_, Some(limit)) => Ok(Exit::Limit(limit)),
         }
     }
 

@@ -8,6 +8,15 @@
 //! - the **zygote** (`zygote`), forked from the keeper into the sandboxes' user namespace,
 //!   which has no id of the caller's; it forks the first process of each **sandbox**.
 //!
+//! Limits that the kernel sets: `redirect_dir` and `metacopy` are off in user namespaces, so
+//! renaming a folder of a lower layer fails with `EXDEV` (`mv` then copies), and changing a
+//! large file's owner copies it. Roots are a cache of this boot: see `session`.
+//!
+//! Our own binary cannot be overwritten from inside (as in CVE-2019-5736): a sandbox may
+//! come to read it, by way of `/proc/self/exe` as script interpreter, but its owner has no
+//! id inside, so that nobody there can open it for writing; the first process, the only
+//! one that maps it, is closed to all others.
+//!
 //! Invariants: nothing is mounted in the host's mount namespace; a sandbox's user
 //! namespace maps subordinate ids only; every path in a tree is resolved by handle; when
 //! the tool dies, however it dies, all others die with it: the keeper sees its socket

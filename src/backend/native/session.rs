@@ -213,7 +213,8 @@ fn lock_session(store: &Path) -> io::Result<(String, File)> {
             .open(path)
     };
     let gate = open(store.join(sweep::GATE))?;
-    flock(gate.file(), FlockOperation::LockShared)?;
+    flock(gate.file(), FlockOperation::LockExclusive)?;
+    forget_earlier_boots(store)?;
     let name = format!(
         "{}-{}",
         process_name()?,
@@ -224,6 +225,26 @@ fn lock_session(store: &Path) -> io::Result<(String, File)> {
     let lock = open(folder.join("lock"))?.into_file();
     flock(&lock, FlockOperation::LockExclusive)?;
     Ok((name, lock))
+}
+
+/// Drops all roots when the machine has started anew since they were made.
+///
+/// Trees are written without syncing: after a loss of power their files may be empty. They
+/// are caches of what the store keeps verified, so they are made again instead.
+fn forget_earlier_boots(store: &Path) -> io::Result<()> {
+    let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let record = store.join("clones/.boot");
+    let before = match fs_err::read_to_string(&record) {
+        Ok(before) if before == boot => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        before => before.unwrap_or_else(|_| "unknown".to_owned()),
+    };
+    let roots = store.join("roots");
+    if fs_err::read_dir(&roots)?.next().is_some() {
+        fs_err::rename(&roots, store.join(format!("trash/roots-{}", before.trim())))?;
+        private_folder(&roots)?;
+    }
+    crate::files::write_atomic(&record, boot.as_bytes())
 }
 
 /// Process id and start time: together no other process has them until the machine starts anew.

@@ -253,8 +253,10 @@ impl<'a, 'io> Running<'a, 'io> {
             Some((Answer::Code(code), _)) => Ok(Exit::Code(code)),
             Some((Answer::Signal(signal), _)) => Ok(Exit::Signal(signal)),
             Some((Answer::Failed(failure), _)) => Err(failure.into()),
-            // Killed from outside, first process and all: the kernel short of memory, or an operator.
-            _ => Ok(Exit::Signal(Signal::KILL.as_raw())),
+            // First process and all: the kernel short of memory, or an operator.
+            _ => Err(step("follow the command")(io::Error::other(
+                "its sandbox was killed from outside",
+            ))),
         }
     }
 }

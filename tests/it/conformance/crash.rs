@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use pristine::backend::{Backend as _, Io};
+use pristine::backend::{Backend as _, Io, RootId};
 use pristine::cancel::Cancel;
 
 use super::fixture::{each, native, shell, small_root};
@@ -104,7 +104,7 @@ fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
             .flatten();
         let left: Vec<_> = names
             .map(|entry| entry.file_name())
-            .filter(|name| name != ".lock")
+            .filter(|name| !name.to_string_lossy().starts_with('.'))
             .collect();
         assert!(left.is_empty(), "{folder}: {left:?}");
     }
@@ -155,4 +155,84 @@ fn many_at_once_do_not_disturb_each_other() {
             }
         });
     });
+}
+
+#[test]
+fn roots_of_an_earlier_boot_are_not_used() {
+    let store = tempfile::tempdir().unwrap();
+    let root = RootId("tree-kept".to_owned());
+    let backend = native(store.path()).unwrap();
+    backend.import(&root, &mut std::io::empty()).unwrap();
+    drop(backend);
+    let backend = native(store.path()).unwrap();
+    assert!(backend.has(&root).unwrap(), "the same boot");
+    drop(backend);
+    std::fs::write(store.path().join("clones/.boot"), "another\n").unwrap();
+    let backend = native(store.path()).unwrap();
+    assert!(!backend.has(&root).unwrap());
+    assert_eq!(backend.sweep().unwrap(), ["trash roots-another"]);
+}
+
+#[test]
+fn a_keeper_that_is_killed_is_an_error_and_no_verdict() {
+    let store = tempfile::tempdir().unwrap();
+    // In a process of its own, which has one keeper.
+    let output = Process::new(std::env::current_exe().unwrap())
+        .args([
+            "--ignored",
+            "--exact",
+            "conformance::crash::keeper_is_killed",
+        ])
+        .env(STORE, store.path())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let backend = native(store.path()).unwrap();
+    wait_until("what it left is swept", || {
+        !backend.sweep().unwrap().is_empty()
+    });
+}
+
+#[test]
+#[ignore = "kills its only child, started by another test"]
+fn keeper_is_killed() {
+    let Some(store) = std::env::var_os(STORE) else {
+        return;
+    };
+    let backend = native(store.as_ref()).unwrap();
+    let base = backend.scratch_id();
+    backend
+        .import(&base, &mut std::io::Cursor::new(small_root()))
+        .unwrap();
+    let mut clone = backend.open(std::slice::from_ref(&base)).unwrap();
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let children: Vec<i32> = threads
+        .flat_map(|thread| {
+            std::fs::read_to_string(thread.path().join("children"))
+                .unwrap()
+                .split_whitespace()
+                .map(|pid| pid.parse().unwrap())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let [keeper] = children[..] else {
+        panic!("{children:?}")
+    };
+    let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
+    let mut output = |_stream, _bytes: &[u8]| {
+        rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap()
+    };
+    let io = Io {
+        stdin: None,
+        output: &mut output,
+        cancel: &Cancel::new().unwrap(),
+    };
+    let error = clone.run(&shell("echo up; sleep 96.5"), io).unwrap_err();
+    assert_eq!(error.to_string(), "cannot follow the command");
+    assert_eq!(processes("96.5"), 0);
+    assert!(backend.remove(&base).is_err());
 }

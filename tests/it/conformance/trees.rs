@@ -306,3 +306,41 @@ fn a_root_s_name_is_taken_over_whole() {
         backend.remove(&name).unwrap();
     });
 }
+
+#[test]
+fn packages_are_unpacked_without_their_scripts() {
+    each(|fixture| {
+        let folder = tempfile::tempdir().unwrap();
+        let packages: Vec<_> = ["one", "two"]
+            .into_iter()
+            .map(|name| {
+                let file = rpm::FileOptions::new(format!("/opt/{name}/file"))
+                    .mode(rpm::FileMode::regular(0o640))
+                    .user("root");
+                let package = rpm::PackageBuilder::new(name, "1.0", "MIT", "noarch", "a test")
+                    .with_file_contents(name, file)
+                    .unwrap()
+                    .post_install_script("touch /ran")
+                    .build()
+                    .unwrap();
+                let path = folder.path().join(format!("{name}.rpm"));
+                package.write_file(&path).unwrap();
+                path
+            })
+            .collect();
+        let id = fixture.backend.scratch_id();
+        fixture.backend.unpack(&id, &packages).unwrap();
+        let listed = names(&export(&*fixture.backend, &id));
+        for name in ["opt/one/file", "opt/two/file"] {
+            assert!(listed.iter().any(|path| path.ends_with(name)), "{listed:?}");
+        }
+        assert!(
+            !listed.iter().any(|path| path.ends_with("ran")),
+            "{listed:?}"
+        );
+        fixture.backend.remove(&id).unwrap();
+        std::fs::write(&packages[1], "no package").unwrap();
+        assert!(fixture.backend.unpack(&id, &packages).is_err());
+        assert!(!fixture.backend.has(&id).unwrap(), "nothing half made");
+    });
+}
