@@ -114,6 +114,13 @@ impl Cgroup {
         }
     }
 
+    /// The cgroup's folders.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.memory.clone(), self.pids.clone()];
+        folders.dedup();
+        folders
+    }
+
     /// Moves a process in, by its handle; what it forks follows.
     pub(super) fn add(&self, process: impl AsFd) -> io::Result<()> {
         let facts =
@@ -149,15 +156,18 @@ impl Cgroup {
 impl Drop for Cgroup {
     /// Its processes are dead; the kernel may take a moment to see it.
     fn drop(&mut self) {
-        for folder in [&self.memory, &self.pids] {
-            for _ in 0..200 {
-                match std::fs::remove_dir(folder) {
-                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                        std::thread::sleep(Duration::from_millis(1));
-                    }
-                    _ => break,
-                }
+        self.folders().iter().for_each(|folder| remove(folder));
+    }
+}
+
+/// Removes a cgroup whose processes are dead or dying.
+pub(super) fn remove(folder: &Path) {
+    for _ in 0..1000 {
+        match std::fs::remove_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(1));
             }
+            _ => break,
         }
     }
 }

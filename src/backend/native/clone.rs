@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::cgroup::Cgroup;
 use super::session::Session;
 use super::supervise::{Ends, Running, end_sandbox};
 use super::terminal::Terminal;
 use super::wire::{self, Answer, Request, Run, Stack};
 use super::{Shared, mounts, pump};
-use crate::backend::{BackendError, Command, Exit, Io, Mount, RootId, Streams};
+use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams};
 
 /// A clone of a stack of roots.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl NativeClone {
         command: &Command,
         streams: &[OwnedFd; 3],
         foreground: bool,
+        cgroup: Option<&Cgroup>,
     ) -> Result<(OwnedFd, OwnedFd), BackendError> {
         let mut given = Vec::new();
         let mut attached = Vec::new();
@@ -63,15 +65,15 @@ impl NativeClone {
             attached.push(copy.is_some());
             given.extend(copy);
         }
-        let gated = command.limits.memory.is_some() || command.limits.processes.is_some();
         let mut files: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
         files.extend(given.iter().map(AsFd::as_fd));
         let run = Run {
             stack: self.stack.clone(),
             command: command.clone(),
             attached,
-            gated,
+            gated: is_limited(&command.limits),
             foreground,
+            cgroup: cgroup.map(Cgroup::folders).unwrap_or_default(),
         };
         let channel = self.session().ask(&Request::Run(Box::new(run)), &files)?;
         match wire::receive(&channel).map_err(step("start the sandbox"))? {
@@ -85,9 +87,23 @@ impl NativeClone {
         }
     }
 
+    /// A cgroup with the limits, where limits are asked for and a cgroup can be had.
+    fn limit(&self, limits: &Limits) -> io::Result<Option<Cgroup>> {
+        let cgroups = self.shared.cgroups.as_ref().filter(|_| is_limited(limits));
+        let name = || format!("{}.{}", self.session().name(), self.session().number());
+        cgroups
+            .map(|cgroups| cgroups.make(&name(), limits))
+            .transpose()
+    }
+
     fn stack_of(&self, request: impl FnOnce(Stack) -> Request) -> Request {
         request(self.stack.clone())
     }
+}
+
+/// Whether the sandbox is to be put into a cgroup before its command starts.
+fn is_limited(limits: &Limits) -> bool {
+    limits.memory.is_some() || limits.processes.is_some()
 }
 
 /// As host root alone: a copy of a mount wherever it lies, also below folders of users
@@ -139,21 +155,17 @@ impl crate::backend::Clone for NativeClone {
             .then(Terminal::lend)
             .flatten();
         let (theirs, ends) = streams(command, &io).map_err(step("make the streams"))?;
-        let (channel, sandbox) = self.start(command, &theirs, terminal.is_some())?;
+        let cgroup = self
+            .limit(&command.limits)
+            .map_err(step("set the limits"))?;
+        let (channel, sandbox) =
+            self.start(command, &theirs, terminal.is_some(), cgroup.as_ref())?;
         drop(theirs);
-        let mut cgroup = None;
-        if command.limits.memory.is_some() || command.limits.processes.is_some() {
-            let name = format!("{}.{}", self.session().name(), self.session().number());
-            let limited = self.shared.cgroups.as_ref().map(|cgroups| {
-                let cgroup = cgroups.make(&name, &command.limits)?;
-                cgroup.add(&sandbox)?;
-                Ok(cgroup)
-            });
-            let opened = limited.transpose().and_then(|made| {
-                cgroup = made;
-                wire::send(&channel, &(), &[])
-            });
-            if let Err(error) = opened {
+        if is_limited(&command.limits) {
+            let opened = cgroup
+                .as_ref()
+                .map_or(Ok(()), |cgroup| cgroup.add(&sandbox));
+            if let Err(error) = opened.and_then(|()| wire::send(&channel, &(), &[])) {
                 end_sandbox(sandbox.as_fd());
                 return Err(step("set the limits")(error));
             }

@@ -5,10 +5,10 @@
 //! and forks a worker for each piece of tree work. It ends when the tool's end of the
 //! control socket closes, however the tool died, and everything that it started ends with it.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Pid, Signal};
@@ -18,7 +18,7 @@ use super::ids::{self, CALLER};
 use super::stack::{self, Places};
 use super::sys::{self, Fork};
 use super::wire::{self, Answer, Doing, Failure, Hello, Request, Run, Start};
-use super::{mounts, worker, zygote};
+use super::{cgroup, mounts, worker, zygote};
 
 /// What the keeper holds.
 struct Keeper {
@@ -27,6 +27,8 @@ struct Keeper {
     places: Places,
     /// Deletes what is in the trash; started when there is something.
     undertaker: OnceCell<OwnedFd>,
+    /// Cgroups that sandboxes were put into.
+    cgroups: RefCell<Vec<PathBuf>>,
     /// Held open, and with it locked, as long as any process of this session lives.
     _lock: OwnedFd,
 }
@@ -43,6 +45,7 @@ pub(super) fn run() -> ! {
                 zygote,
                 places,
                 undertaker: OnceCell::new(),
+                cgroups: RefCell::default(),
                 _lock: lock,
             }
             .serve();
@@ -158,6 +161,15 @@ pub(super) fn as_inner_root<T>(work: impl FnOnce() -> T) -> T {
 
 impl Keeper {
     fn serve(self) {
+        self.requests();
+        // The tool is gone, with or without a word. Its sandboxes end with the zygote, all else with this process.
+        let _gone = rustix::net::shutdown(&self.zygote, rustix::net::Shutdown::Both);
+        for folder in self.cgroups.take() {
+            cgroup::remove(&folder);
+        }
+    }
+
+    fn requests(&self) {
         while let Ok(Some((request, files))) = wire::receive::<Request>(&self.control) {
             let mut files = files.into_iter();
             let Some(channel) = files.next() else {
@@ -257,6 +269,11 @@ impl Keeper {
     fn start(&self, run: Run, channel: &OwnedFd, files: Vec<OwnedFd>) -> Result<(), Failure> {
         let mut files = files.into_iter();
         let streams: Vec<OwnedFd> = files.by_ref().take(3).collect();
+        if !run.cgroup.is_empty() {
+            let mut cgroups = self.cgroups.borrow_mut();
+            cgroups.retain(|folder| folder.exists());
+            cgroups.extend(run.cgroup);
+        }
         let clone = as_inner_root(|| stack::mount(&self.places, &run.stack))?;
         let mut given = Vec::new();
         let mut targets = Vec::new();

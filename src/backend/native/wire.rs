@@ -87,6 +87,8 @@ pub(super) struct Run {
     pub(super) gated: bool,
     /// Give the command the caller's terminal.
     pub(super) foreground: bool,
+    /// Folders of the sandbox's cgroup: the keeper removes them when the tool cannot.
+    pub(super) cgroup: Vec<PathBuf>,
 }
 
 /// What the zygote is told: as `Run`, with all mounts made. Files: the answer's socket,

@@ -75,6 +75,14 @@ fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
     let store = tempfile::tempdir().unwrap();
     let victim = kill_a_tool(store.path());
     wait_until("no process is left", || processes("97.125") == 0);
+    wait_until("no cgroup is left", || {
+        let name = format!("pristine-{victim}-*");
+        let found = Process::new("find")
+            .args(["/sys/fs/cgroup", "-name", &name])
+            .output()
+            .unwrap();
+        found.stdout.is_empty()
+    });
     let backend = native(store.path()).unwrap();
     let removed = RefCell::new(Vec::new());
     // The keeper holds the session's lock until it has seen the end.
@@ -92,11 +100,6 @@ fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
             .any(|line| line.starts_with("unfinished root scratch-")),
         "{removed:?}"
     );
-    let cgroups = Process::new("find")
-        .args(["/sys/fs/cgroup", "-name", &format!("pristine-{victim}-*")])
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&cgroups.stdout), "");
     drop(backend);
     for folder in ["roots", "clones", "trash"] {
         let names = std::fs::read_dir(store.path().join(folder))
@@ -224,7 +227,7 @@ fn keeper_is_killed() {
     };
     let keeper = rustix::process::Pid::from_raw(keeper).unwrap();
     let mut output = |_stream, _bytes: &[u8]| {
-        rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap()
+        rustix::process::kill_process(keeper, rustix::process::Signal::KILL).unwrap();
     };
     let io = Io {
         stdin: None,
