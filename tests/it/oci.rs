@@ -413,7 +413,20 @@ fn damage_is_named() {
     let error = layout.open_layer(&wrong).unwrap().verify().unwrap_err();
     let found = hidden(message(&error));
     writeln!(outcomes, "another tar: {found}").unwrap();
-    // A layer whose blob is gone is made again, not believed.
+    // A layer whose blob is damaged or gone is made again, not believed; a list does not read layers.
+    let (layer, path) = (&reference.layers[0], blob(&reference.layers[0].digest));
+    let before = fs_err::read(&path).unwrap();
+    damage(&path);
+    assert_eq!(layout.known_layer(&layer.diff_id).unwrap(), None);
+    assert_eq!(
+        layout.describe(&reference.manifest).unwrap().reference,
+        reference
+    );
+    fs_err::write(&path, before).unwrap();
+    assert_eq!(
+        layout.known_layer(&layer.diff_id).unwrap().as_ref(),
+        Some(layer)
+    );
     fs_err::remove_file(blob(&reference.layers[0].digest)).unwrap();
     assert_eq!(
         layout.known_layer(&reference.layers[0].diff_id).unwrap(),
