@@ -84,6 +84,7 @@ impl Context<'_> {
         }
         let fetcher = Fetcher::new(store.clone(), FetchOptions::default());
         let layout = Layout::open(&store.oci_folder())?;
+        layout.sweep()?;
         Ok(Workshop {
             layout,
             store,

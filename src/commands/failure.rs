@@ -8,6 +8,7 @@ use crate::build::run::RunError;
 use crate::digest::Digest;
 use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
+use crate::engine::EngineError;
 use crate::environment::create::EnvironmentError;
 use crate::environment::specs::SpecError;
 use crate::error::{Failure, Kind};
@@ -67,6 +68,7 @@ always! {
     StoreError => CannotRun,
     FetchError => CannotRun,
     KeyringError => CannotRun,
+    EngineError => CannotRun,
     OciError => CannotRun,
     RecordError => CannotRun,
     RepositoryError => CannotRun,

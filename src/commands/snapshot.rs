@@ -11,6 +11,7 @@ use crate::commands::context::Context;
 use crate::commands::lock;
 use crate::digest::Digest;
 use crate::documents::Project;
+use crate::engine;
 use crate::environment::snapshot::{self, LOCK_LABEL, PROJECT_LABEL};
 use crate::error::{Failure, Kind};
 use crate::oci::{Image, Layout};
@@ -28,12 +29,15 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
             snapshot,
             tar,
         } => {
-            let image = match snapshot {
-                Some(beginning) => by_beginning(&layout, beginning)?,
-                None => of_project(context, &layout)?,
-            };
+            let image = chosen(context, &layout, snapshot.as_deref())?;
             export(&layout, &image, file, *tar)?;
             context.ui.note(&format!("exported {}", image.reference.manifest));
+        }
+        SnapshotVerb::Load { name, snapshot } => {
+            let image = chosen(context, &layout, snapshot.as_deref())?;
+            let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+            context.interruptible(engine::load(&layout, &image, (repository, tag)))?;
+            context.ui.result(&format!("{repository}:{tag}"));
         }
         SnapshotVerb::Import { file } => {
             let mut archive = fs_err::File::open(file)
@@ -45,12 +49,24 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
     Ok(0)
 }
 
+/// The snapshot that the user names, or the one of the project's lock.
+fn chosen(
+    context: &Context<'_>,
+    layout: &Layout,
+    beginning: Option<&str>,
+) -> Result<Image, Failure> {
+    match beginning {
+        Some(beginning) => by_beginning(layout, beginning),
+        None => of_project(context, layout),
+    }
+}
+
 fn list(context: &Context<'_>, layout: &Layout) -> Result<(), Failure> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["snapshot", "project", "lock", "layers", "size"]);
     for digest in layout.images()? {
-        let image = layout.image(&digest)?;
+        let image = layout.describe(&digest)?;
         let label = |key: &str| image.config.labels.get(key).cloned().unwrap_or_default();
         let lock: String = label(LOCK_LABEL).trim_start_matches("sha256:").chars().take(12).collect();
         let layers = &image.reference.layers;

@@ -79,11 +79,11 @@ pub fn keep(
     Ok(layout.write_image(layers, &config)?)
 }
 
-/// The kept image of a lock, every blob of it verified.
+/// The kept image of a lock. Its layers are verified where they are read.
 pub fn find(layout: &Layout, lock: &Lock) -> Result<Option<Image>, EnvironmentError> {
     let wanted = lock.digest().to_string();
     for digest in layout.images()? {
-        let image = layout.image(&digest)?;
+        let image = layout.describe(&digest)?;
         if image.config.labels.get(LOCK_LABEL) == Some(&wanted) {
             return Ok(Some(image));
         }

@@ -132,7 +132,7 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     name.starts_with(head) && (head.len()..=name.len()).any(|from| matches(tail, &name[from..]))
 }
 
-/// Sets the two version bytes of a SQLite header to "legacy" (SQLite file format, section 1.3.3): what
+/// Sets the two version bytes of a `SQLite` header to "legacy" (`SQLite` file format, section 1.3.3): what
 /// `PRAGMA journal_mode=DELETE` writes once the write-ahead journal is empty.
 fn leave_write_ahead_mode(folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), TreeError> {
     const WRITE_AHEAD: [u8; 2] = [2, 2];
