@@ -55,7 +55,13 @@ pub async fn load(
     let labels = image.config.labels.iter();
     let changes: Vec<String> = labels
         .map(|(name, value)| format!("LABEL {name}={value}"))
-        .chain(image.config.env.iter().map(|(name, value)| format!("ENV {name}={value}")))
+        .chain(
+            image
+                .config
+                .env
+                .iter()
+                .map(|(name, value)| format!("ENV {name}={value}")),
+        )
         .collect();
     options = options.changes(changes);
     let (sender, receiver) = mpsc::channel(4);

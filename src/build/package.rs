@@ -292,8 +292,7 @@ fn collect(spools: &[File], job: &Job<'_>) -> Result<Vec<FileRecord>, PackageErr
         let mut members = Members::new(io::BufReader::new(spool));
         while let Some(member) = members.next_member().map_err(unsafe_archive)? {
             let path = String::from_utf8_lossy(&member.name).into_owned();
-            if let Some(name) =
-                package_name(Path::new(&path)).filter(|_| member.kind == Kind::File)
+            if let Some(name) = package_name(Path::new(&path)).filter(|_| member.kind == Kind::File)
             {
                 packages.push(keep(&mut members, &name, job.repository).map_err(files)?);
             }
@@ -309,7 +308,12 @@ fn package_name(path: &Path) -> Option<String> {
     let clean = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-%".contains(&byte));
-    (clean && Path::new(name).extension().is_some_and(|extension| extension == "rpm") && !name.starts_with('.')).then(|| name.to_owned())
+    (clean
+        && Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "rpm")
+        && !name.starts_with('.'))
+    .then(|| name.to_owned())
 }
 
 fn keep(content: &mut impl Read, name: &str, repository: &Path) -> io::Result<FileRecord> {

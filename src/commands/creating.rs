@@ -7,9 +7,9 @@ use crate::digest::Digest;
 use crate::documents::lock::Lock;
 use crate::environment::create::{self, Ingredients};
 use crate::environment::snapshot;
-use crate::oci::Layer;
 use crate::environment::{recipe, rules};
 use crate::error::Failure;
+use crate::oci::Layer;
 use crate::resolve::packages::{self, Stock};
 use crate::tree::Normalise;
 use crate::ui;
@@ -95,7 +95,15 @@ pub(super) fn create(
     )?;
     let layer = context.step(
         "digesting the environment",
-        || snapshot::freeze(&*workshop.backend, &root, &normalise, &workshop.layout, lock.environment.tree.as_ref()),
+        || {
+            snapshot::freeze(
+                &*workshop.backend,
+                &root,
+                &normalise,
+                &workshop.layout,
+                lock.environment.tree.as_ref(),
+            )
+        },
         |layer| layer.diff_id.short(),
     )?;
     Ok(Fresh { root, layer })
@@ -158,7 +166,8 @@ pub(super) fn fresh_snapshot(
         )?;
         if let Some(changed) = changed {
             let rules = normalise(documents, lock);
-            let layer = snapshot::freeze(&*workshop.backend, &changed, &rules, &workshop.layout, None)?;
+            let layer =
+                snapshot::freeze(&*workshop.backend, &changed, &rules, &workshop.layout, None)?;
             let id = snapshot::root_id(&layer.diff_id);
             workshop.backend.rename(&changed, &id)?;
             roots.push(id);
@@ -175,16 +184,17 @@ pub(super) fn fresh_snapshot(
 }
 
 /// The kept snapshot of a lock, where its image is in the store; its roots are made again where they are missing.
-pub(super) fn kept_snapshot(
-    workshop: &Workshop,
-    lock: &Lock,
-) -> Result<Option<Snapshot>, Failure> {
+pub(super) fn kept_snapshot(workshop: &Workshop, lock: &Lock) -> Result<Option<Snapshot>, Failure> {
     let Some(image) = snapshot::find(&workshop.layout, lock)? else {
         return Ok(None);
     };
     let mut roots = Vec::new();
     for layer in &image.reference.layers {
-        roots.push(snapshot::restore(&*workshop.backend, &workshop.layout, layer)?);
+        roots.push(snapshot::restore(
+            &*workshop.backend,
+            &workshop.layout,
+            layer,
+        )?);
     }
     let environment = image.reference.layers.first().map(|layer| layer.diff_id);
     Ok(environment.map(|environment| Snapshot {

@@ -107,9 +107,9 @@ impl From<ResolveError> for Failure {
                 Kind::Input,
                 Some("name base URLs in the template: baseurl = [\"…\"]"),
             ),
-            ResolveError::Unsolvable { .. }
-            | ResolveError::Plan(_)
-            | ResolveError::Key { .. } => (Kind::Input, None),
+            ResolveError::Unsolvable { .. } | ResolveError::Plan(_) | ResolveError::Key { .. } => {
+                (Kind::Input, None)
+            }
             _ => (Kind::CannotRun, None),
         };
         let failure = failure(kind, error);

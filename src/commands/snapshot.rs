@@ -31,7 +31,9 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
         } => {
             let image = chosen(context, &layout, snapshot.as_deref())?;
             export(&layout, &image, file, *tar)?;
-            context.ui.note(&format!("exported {}", image.reference.manifest));
+            context
+                .ui
+                .note(&format!("exported {}", image.reference.manifest));
         }
         SnapshotVerb::Load { name, snapshot } => {
             let image = chosen(context, &layout, snapshot.as_deref())?;
@@ -40,8 +42,8 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
             context.ui.result(&format!("{repository}:{tag}"));
         }
         SnapshotVerb::Import { file } => {
-            let mut archive = fs_err::File::open(file)
-                .map_err(|error| Failure::new(Kind::Input, error))?;
+            let mut archive =
+                fs_err::File::open(file).map_err(|error| Failure::new(Kind::Input, error))?;
             let image = layout.import_archive(&mut archive)?;
             context.ui.result(&image.manifest.to_string());
         }
@@ -68,7 +70,11 @@ fn list(context: &Context<'_>, layout: &Layout) -> Result<(), Failure> {
     for digest in layout.images()? {
         let image = layout.describe(&digest)?;
         let label = |key: &str| image.config.labels.get(key).cloned().unwrap_or_default();
-        let lock: String = label(LOCK_LABEL).trim_start_matches("sha256:").chars().take(12).collect();
+        let lock: String = label(LOCK_LABEL)
+            .trim_start_matches("sha256:")
+            .chars()
+            .take(12)
+            .collect();
         let layers = &image.reference.layers;
         table.add_row([
             digest.short(),
@@ -91,11 +97,17 @@ fn by_beginning(layout: &Layout, beginning: &str) -> Result<Image, Failure> {
         .collect();
     match found.as_slice() {
         [digest] => Ok(layout.image(digest)?),
-        [] => Err(Failure::new(Kind::Input, format!("no snapshot begins with `{beginning}`"))
-            .hint("see what there is: pristine snapshot list")),
+        [] => Err(Failure::new(
+            Kind::Input,
+            format!("no snapshot begins with `{beginning}`"),
+        )
+        .hint("see what there is: pristine snapshot list")),
         several => Err(Failure::new(
             Kind::Input,
-            format!("{} snapshots begin with `{beginning}`: give more digits", several.len()),
+            format!(
+                "{} snapshots begin with `{beginning}`: give more digits",
+                several.len()
+            ),
         )),
     }
 }
@@ -125,7 +137,10 @@ fn export(layout: &Layout, image: &Image, file: &Path, tar: bool) -> Result<(), 
         return write(&mut io::BufWriter::new(io::stdout().lock()));
     }
     let failed = |error: io::Error| {
-        Failure::new(Kind::CannotRun, format!("cannot write `{}`: {error}", file.display()))
+        Failure::new(
+            Kind::CannotRun,
+            format!("cannot write `{}`: {error}", file.display()),
+        )
     };
     let folder = file
         .parent()
@@ -141,6 +156,8 @@ fn export(layout: &Layout, image: &Image, file: &Path, tar: bool) -> Result<(), 
     write(&mut output)?;
     output.flush().map_err(failed)?;
     drop(output);
-    temporary.persist(file).map_err(|error| failed(error.error))?;
+    temporary
+        .persist(file)
+        .map_err(|error| failed(error.error))?;
     Ok(())
 }

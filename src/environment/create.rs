@@ -123,8 +123,10 @@ pub fn tools_root_id(packages: &[Ingredient]) -> RootId {
         .iter()
         .map(|package| package.sha256.hex())
         .collect();
-    let list = digests.join("
-");
+    let list = digests.join(
+        "
+",
+    );
     RootId(format!("tools-{}", Digest::of(list.as_bytes()).hex()))
 }
 

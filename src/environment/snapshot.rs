@@ -62,10 +62,7 @@ pub fn keep(
     let config = ImageConfig {
         architecture: lock.architecture.as_str().to_owned(),
         epoch: lock.epoch,
-        env: BTreeMap::from([label(
-            "PATH",
-            "/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        )]),
+        env: BTreeMap::from([label("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned())]),
         labels: BTreeMap::from([
             label(LOCK_LABEL, lock.digest().to_string()),
             label(PROJECT_LABEL, project.to_owned()),

@@ -8,7 +8,7 @@
 mod architecture;
 mod conformance;
 mod documents;
+mod oci;
 mod store;
 mod support;
-mod oci;
 mod tree;

@@ -119,7 +119,8 @@ fn enter(
         mounts::attach(mount, place).doing(doing)?;
     }
     if let Some(path) = &start.command.inner_root {
-        let root = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder).doing(|| format!("open `{path}` inside"))?;
+        let root = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder)
+            .doing(|| format!("open `{path}` inside"))?;
         kernel(&root)?;
     }
     mounts::enter(clone.as_fd()).doing(|| "enter the clone".to_owned())
@@ -128,8 +129,10 @@ fn enter(
 /// Mounts `/proc` and `/dev` in a root.
 fn kernel(root: &OwnedFd) -> Result<(), Failure> {
     let null = Path::new(zygote::DEVICES).join("null");
-    mounts::proc(own_folder(root, "proc")?, null).doing(|| "mount `/proc`: is this a container with a masked `/proc`?".to_owned())?;
-    mounts::dev(own_folder(root, "dev")?, Path::new(zygote::DEVICES)).doing(|| "make `/dev`".to_owned())
+    mounts::proc(own_folder(root, "proc")?, null)
+        .doing(|| "mount `/proc`: is this a container with a masked `/proc`?".to_owned())?;
+    mounts::dev(own_folder(root, "dev")?, Path::new(zygote::DEVICES))
+        .doing(|| "make `/dev`".to_owned())
 }
 
 /// A folder at the top of the tree which must not be a link: what is mounted there must be there and nowhere else.
