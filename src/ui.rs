@@ -161,7 +161,15 @@ impl Sink for Ui {
                 if good {
                     self.note(&format!("  ok   {package}: {outcome} ({})", seconds(took)));
                 } else {
-                    self.line(&format!("  FAIL {package}: {outcome} ({})", seconds(took)));
+                    let mark = if outcome.starts_with("skipped") {
+                        "skip"
+                    } else {
+                        "FAIL"
+                    };
+                    self.line(&format!(
+                        "  {mark} {package}: {outcome} ({})",
+                        seconds(took)
+                    ));
                     self.failed(&excerpt, log.as_deref());
                 }
             }

@@ -13,6 +13,7 @@ mod build;
 mod clean;
 mod context;
 mod creating;
+mod current;
 mod demo;
 mod enter;
 mod failure;
