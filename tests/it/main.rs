@@ -8,6 +8,7 @@
 mod architecture;
 mod conformance;
 mod documents;
+mod engine;
 mod oci;
 mod store;
 mod support;
