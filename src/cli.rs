@@ -104,6 +104,15 @@ pub enum SnapshotVerb {
         #[arg(long)]
         tar: bool,
     },
+    /// Hand a snapshot to Docker Engine or Podman (`DOCKER_HOST`) as an image
+    Load {
+        /// The image's name there, with or without a tag
+        #[arg(value_name = "NAME[:TAG]")]
+        name: String,
+        /// The snapshot's digest or the beginning of it; without it, the one of the project's lock
+        #[arg(long)]
+        snapshot: Option<String>,
+    },
     /// Read a snapshot from an OCI archive
     Import {
         /// The archive

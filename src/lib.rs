@@ -9,6 +9,7 @@ pub mod cli;
 pub mod commands;
 pub mod digest;
 pub mod documents;
+pub mod engine;
 pub mod environment;
 pub mod error;
 pub mod events;

@@ -227,7 +227,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut value = serde_json::to_value(example()).unwrap();
         value["surprise"] = true.into();
-        std::fs::write(folder.path().join(FILE_NAME), value.to_string()).unwrap();
+        fs_err::write(folder.path().join(FILE_NAME), value.to_string()).unwrap();
         assert!(Record::load(folder.path()).is_err());
     }
 }

@@ -3,6 +3,7 @@
 //! Progress and messages go to standard error, results (tables, lists, paths) to standard output.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -96,6 +97,30 @@ impl Ui {
     }
 }
 
+impl Ui {
+    fn transfer(&self, files: (u64, u64), bytes: (u64, u64)) {
+        const BAR: &str = "  {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}";
+        self.show(|bar| {
+            if let Ok(style) = ProgressStyle::with_template(BAR) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.set_length(bytes.1.max(bytes.0));
+            bar.set_position(bytes.0);
+            bar.set_message(format!("{}/{} files", files.0, files.1));
+        });
+    }
+
+    /// What a log says last, and where it is.
+    fn failed(&self, excerpt: &[String], log: Option<&Path>) {
+        for line in excerpt {
+            self.line(&format!("       | {}", clean(line, false)));
+        }
+        if let Some(log) = log {
+            self.line(&format!("       log: {}", log.display()));
+        }
+    }
+}
+
 impl Sink for Ui {
     fn emit(&self, event: Event) {
         match event {
@@ -114,16 +139,7 @@ impl Sink for Ui {
                 files_total,
                 bytes,
                 bytes_total,
-            } => self.show(|bar| {
-                if let Ok(style) = ProgressStyle::with_template(
-                    "  {msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}",
-                ) {
-                    bar.set_style(style.progress_chars("=> "));
-                }
-                bar.set_length(bytes_total.max(bytes));
-                bar.set_position(bytes);
-                bar.set_message(format!("{files}/{files_total} files"));
-            }),
+            } => self.transfer((files, files_total), (bytes, bytes_total)),
             Event::Warning { text } => self.line(&format!("warning: {}", clean(&text, false))),
             Event::PackageStarted {
                 package,
@@ -141,22 +157,20 @@ impl Sink for Ui {
                 excerpt,
             } => {
                 self.clear_bar();
-                let mark = if good { "ok  " } else { "FAIL" };
-                let text = format!(
-                    "  {mark} {package}: {} ({})",
-                    clean(&outcome, false),
-                    seconds(took)
-                );
+                let outcome = clean(&outcome, false);
                 if good {
-                    self.note(&text);
+                    self.note(&format!("  ok   {package}: {outcome} ({})", seconds(took)));
                 } else {
-                    self.line(&text);
-                    for line in excerpt {
-                        self.line(&format!("       | {}", clean(&line, false)));
-                    }
-                    if let Some(log) = log {
-                        self.line(&format!("       log: {}", log.display()));
-                    }
+                    let mark = if outcome.starts_with("skipped") {
+                        "skip"
+                    } else {
+                        "FAIL"
+                    };
+                    self.line(&format!(
+                        "  {mark} {package}: {outcome} ({})",
+                        seconds(took)
+                    ));
+                    self.failed(&excerpt, log.as_deref());
                 }
             }
             Event::Output { line } => self.note(&format!("  | {}", clean(&line, false))),

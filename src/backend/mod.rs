@@ -294,6 +294,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
 /// A writable copy of a stack of roots. Dropping it destroys it; `destroy` reports.
 pub trait Clone: Send + fmt::Debug {
     /// Runs one command; returns when every process that it started is dead.
+    ///
+    /// A program that cannot be found or executed is `Exit::Code(127)` or `Exit::Code(126)`, with a line on
+    /// standard error, as in a shell. `Io::stdin` is read only when the command takes input, and should not
+    /// block for long: output waits meanwhile. A limit of memory that killed any process inside is
+    /// `Exit::Limit`, whatever the command made of it.
     fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError>;
 
     /// Unpacks a tar below `path` inside, made where it is missing. Owners are those in the tar.

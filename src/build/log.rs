@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn the_excerpt_is_the_end_also_of_a_short_log() {
         assert_eq!(verdict("one\ntwo\n", Exit::Code(1)).excerpt, ["one", "two"]);
-        let long: String = (0..100).map(|n| format!("{n}\n")).collect();
+        let numbers: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+        let long = format!("{}\n", numbers.join("\n"));
         let excerpt = verdict(&long, Exit::Code(1)).excerpt;
         assert_eq!(
             (excerpt.len(), excerpt.last().map(String::as_str)),

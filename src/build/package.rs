@@ -13,6 +13,8 @@ use crate::cancel::Cancel;
 use crate::digest::HashingWriter;
 use crate::environment::pack::{Entry, pack};
 use crate::record::FileRecord;
+use crate::tree::TreeError;
+use crate::tree::member::{Kind, Members};
 
 /// The account that builds: unprivileged inside, a subordinate id outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -285,14 +287,14 @@ fn collect(spools: &[File], job: &Job<'_>) -> Result<Vec<FileRecord>, PackageErr
         source,
     };
     let mut packages = Vec::new();
+    let unsafe_archive = |error: TreeError| files(io::Error::other(error));
     for spool in spools {
-        let mut tar = tar::Archive::new(io::BufReader::new(spool));
-        for entry in tar.entries().map_err(files)? {
-            let mut entry = entry.map_err(files)?;
-            let path = entry.path().map_err(files)?.into_owned();
-            let plain = entry.header().entry_type() == tar::EntryType::Regular;
-            if let Some(name) = package_name(&path).filter(|_| plain) {
-                packages.push(keep(&mut entry, &name, job.repository).map_err(files)?);
+        let mut members = Members::new(io::BufReader::new(spool));
+        while let Some(member) = members.next_member().map_err(unsafe_archive)? {
+            let path = String::from_utf8_lossy(&member.name).into_owned();
+            if let Some(name) = package_name(Path::new(&path)).filter(|_| member.kind == Kind::File)
+            {
+                packages.push(keep(&mut members, &name, job.repository).map_err(files)?);
             }
         }
     }
@@ -306,7 +308,12 @@ fn package_name(path: &Path) -> Option<String> {
     let clean = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-%".contains(&byte));
-    (clean && name.ends_with(".rpm") && !name.starts_with('.')).then(|| name.to_owned())
+    (clean
+        && Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "rpm")
+        && !name.starts_with('.'))
+    .then(|| name.to_owned())
 }
 
 fn keep(content: &mut impl Read, name: &str, repository: &Path) -> io::Result<FileRecord> {

@@ -10,9 +10,8 @@ use crate::build::run::{self, Ready, Site};
 use crate::cli::BuildArgs;
 use crate::commands::context::{Context, Documents, Workshop, now, processors};
 use crate::commands::creating::{self, Snapshot};
-use crate::commands::failure::stale;
-use crate::commands::{PACKAGE_FAILED, lock, tables};
-use crate::documents::lock::Lock;
+use crate::commands::{PACKAGE_FAILED, current, lock};
+use crate::documents::Lock;
 use crate::error::{Failure, Kind};
 use crate::events::Event;
 use crate::events::Sink as _;
@@ -28,13 +27,17 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
     let started = now();
     let documents = context.documents()?;
     let workshop = context.workshop(&documents.project)?;
-    let lock = current_lock(context, &documents, &workshop, args.locked)?;
+    let lock = current::lock(context, &documents, &workshop, args.locked)?;
     let stock = creating::stock(context, &documents, &workshop, &lock)?;
     sources::fetch(
         context.supply(&documents.project, &workshop),
         &lock.packages,
     )?;
-    let kept = if args.reuse_snapshot { None } else { None };
+    let kept = if args.reuse_snapshot {
+        creating::kept_snapshot(&workshop, &lock)?
+    } else {
+        None
+    };
     let snapshot = match kept {
         Some(snapshot) => snapshot,
         None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,
@@ -77,43 +80,6 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         &folder,
         now().saturating_sub(started),
     ))
-}
-
-/// The project's lock; written anew where it does not fit, unless that is refused.
-fn current_lock(
-    context: &Context<'_>,
-    documents: &Documents,
-    workshop: &Workshop,
-    locked: bool,
-) -> Result<Lock, Failure> {
-    let old = lock::old_lock(documents)?;
-    let drift = match &old {
-        Some(old) => old.check(&documents.inputs()?),
-        None if locked => {
-            return Err(Failure::new(Kind::Lock, "there is no pristine.lock")
-                .hint("write it: pristine lock"));
-        }
-        None => Vec::new(),
-    };
-    match old {
-        Some(old) if drift.is_empty() => Ok(old),
-        Some(_) if locked => Err(stale(&drift)),
-        old => {
-            for change in &drift {
-                context.ui.note(&format!("  {change}"));
-            }
-            let new = lock::make(
-                context,
-                documents,
-                workshop,
-                &lock::Moves::Nothing,
-                old.as_ref(),
-            )?;
-            new.save(&documents.project.directory)?;
-            context.ui.note(&tables::changes(old.as_ref(), &new));
-            Ok(new)
-        }
-    }
 }
 
 /// A new folder named for the time, below the store's `runs/` unless the user names one.

@@ -5,7 +5,7 @@ use crate::documents::config::Project;
 use crate::error::{Failure, Kind};
 
 /// Partial downloads older than this are not resumed any more.
-const PARTIALS_KEPT: std::time::Duration = std::time::Duration::from_secs(3 * 24 * 3600);
+const PARTIALS_KEPT: std::time::Duration = std::time::Duration::from_hours(72);
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     let project = Project::load(&context.folder)?;

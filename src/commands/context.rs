@@ -14,6 +14,7 @@ use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
+use crate::oci::Layout;
 use crate::resolve::Supply;
 use crate::store::Store;
 use crate::store::fetch::{FetchOptions, Fetcher};
@@ -44,6 +45,7 @@ pub(super) struct Workshop {
     pub(super) store: Store,
     pub(super) fetcher: Fetcher,
     pub(super) backend: Box<dyn Backend>,
+    pub(super) layout: Layout,
 }
 
 impl Context<'_> {
@@ -81,7 +83,10 @@ impl Context<'_> {
             tracing::info!(%line, "swept");
         }
         let fetcher = Fetcher::new(store.clone(), FetchOptions::default());
+        let layout = Layout::open(&store.oci_folder())?;
+        layout.sweep()?;
         Ok(Workshop {
+            layout,
             store,
             fetcher,
             backend: Box::new(backend),

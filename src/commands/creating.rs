@@ -6,9 +6,10 @@ use crate::commands::failure::mismatch;
 use crate::digest::Digest;
 use crate::documents::lock::Lock;
 use crate::environment::create::{self, Ingredients};
-use crate::environment::snapshot::{self, Frozen};
+use crate::environment::snapshot;
 use crate::environment::{recipe, rules};
 use crate::error::Failure;
+use crate::oci::Layer;
 use crate::resolve::packages::{self, Stock};
 use crate::tree::Normalise;
 use crate::ui;
@@ -39,7 +40,7 @@ pub(super) fn stock(
 #[derive(Debug)]
 pub(super) struct Fresh {
     root: RootId,
-    layer: Frozen,
+    layer: Layer,
 }
 
 impl Fresh {
@@ -94,7 +95,15 @@ pub(super) fn create(
     )?;
     let layer = context.step(
         "digesting the environment",
-        || snapshot::freeze(&*workshop.backend, &root, &normalise),
+        || {
+            snapshot::freeze(
+                &*workshop.backend,
+                &root,
+                &normalise,
+                &workshop.layout,
+                lock.environment.tree.as_ref(),
+            )
+        },
         |layer| layer.diff_id.short(),
     )?;
     Ok(Fresh { root, layer })
@@ -157,14 +166,16 @@ pub(super) fn fresh_snapshot(
         )?;
         if let Some(changed) = changed {
             let rules = normalise(documents, lock);
-            let layer = snapshot::freeze(&*workshop.backend, &changed, &rules)?;
+            let layer =
+                snapshot::freeze(&*workshop.backend, &changed, &rules, &workshop.layout, None)?;
             let id = snapshot::root_id(&layer.diff_id);
             workshop.backend.rename(&changed, &id)?;
             roots.push(id);
             layers.push(layer);
         }
     }
-    let image = environment;
+    let name = documents.project.name.as_str();
+    let image = snapshot::keep(&workshop.layout, &layers, name, lock)?.manifest;
     Ok(Snapshot {
         roots,
         environment,
@@ -172,10 +183,23 @@ pub(super) fn fresh_snapshot(
     })
 }
 
-/// The kept snapshot of a lock, where its image and its roots are in the store.
-pub(super) fn kept_snapshot(
-    _workshop: &Workshop,
-    _lock: &Lock,
-) -> Result<Option<Snapshot>, Failure> {
-    Ok(None)
+/// The kept snapshot of a lock, where its image is in the store; its roots are made again where they are missing.
+pub(super) fn kept_snapshot(workshop: &Workshop, lock: &Lock) -> Result<Option<Snapshot>, Failure> {
+    let Some(image) = snapshot::find(&workshop.layout, lock)? else {
+        return Ok(None);
+    };
+    let mut roots = Vec::new();
+    for layer in &image.reference.layers {
+        roots.push(snapshot::restore(
+            &*workshop.backend,
+            &workshop.layout,
+            layer,
+        )?);
+    }
+    let environment = image.reference.layers.first().map(|layer| layer.diff_id);
+    Ok(environment.map(|environment| Snapshot {
+        roots,
+        environment,
+        image: image.reference.manifest,
+    }))
 }

@@ -18,12 +18,11 @@ pub(super) fn run(context: &Context<'_>, args: &EnterArgs) -> Result<u8, Failure
         )
         .hint("make both: pristine build"));
     };
-    let snapshot = match creating::kept_snapshot(&workshop, &lock)? {
-        Some(snapshot) => snapshot,
-        None => {
-            let stock = creating::stock(context, &documents, &workshop, &lock)?;
-            creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?
-        }
+    let snapshot = if let Some(kept) = creating::kept_snapshot(&workshop, &lock)? {
+        kept
+    } else {
+        let stock = creating::stock(context, &documents, &workshop, &lock)?;
+        creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?
     };
     let mut clone = workshop.backend.open(&snapshot.roots)?;
     let builder = &documents.template.builder;
@@ -72,10 +71,7 @@ fn command(args: &EnterArgs, account: &crate::build::package::Builder) -> Comman
         TOPDIR.clone_into(&mut command.cwd);
         command.env.extend(account.environment());
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the terminal's type is the caller's, and nothing else is passed on"
-    )]
+    // The terminal's type is the caller's; nothing else is passed on.
     if let Ok(term) = std::env::var("TERM") {
         command.env.insert("TERM".to_owned(), term);
     }

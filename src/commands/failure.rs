@@ -8,10 +8,12 @@ use crate::build::run::RunError;
 use crate::digest::Digest;
 use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
+use crate::engine::EngineError;
 use crate::environment::create::EnvironmentError;
 use crate::environment::specs::SpecError;
 use crate::error::{Failure, Kind};
 use crate::keyring::KeyringError;
+use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::repository::RepositoryError;
@@ -66,6 +68,8 @@ always! {
     StoreError => CannotRun,
     FetchError => CannotRun,
     KeyringError => CannotRun,
+    EngineError => CannotRun,
+    OciError => CannotRun,
     RecordError => CannotRun,
     RepositoryError => CannotRun,
     PackageError => CannotRun,
@@ -95,7 +99,6 @@ impl From<EnvironmentError> for Failure {
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
         let (kind, hint) = match &error {
-            ResolveError::Unsolvable { .. } => (Kind::Input, None),
             ResolveError::NoSource { .. } => (
                 Kind::Input,
                 Some("put the file beside the spec, or name its URL in the Source tag"),
@@ -104,7 +107,9 @@ impl From<ResolveError> for Failure {
                 Kind::Input,
                 Some("name base URLs in the template: baseurl = [\"…\"]"),
             ),
-            ResolveError::Plan(_) | ResolveError::Key { .. } => (Kind::Input, None),
+            ResolveError::Unsolvable { .. } | ResolveError::Plan(_) | ResolveError::Key { .. } => {
+                (Kind::Input, None)
+            }
             _ => (Kind::CannotRun, None),
         };
         let failure = failure(kind, error);
@@ -126,7 +131,11 @@ pub(super) fn mismatch(expected: &Digest, made: &Digest) -> Failure {
 
 /// The lock does not fit the project.
 pub(super) fn stale(drift: &[Drift]) -> Failure {
-    let changes: String = drift.iter().map(|change| format!("\n  {change}")).collect();
+    let mut changes = String::new();
+    for change in drift {
+        changes.push_str("\n  ");
+        changes.push_str(&change.to_string());
+    }
     Failure::new(
         Kind::Lock,
         format!("pristine.lock does not fit the project any more:{changes}"),

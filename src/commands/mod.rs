@@ -13,10 +13,12 @@ mod build;
 mod clean;
 mod context;
 mod creating;
+mod current;
 mod demo;
 mod enter;
 mod failure;
 mod lock;
+mod snapshot;
 mod tables;
 
 /// Exit code when a package did not build (`docs/exit-codes.md`).
@@ -70,7 +72,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Build(args) => build::run(&context, args),
         Verb::Clean => clean::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
-        Verb::Snapshot(_) => unimplemented!(),
+        Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),
     }
 }

@@ -92,6 +92,15 @@ pub enum EnvironmentError {
         /// What it said last.
         output: String,
     },
+    /// An image could not be kept or read.
+    #[error(transparent)]
+    Image(#[from] crate::oci::OciError),
+    /// A layer is not what its digest says.
+    #[error("a layer of the snapshot is damaged")]
+    Layer {
+        /// What is wrong.
+        source: std::io::Error,
+    },
     /// A file that the recipe names.
     #[error("cannot read `{path}`, which the recipe copies")]
     RecipeFile {
@@ -110,10 +119,14 @@ impl EnvironmentError {
 
 /// The id of the tools root of these packages.
 pub fn tools_root_id(packages: &[Ingredient]) -> RootId {
-    let list: String = packages
+    let digests: Vec<String> = packages
         .iter()
-        .map(|package| format!("{}\n", package.sha256))
+        .map(|package| package.sha256.hex())
         .collect();
+    let list = digests.join(
+        "
+",
+    );
     RootId(format!("tools-{}", Digest::of(list.as_bytes()).hex()))
 }
 
@@ -212,16 +225,13 @@ impl Rpm<'_> {
         let mut broken = None;
         let mut take = |stream: Stream, bytes: &[u8]| match (&mut stdout, stream) {
             (Some(writer), Stream::Out) if broken.is_none() => {
-                broken = writer.write_all(bytes).err()
+                broken = writer.write_all(bytes).err();
             }
             (Some(_), Stream::Out) => {}
             _ => keep_end(&mut said, bytes),
         };
         // A cast is a place where the trait object's lifetime may shrink.
-        let stdin = match stdin {
-            Some(input) => Some(input as &mut (dyn Read + Send)),
-            None => None,
-        };
+        let stdin = stdin.map(|input| input as &mut (dyn Read + Send));
         let io = Io {
             stdin,
             output: &mut take,

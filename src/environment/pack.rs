@@ -101,7 +101,7 @@ mod tests {
     fn the_same_files_give_the_same_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("s");
-        std::fs::write(&source, "source").unwrap();
+        fs_err::write(&source, "source").unwrap();
         let entries = [
             Entry::folder("SOURCES", User::ROOT),
             Entry::host("SOURCES/s".to_owned(), source, User::ROOT),

@@ -26,7 +26,7 @@ const REMOVE: [&str; 12] = [
 /// Emptied: an empty machine-id means "not set yet" (machine-id(5)).
 const TRUNCATE: [&str; 1] = ["/etc/machine-id"];
 
-/// Databases of rpm that SQLite can read without write access only when they have no write-ahead journal.
+/// Databases of rpm that `SQLite` can read without write access only when they have no write-ahead journal.
 const SQLITE: [&str; 2] = [
     "/var/lib/rpm/rpmdb.sqlite",
     "/usr/lib/sysimage/rpm/rpmdb.sqlite",

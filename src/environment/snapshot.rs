@@ -1,33 +1,112 @@
-//! Frozen environments: canonical layers, kept as OCI images.
+//! Frozen environments: canonical layers, kept as OCI images in the store.
+
+use std::collections::BTreeMap;
+use std::io;
 
 use crate::backend::{Backend, RootId};
-use crate::digest::{Digest, HashingWriter};
+use crate::digest::Digest;
+use crate::documents::Lock;
 use crate::environment::create::EnvironmentError;
+use crate::oci::{DiffIdHasher, Image, ImageConfig, ImageRef, Layer, Layout};
 use crate::tree::Normalise;
+
+/// The label with the digest of the lock that the image was made from.
+pub const LOCK_LABEL: &str = "io.pristine.lock";
+/// The label with the project's name.
+pub const PROJECT_LABEL: &str = "io.pristine.project";
 
 /// The id of the kept root of a layer.
 pub fn root_id(diff_id: &Digest) -> RootId {
     RootId(format!("tree-{}", diff_id.hex()))
 }
 
-/// A layer that was archived.
-#[derive(Debug, Clone, Copy)]
-pub struct Frozen {
-    /// SHA-256 of its canonical tar.
-    pub diff_id: Digest,
-}
-
-/// Normalises a root and archives it.
+/// Normalises a root and archives it as a layer. Where the layer of the `expected` tree is kept already,
+/// and the tree is that one, it is only digested, not compressed again.
 pub fn freeze(
     backend: &dyn Backend,
     root: &RootId,
     normalise: &Normalise,
-) -> Result<Frozen, EnvironmentError> {
-    let mut hashing = HashingWriter::new(std::io::sink());
+    layout: &Layout,
+    expected: Option<&Digest>,
+) -> Result<Layer, EnvironmentError> {
+    let archive = || EnvironmentError::backend("archive the environment");
+    let known = match expected {
+        Some(expected) => layout.known_layer(expected)?,
+        None => None,
+    };
+    if let Some(known) = known {
+        let mut hasher = DiffIdHasher::default();
+        backend
+            .export(root, Some(normalise), &mut hasher)
+            .map_err(archive())?;
+        if hasher.finish() == known.diff_id {
+            return Ok(known);
+        }
+    }
+    let mut writer = layout.layer_writer()?;
     backend
-        .export(root, Some(normalise), &mut hashing)
-        .map_err(EnvironmentError::backend("archive the environment"))?;
-    Ok(Frozen {
-        diff_id: hashing.finish().1,
-    })
+        .export(root, Some(normalise), &mut writer)
+        .map_err(archive())?;
+    Ok(writer.finish()?)
+}
+
+/// Keeps layers as an image. The same lock, layers and project give the same image.
+pub fn keep(
+    layout: &Layout,
+    layers: &[Layer],
+    project: &str,
+    lock: &Lock,
+) -> Result<ImageRef, EnvironmentError> {
+    let history = ["packages by the distribution's rpm", "recipe"];
+    let label = |key: &str, value: String| (key.to_owned(), value);
+    let config = ImageConfig {
+        architecture: lock.architecture.as_str().to_owned(),
+        epoch: lock.epoch,
+        env: BTreeMap::from([label("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned())]),
+        labels: BTreeMap::from([
+            label(LOCK_LABEL, lock.digest().to_string()),
+            label(PROJECT_LABEL, project.to_owned()),
+        ]),
+        history: history
+            .iter()
+            .take(layers.len())
+            .map(|&line| line.to_owned())
+            .collect(),
+    };
+    Ok(layout.write_image(layers, &config)?)
+}
+
+/// The kept image of a lock. Its layers are verified where they are read.
+pub fn find(layout: &Layout, lock: &Lock) -> Result<Option<Image>, EnvironmentError> {
+    let wanted = lock.digest().to_string();
+    for digest in layout.images()? {
+        let image = layout.describe(&digest)?;
+        if image.config.labels.get(LOCK_LABEL) == Some(&wanted) {
+            return Ok(Some(image));
+        }
+    }
+    Ok(None)
+}
+
+/// Makes the kept root of a layer again, where it is missing.
+pub fn restore(
+    backend: &dyn Backend,
+    layout: &Layout,
+    layer: &Layer,
+) -> Result<RootId, EnvironmentError> {
+    let failed = || EnvironmentError::backend("unpack a layer of the snapshot");
+    let root = root_id(&layer.diff_id);
+    if backend.has(&root).map_err(failed())? {
+        return Ok(root);
+    }
+    let scratch = backend.scratch_id();
+    let mut reader = layout.open_layer(layer)?;
+    backend.import(&scratch, &mut reader).map_err(failed())?;
+    // The reader has verified the layer when it was read to its end, and not before.
+    if let Err(source) = io::copy(&mut reader, &mut io::sink()) {
+        backend.remove(&scratch).map_err(failed())?;
+        return Err(EnvironmentError::Layer { source });
+    }
+    backend.rename(&scratch, &root).map_err(failed())?;
+    Ok(root)
 }

@@ -261,10 +261,10 @@ fn parse(text: &str) -> Result<SpecFacts, String> {
     let mut facts = SpecFacts::default();
     for line in part()?.lines().filter(|line| !line.is_empty()) {
         match line.split_once(' ') {
-            Some(("N", value)) => facts.name = value.to_owned(),
+            Some(("N", value)) => value.clone_into(&mut facts.name),
             Some(("E", value)) => facts.epoch = value.parse().map_err(|_| line.to_owned())?,
-            Some(("V", value)) => facts.version = value.to_owned(),
-            Some(("R", value)) => facts.release = value.to_owned(),
+            Some(("V", value)) => value.clone_into(&mut facts.version),
+            Some(("R", value)) => value.clone_into(&mut facts.release),
             Some(("B", value)) if value.starts_with("rpmlib(") => {}
             Some(("B", value)) => facts.build_requires.push(value.trim().to_owned()),
             Some(("C", value)) => {

@@ -26,7 +26,7 @@ pub enum KeyringError {
         /// The source.
         name: String,
     },
-    /// The file has a key in it that nobody named.
+    /// The file has another key in it than the one that was named.
     #[error(
         "{name} holds the key {found}, which is not the one expected: {}",
         list(pinned)
@@ -36,7 +36,7 @@ pub enum KeyringError {
         name: String,
         /// The key in it.
         found: Fingerprint,
-        /// Those that it may hold.
+        /// Those that it must hold.
         pinned: Vec<Fingerprint>,
     },
     /// The file lacks a key that was named.

@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey};
 use pgp::packet::SignatureType;
+use pgp::types::KeyDetails as _;
 use time::OffsetDateTime;
 
 pub use error::{KeyringError, SignatureFault};
@@ -37,7 +38,7 @@ pub struct KeySource {
     pub bytes: Vec<u8>,
     /// Where it came from, for messages: a path or URL.
     pub name: String,
-    /// The keys that it must hold, and may hold; empty where any key in it is trusted.
+    /// The keys that it must hold and that are trusted; empty where any key in it is trusted.
     pub fingerprints: Vec<Fingerprint>,
 }
 
@@ -61,17 +62,22 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Reads all keys of `sources`; one key that cannot be trusted makes all of it fail.
+    /// Reads the pinned keys of `sources`, or all keys of a source that pins none; one of them that
+    /// cannot be trusted makes all of it fail. Other keys in the same file count for nothing.
     pub fn load(sources: &[KeySource]) -> Result<Self, KeyringError> {
         let mut keyring = Self::default();
         for source in sources {
+            let pinned = &source.fingerprints;
             let mut found = Vec::new();
             for key in parse(source)? {
-                let certificate = Certificate::new(&key, &source.name)?;
-                found.push(certificate.fingerprint());
-                keyring
-                    .certificates
-                    .insert(certificate.fingerprint(), certificate);
+                let fingerprint = Fingerprint::from(key.fingerprint());
+                if pinned.is_empty() || pinned.contains(&fingerprint) {
+                    let certificate = Certificate::new(&key, &source.name)?;
+                    keyring
+                        .certificates
+                        .insert(certificate.fingerprint(), certificate);
+                }
+                found.push(fingerprint);
             }
             check_pins(source, &found)?;
         }
@@ -155,23 +161,21 @@ fn armored_blocks(bytes: &[u8]) -> Vec<&[u8]> {
 
 fn check_pins(source: &KeySource, found: &[Fingerprint]) -> Result<(), KeyringError> {
     let pinned = &source.fingerprints;
-    if pinned.is_empty() {
+    let Some(absent) = pinned.iter().find(|pinned| !found.contains(pinned)) else {
         return Ok(());
-    }
+    };
     let stranger = found.iter().find(|found| !pinned.contains(found));
-    let absent = pinned.iter().find(|pinned| !found.contains(pinned));
-    match (stranger, absent) {
-        (Some(stranger), _) => Err(KeyringError::NotPinned {
+    Err(match stranger {
+        Some(stranger) => KeyringError::NotPinned {
             name: source.name.clone(),
             found: stranger.clone(),
             pinned: pinned.clone(),
-        }),
-        (None, Some(absent)) => Err(KeyringError::Absent {
+        },
+        None => KeyringError::Absent {
             name: source.name.clone(),
             pinned: absent.clone(),
-        }),
-        (None, None) => Ok(()),
-    }
+        },
+    })
 }
 
 fn parse_detached(bytes: &[u8]) -> Result<Vec<pgp::packet::Signature>, String> {

@@ -74,15 +74,20 @@ impl Layout {
 
     /// Reads an image and checks its manifest, its configuration and every layer's blob.
     pub fn image(&self, manifest: &Digest) -> Result<Image, OciError> {
-        let image = parse(
-            manifest,
-            &self.read_blob(manifest)?,
-            &mut |config, _size| self.read_blob(config),
-        )?;
+        let image = self.describe(manifest)?;
         for layer in &image.reference.layers {
             self.check_blob(&layer.digest, layer.size)?;
         }
         Ok(image)
+    }
+
+    /// As `image`, but the layers' blobs are not looked at: for lists and searches.
+    pub fn describe(&self, manifest: &Digest) -> Result<Image, OciError> {
+        parse(
+            manifest,
+            &self.read_blob(manifest)?,
+            &mut |config, _size| self.read_blob(config),
+        )
     }
 }
 

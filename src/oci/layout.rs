@@ -194,7 +194,7 @@ impl Layout {
 
     /// The layer that this tool made of the tar with that SHA-256, if its blob is kept.
     ///
-    /// Only its size is checked here; what is in it is checked when it is read.
+    /// The blob is verified; one that is damaged or missing counts as not kept, so that it is made again.
     pub fn known_layer(&self, diff_id: &Digest) -> Result<Option<Layer>, OciError> {
         let path = self.path.join("diff-ids").join(diff_id.hex());
         let text = match fs::read(&path) {
@@ -206,9 +206,11 @@ impl Layout {
         let Ok(known) = serde_json::from_slice::<KnownLayer>(&text) else {
             return Ok(None);
         };
-        let kept = self
-            .find_blob(&known.digest)
-            .is_ok_and(|(_, size)| size == known.size);
+        let kept = match self.check_blob(&known.digest, known.size) {
+            Ok(()) => true,
+            Err(OciError::Missing { .. } | OciError::Damaged { .. }) => false,
+            Err(error) => return Err(error),
+        };
         Ok((kept && known.version == DIFF_ID_VERSION).then_some(Layer {
             diff_id: *diff_id,
             digest: known.digest,

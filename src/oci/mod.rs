@@ -69,7 +69,7 @@ pub struct ImageRef {
     pub layers: Vec<Layer>,
 }
 
-/// An image whose every blob was verified.
+/// An image whose manifest and configuration were verified; its layers too, where `Layout::image` gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// The names of its parts.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::documents::lock::{Lock, LockedRpm, Origin};
@@ -162,7 +162,7 @@ pub struct Verified {
     pub key: Option<String>,
 }
 
-fn signature(package: &LockedRpm, path: &PathBuf, trust: &Trust) -> Result<Verified, ResolveError> {
+fn signature(package: &LockedRpm, path: &Path, trust: &Trust) -> Result<Verified, ResolveError> {
     let keyring = trust
         .get(origin_name(&package.origin))
         .and_then(Option::as_ref);
@@ -183,7 +183,7 @@ fn signature(package: &LockedRpm, path: &PathBuf, trust: &Trust) -> Result<Verif
         ingredient: Ingredient {
             nevra: package.nevra.clone(),
             sha256: package.digest,
-            path: path.clone(),
+            path: path.to_owned(),
         },
         key,
     })

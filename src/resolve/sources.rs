@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::documents::config::Project;
-use crate::documents::lock::{LockedPackage, LockedSource, RemoteSource};
+use crate::documents::lock::{LockedPackage, LockedSource, RemoteSource, SourceFile};
 use crate::environment::specs::SpecFacts;
 use crate::record::FileRecord;
 use crate::resolve::repositories::value;
@@ -33,16 +33,31 @@ pub fn lock(
     facts: &SpecFacts,
     known: &Known,
 ) -> Result<Vec<LockedSource>, ResolveError> {
-    let folder = spec.parent().unwrap_or(Path::new("."));
     let mut sources = Vec::new();
-    for file in &facts.sources {
-        let remote = match facts.urls.get(file) {
-            // A file beside the spec goes before its URL, as rpmbuild itself would take it.
-            _ if folder.join(file).is_file() => None,
-            Some(url) => Some(match known.get(url) {
+    for named in named(spec, facts)? {
+        let remote = match named.url {
+            Some(url) => Some(match known.get(url.as_str()) {
                 Some(remote) => remote.clone(),
-                None => first_fetch(supply, file, url)?,
+                None => first_fetch(supply, &named.file, url.as_str())?,
             }),
+            None => None,
+        };
+        sources.push(LockedSource {
+            file: named.file,
+            remote,
+        });
+    }
+    Ok(sources)
+}
+
+/// The sources and patches that a spec names, and where those come from that do not lie beside it.
+pub fn named(spec: &Path, facts: &SpecFacts) -> Result<Vec<SourceFile>, ResolveError> {
+    let folder = spec.parent().unwrap_or(Path::new("."));
+    let name = |file: &String| {
+        // A file beside the spec goes before its URL, as rpmbuild itself would take it.
+        let url = match facts.urls.get(file) {
+            _ if folder.join(file).is_file() => None,
+            Some(url) => Some(value(url)?),
             None => {
                 return Err(ResolveError::NoSource {
                     spec: spec.display().to_string(),
@@ -50,12 +65,12 @@ pub fn lock(
                 });
             }
         };
-        sources.push(LockedSource {
+        Ok(SourceFile {
             file: file.clone(),
-            remote,
-        });
-    }
-    Ok(sources)
+            url,
+        })
+    };
+    facts.sources.iter().map(name).collect()
 }
 
 fn first_fetch(supply: Supply<'_>, file: &str, url: &str) -> Result<RemoteSource, ResolveError> {

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use rustix::buffer::spare_capacity;
 use rustix::fs::Stat;
 use tar::Builder;
 
@@ -31,10 +30,10 @@ pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// Refused are trees that such an archive cannot hold: paths above 4095 bytes, names that
 /// begin with `.wh.`, attribute names that are not UTF-8.
 pub fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), TreeError> {
-    let (full, filled) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
-    let (emptied, empty) = channel::<Vec<u8>>();
+    let (full, filled) = sync_channel::<Chunk>(CHUNKS_AHEAD);
+    let (emptied, empty) = channel::<Chunk>();
     thread::scope(|scope| {
-        let reader = scope.spawn(move || archive(root, Chunks::new(full, empty)));
+        let reader = scope.spawn(move || archive(root, full, empty));
         let written = pass_on(&filled, &emptied, tar);
         // Ends the reader, where it still runs because writing failed.
         drop(filled);
@@ -46,78 +45,70 @@ pub fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), TreeError>
 }
 
 fn pass_on(
-    filled: &Receiver<Vec<u8>>,
-    emptied: &Sender<Vec<u8>>,
+    filled: &Receiver<Chunk>,
+    emptied: &Sender<Chunk>,
     tar: &mut dyn Write,
 ) -> io::Result<()> {
     for mut chunk in filled {
-        tar.write_all(&chunk)?;
-        chunk.clear();
+        tar.write_all(&chunk.bytes[..chunk.used])?;
+        chunk.used = 0;
         // The reader needs no more chunks once it has ended.
         let _ended = emptied.send(chunk);
     }
     tar.flush()
 }
 
+/// A piece of the archive: the first `used` bytes of a buffer.
+struct Chunk {
+    bytes: Box<[u8]>,
+    used: usize,
+}
+
+impl Chunk {
+    fn new() -> Self {
+        Self {
+            bytes: vec![0; CHUNK].into_boxed_slice(),
+            used: 0,
+        }
+    }
+}
+
 /// A writer into chunks that are sent to the other thread when full.
 struct Chunks {
-    current: Vec<u8>,
-    full: SyncSender<Vec<u8>>,
-    empty: Receiver<Vec<u8>>,
+    current: Chunk,
+    full: SyncSender<Chunk>,
+    empty: Receiver<Chunk>,
 }
 
 impl Chunks {
-    fn new(full: SyncSender<Vec<u8>>, empty: Receiver<Vec<u8>>) -> Self {
-        Self {
-            current: Vec::with_capacity(CHUNK),
-            full,
-            empty,
-        }
-    }
-
-    fn room(&mut self) -> io::Result<()> {
-        if self.current.len() == CHUNK {
+    /// Where the next bytes go; never empty.
+    fn room(&mut self) -> io::Result<&mut [u8]> {
+        if self.current.used == CHUNK {
             self.send()?;
         }
-        Ok(())
+        Ok(&mut self.current.bytes[self.current.used..])
     }
 
     fn send(&mut self) -> io::Result<()> {
-        let next = self
-            .empty
-            .try_recv()
-            .unwrap_or_else(|_| Vec::with_capacity(CHUNK));
+        let next = self.empty.try_recv().unwrap_or_else(|_| Chunk::new());
         let chunk = std::mem::replace(&mut self.current, next);
         self.full
             .send(chunk)
             .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Appends `size` bytes of `file` and the padding after them, read straight into the chunk.
+    /// Appends `size` bytes of `file` and the padding after them, read straight into the chunks.
     fn append_file(&mut self, file: &OwnedFd, size: u64) -> io::Result<()> {
         let mut left = size;
         while left > 0 {
-            self.room()?;
-            // Never beyond the capacity that was there at first, so that chunks do not grow.
-            let wanted = usize::try_from(left)
-                .unwrap_or(CHUNK)
-                .min(CHUNK - self.current.len());
-            let read = if wanted == CHUNK - self.current.len() {
-                rustix::io::read(file, spare_capacity(&mut self.current))?
-            } else {
-                let before = self.current.len();
-                self.current.resize(before + wanted, 0);
-                let read = rustix::io::read(file, &mut self.current[before..])?;
-                self.current.truncate(before + read);
-                read
-            };
+            let room = self.room()?;
+            let wanted = usize::try_from(left).unwrap_or(CHUNK).min(room.len());
+            let read = rustix::io::read(file, &mut room[..wanted])?;
             if read == 0 {
                 return Err(io::Error::other("it became shorter while it was read"));
             }
+            self.current.used += read;
             left -= read as u64;
-        }
-        if rustix::io::read(file, &mut [0_u8; 1])? != 0 {
-            return Err(io::Error::other("it became longer while it was read"));
         }
         let padding = size.next_multiple_of(512) - size;
         io::copy(&mut io::repeat(0).take(padding), self).map(|_length| ())
@@ -126,9 +117,10 @@ impl Chunks {
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.room()?;
-        let length = bytes.len().min(CHUNK - self.current.len());
-        self.current.extend_from_slice(&bytes[..length]);
+        let room = self.room()?;
+        let length = bytes.len().min(room.len());
+        room[..length].copy_from_slice(&bytes[..length]);
+        self.current.used += length;
         Ok(length)
     }
 
@@ -137,7 +129,16 @@ impl Write for Chunks {
     }
 }
 
-fn archive(root: BorrowedFd<'_>, chunks: Chunks) -> Result<(), TreeError> {
+fn archive(
+    root: BorrowedFd<'_>,
+    full: SyncSender<Chunk>,
+    empty: Receiver<Chunk>,
+) -> Result<(), TreeError> {
+    let chunks = Chunks {
+        current: Chunk::new(),
+        full,
+        empty,
+    };
     let mut archive = Archive {
         tar: Builder::new(chunks),
         first_names: HashMap::new(),

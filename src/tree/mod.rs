@@ -35,7 +35,7 @@ pub struct Normalise {
     pub remove: Vec<String>,
     /// Paths that become empty files, where they exist.
     pub truncate: Vec<String>,
-    /// SQLite databases that are taken out of write-ahead mode, where they exist: a reader without
+    /// `SQLite` databases that are taken out of write-ahead mode, where they exist: a reader without
     /// write access then needs no files beside them, which hold random bytes.
     pub plain_sqlite: Vec<String>,
 }

@@ -132,22 +132,33 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     name.starts_with(head) && (head.len()..=name.len()).any(|from| matches(tail, &name[from..]))
 }
 
-/// Sets the two version bytes of a SQLite header to "legacy" (SQLite file format, section 1.3.3): what
+/// Sets the two version bytes of a `SQLite` header to "legacy" (`SQLite` file format, section 1.3.3): what
 /// `PRAGMA journal_mode=DELETE` writes once the write-ahead journal is empty.
-fn leave_write_ahead_mode(folder: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<(), TreeError> {
+fn leave_write_ahead_mode(
+    folder: BorrowedFd<'_>,
+    name: &[u8],
+    path: &[u8],
+) -> Result<(), TreeError> {
     const WRITE_AHEAD: [u8; 2] = [2, 2];
     let error = |errno| TreeError::path("read the database", path, errno);
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(error)?;
     let mut header = [0; 20];
     let length = rustix::io::pread(&file, &mut header, 0).map_err(error)?;
-    if length < header.len() || !header.starts_with(b"SQLite format 3\0") || header[18..] != WRITE_AHEAD {
+    if length < header.len()
+        || !header.starts_with(b"SQLite format 3\0")
+        || header[18..] != WRITE_AHEAD
+    {
         return Ok(());
     }
     let journal = [name, b"-wal"].concat();
     match handle::stat(folder, journal.as_slice()) {
         Ok(stat) if stat.st_size > 0 => {
-            return Err(TreeError::refused("database", path, "its write-ahead journal is not empty"));
+            return Err(TreeError::refused(
+                "database",
+                path,
+                "its write-ahead journal is not empty",
+            ));
         }
         Ok(_) | Err(rustix::io::Errno::NOENT) => {}
         Err(errno) => return Err(error(errno)),

@@ -1,6 +1,7 @@
 //! Images: written, read, exported, imported; skopeo and GNU tar agree; damage is seen.
 //!
 //! These tests unpack trees with owners and whiteouts, so that they need root, as in CI.
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -412,7 +413,20 @@ fn damage_is_named() {
     let error = layout.open_layer(&wrong).unwrap().verify().unwrap_err();
     let found = hidden(message(&error));
     writeln!(outcomes, "another tar: {found}").unwrap();
-    // A layer whose blob is gone is made again, not believed.
+    // A layer whose blob is damaged or gone is made again, not believed; a list does not read layers.
+    let (layer, path) = (&reference.layers[0], blob(&reference.layers[0].digest));
+    let before = fs_err::read(&path).unwrap();
+    damage(&path);
+    assert_eq!(layout.known_layer(&layer.diff_id).unwrap(), None);
+    assert_eq!(
+        layout.describe(&reference.manifest).unwrap().reference,
+        reference
+    );
+    fs_err::write(&path, before).unwrap();
+    assert_eq!(
+        layout.known_layer(&layer.diff_id).unwrap().as_ref(),
+        Some(layer)
+    );
     fs_err::remove_file(blob(&reference.layers[0].digest)).unwrap();
     assert_eq!(
         layout.known_layer(&reference.layers[0].diff_id).unwrap(),
@@ -448,8 +462,11 @@ fn every_changed_byte_of_a_layer_is_seen() {
     }
 }
 
-/// An archive made of a layout's files, changed by `change`.
-fn packed(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+/// Names and contents of an archive's files.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// An archive of these files.
+fn packed(files: &Files) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_ustar();
@@ -482,7 +499,7 @@ fn hostile_image_archives_are_refused() {
         }
     }
     let blob = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
-    let changed = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    let changed = |change: &dyn Fn(&mut Files)| {
         let mut files = files.clone();
         change(&mut files);
         packed(&files)

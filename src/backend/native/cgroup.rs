@@ -6,10 +6,12 @@
 //! that what a killed run left can be told from what is in use.
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::Access;
+use rustix::process::geteuid;
 
 use super::session::start_time;
 use crate::backend::{LimitHit, Limits};
@@ -44,13 +46,18 @@ impl Cgroups {
     pub(super) fn find() -> Option<Self> {
         let own = fs_err::read_to_string("/proc/self/cgroup").ok()?;
         let mounts = fs_err::read_to_string("/proc/self/mountinfo").ok()?;
-        unified(&own, &mounts).or_else(|| legacy(&own, &mounts))
+        // Version 1 lets only root move the process of another id.
+        unified(&own, &mounts).or_else(|| geteuid().is_root().then(|| legacy(&own, &mounts))?)
     }
 
     /// Makes the cgroup `name` with the limits that are given.
     pub(super) fn make(&self, name: &str, limits: &Limits) -> io::Result<Cgroup> {
         let name = format!("{PREFIX}{name}");
-        let cgroup = Cgroup { version: self.version, memory: self.memory.join(&name), pids: self.pids.join(&name) };
+        let cgroup = Cgroup {
+            version: self.version,
+            memory: self.memory.join(&name),
+            pids: self.pids.join(&name),
+        };
         fs_err::create_dir(&cgroup.memory)?;
         if cgroup.pids != cgroup.memory {
             fs_err::create_dir(&cgroup.pids)?;
@@ -71,7 +78,9 @@ impl Cgroups {
         for parent in [&self.memory, &self.pids] {
             for entry in fs_err::read_dir(parent).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                if name.strip_prefix(PREFIX).is_some_and(is_dead) && fs_err::remove_dir(entry.path()).is_ok() {
+                if name.strip_prefix(PREFIX).is_some_and(is_dead)
+                    && fs_err::remove_dir(entry.path()).is_ok()
+                {
                     removed.push(format!("cgroup {name}"));
                 }
             }
@@ -86,7 +95,10 @@ impl Cgroup {
     fn limit_memory(&self, bytes: u64) -> io::Result<()> {
         let (memory, swap) = match self.version {
             Version::Two => (("memory.max", bytes), ("memory.swap.max", 0)),
-            Version::One => (("memory.limit_in_bytes", bytes), ("memory.memsw.limit_in_bytes", bytes)),
+            Version::One => (
+                ("memory.limit_in_bytes", bytes),
+                ("memory.memsw.limit_in_bytes", bytes),
+            ),
         };
         write(&self.memory.join(memory.0), &memory.1.to_string())?;
         if self.version == Version::Two {
@@ -95,19 +107,47 @@ impl Cgroup {
         }
         // Only where the kernel counts swap.
         let swap_file = self.memory.join(swap.0);
-        if swap_file.exists() { write(&swap_file, &swap.1.to_string()) } else { Ok(()) }
+        if swap_file.exists() {
+            write(&swap_file, &swap.1.to_string())
+        } else {
+            Ok(())
+        }
     }
 
-    /// Moves a process in; what it forks follows.
-    pub(super) fn add(&self, pid: i32) -> io::Result<()> {
-        write(&self.memory.join("cgroup.procs"), &pid.to_string())?;
-        if self.pids == self.memory { Ok(()) } else { write(&self.pids.join("cgroup.procs"), &pid.to_string()) }
+    /// The cgroup's folders.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let mut folders = vec![self.memory.clone(), self.pids.clone()];
+        folders.dedup();
+        folders
+    }
+
+    /// Moves a process in, by its handle; what it forks follows.
+    pub(super) fn add(&self, process: impl AsFd) -> io::Result<()> {
+        let facts =
+            fs_err::read_to_string(format!("/proc/self/fdinfo/{}", process.as_fd().as_raw_fd()))?;
+        let pid = facts
+            .lines()
+            .find_map(|line| line.strip_prefix("Pid:"))
+            .map(str::trim);
+        let pid = pid
+            .filter(|pid| *pid != "-1")
+            .ok_or_else(|| io::Error::other("the process is gone"))?;
+        write(&self.memory.join("cgroup.procs"), pid)?;
+        if self.pids == self.memory {
+            Ok(())
+        } else {
+            write(&self.pids.join("cgroup.procs"), pid)
+        }
     }
 
     /// Which limit has killed a process, if one has.
     pub(super) fn hit(&self, limits: &Limits) -> Option<LimitHit> {
         let bytes = limits.memory?;
-        let file = if self.version == Version::Two { "memory.events" } else { "memory.oom_control" };
+        let file = if self.version == Version::Two {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
         let text = fs_err::read_to_string(self.memory.join(file)).ok()?;
         (counter(&text, "oom_kill ") > 0).then_some(LimitHit::Memory(bytes))
     }
@@ -116,13 +156,18 @@ impl Cgroup {
 impl Drop for Cgroup {
     /// Its processes are dead; the kernel may take a moment to see it.
     fn drop(&mut self) {
-        for folder in [&self.memory, &self.pids] {
-            for _ in 0..200 {
-                match std::fs::remove_dir(folder) {
-                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(Duration::from_millis(1)),
-                    _ => break,
-                }
+        self.folders().iter().for_each(|folder| remove(folder));
+    }
+}
+
+/// Removes a cgroup whose processes are dead or dying.
+pub(super) fn remove(folder: &Path) {
+    for _ in 0..1000 {
+        match std::fs::remove_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(1));
             }
+            _ => break,
         }
     }
 }
@@ -130,18 +175,25 @@ impl Drop for Cgroup {
 /// cgroup files take their value in one write and must not be replaced.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     use std::io::Write as _;
-    fs_err::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+    fs_err::OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(text.as_bytes())
 }
 
 fn counter(text: &str, name: &str) -> u64 {
-    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or_default()
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        .unwrap_or_default()
 }
 
 /// Whether the process that a cgroup's name begins with is gone.
 fn is_dead(name: &str) -> bool {
     let mut parts = name.split('-').map(str::parse::<u64>);
     match (parts.next(), parts.next()) {
-        (Some(Ok(pid)), Some(Ok(start))) => i32::try_from(pid).map_or(true, |pid| start_time(pid).ok() != Some(start)),
+        (Some(Ok(pid)), Some(Ok(start))) => {
+            i32::try_from(pid).map_or(true, |pid| start_time(pid).ok() != Some(start))
+        }
         _ => false,
     }
 }
@@ -149,23 +201,43 @@ fn is_dead(name: &str) -> bool {
 fn unified(own: &str, mounts: &str) -> Option<Cgroups> {
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let (top, folder) = mounted(mounts, "cgroup2", None, path)?;
-    folder.ancestors().take_while(|folder| folder.starts_with(&top)).find_map(|folder| {
-        let on = fs_err::read_to_string(folder.join("cgroup.subtree_control")).ok()?;
-        let has = |name| on.split_whitespace().any(|controller| controller == name);
-        let usable = has("memory") && has("pids") && writable(folder) && writable(&folder.join("cgroup.procs"));
-        usable.then(|| Cgroups { version: Version::Two, memory: folder.to_owned(), pids: folder.to_owned() })
-    })
+    folder
+        .ancestors()
+        .take_while(|folder| folder.starts_with(&top))
+        .find_map(|folder| {
+            let on = fs_err::read_to_string(folder.join("cgroup.subtree_control")).ok()?;
+            let has = |name| on.split_whitespace().any(|controller| controller == name);
+            let usable = has("memory")
+                && has("pids")
+                && writable(folder)
+                && writable(&folder.join("cgroup.procs"));
+            usable.then(|| Cgroups {
+                version: Version::Two,
+                memory: folder.to_owned(),
+                pids: folder.to_owned(),
+            })
+        })
 }
 
 fn legacy(own: &str, mounts: &str) -> Option<Cgroups> {
     let folder = |controller: &str| {
         let path = own.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
-            fields.next()?.split(',').any(|name| name == controller).then(|| fields.next())?
+            fields
+                .next()?
+                .split(',')
+                .any(|name| name == controller)
+                .then(|| fields.next())?
         })?;
-        mounted(mounts, "cgroup", Some(controller), path).map(|(_, folder)| folder).filter(|folder| writable(folder))
+        mounted(mounts, "cgroup", Some(controller), path)
+            .map(|(_, folder)| folder)
+            .filter(|folder| writable(folder))
     };
-    Some(Cgroups { version: Version::One, memory: folder("memory")?, pids: folder("pids")? })
+    Some(Cgroups {
+        version: Version::One,
+        memory: folder("memory")?,
+        pids: folder("pids")?,
+    })
 }
 
 fn writable(path: &Path) -> bool {
@@ -173,13 +245,23 @@ fn writable(path: &Path) -> bool {
 }
 
 /// The mount point of a hierarchy, and the folder of `path` below it.
-fn mounted(mounts: &str, kind: &str, controller: Option<&str>, path: &str) -> Option<(PathBuf, PathBuf)> {
+fn mounted(
+    mounts: &str,
+    kind: &str,
+    controller: Option<&str>,
+    path: &str,
+) -> Option<(PathBuf, PathBuf)> {
     mounts.lines().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let mut before = before.split(' ').skip(3);
         let (root, point) = (before.next()?, before.next()?);
         let mut after = after.split(' ');
-        let found = after.next()? == kind && controller.is_none_or(|name| after.nth(1).is_some_and(|options| options.split(',').any(|o| o == name)));
+        let found = after.next()? == kind
+            && controller.is_none_or(|name| {
+                after
+                    .nth(1)
+                    .is_some_and(|options| options.split(',').any(|o| o == name))
+            });
         let below = Path::new(path).strip_prefix(root).ok()?;
         found.then(|| (PathBuf::from(point), Path::new(point).join(below)))
     })
@@ -197,19 +279,33 @@ mod tests {
 
     #[test]
     fn the_own_folder_is_found_below_each_mount() {
-        let folder = |kind, controller, path| mounted(MOUNTS, kind, controller, path).map(|(_, folder)| folder.display().to_string());
-        assert_eq!(folder("cgroup", Some("memory"), "/a/b").as_deref(), Some("/sys/fs/cgroup/memory/a/b"));
-        assert_eq!(folder("cgroup", Some("cpuacct"), "/docker/x/y").as_deref(), Some("/sys/fs/cgroup/cpu/y"));
+        let folder = |kind, controller, path| {
+            mounted(MOUNTS, kind, controller, path).map(|(_, folder)| folder.display().to_string())
+        };
+        assert_eq!(
+            folder("cgroup", Some("memory"), "/a/b").as_deref(),
+            Some("/sys/fs/cgroup/memory/a/b")
+        );
+        assert_eq!(
+            folder("cgroup", Some("cpuacct"), "/docker/x/y").as_deref(),
+            Some("/sys/fs/cgroup/cpu/y")
+        );
         assert_eq!(folder("cgroup", Some("cpu"), "/elsewhere"), None);
         assert_eq!(folder("cgroup", Some("pids"), "/"), None);
-        assert_eq!(folder("cgroup2", None, "/user.slice").as_deref(), Some("/sys/fs/cgroup/unified/user.slice"));
+        assert_eq!(
+            folder("cgroup2", None, "/user.slice").as_deref(),
+            Some("/sys/fs/cgroup/unified/user.slice")
+        );
     }
 
     #[test]
     fn only_the_kill_counter_counts() {
         let events = "low 0\nhigh 0\nmax 17\noom 2\noom_kill 1\noom_group_kill 0\n";
         assert_eq!(counter(events, "oom_kill "), 1);
-        assert_eq!(counter("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "oom_kill "), 3);
+        assert_eq!(
+            counter("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", "oom_kill "),
+            3
+        );
         assert_eq!(counter("", "oom_kill "), 0);
     }
 

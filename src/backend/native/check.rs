@@ -42,11 +42,26 @@ fn namespaces(root: bool, setting: &dyn Fn(&str) -> Option<u64>) -> Vec<Problem>
         }
     };
     // Two for each run of the tool, more for parallel runs.
-    require("user.max_user_namespaces", &|value| value < 4, 15_000, "allows too few user namespaces");
+    require(
+        "user.max_user_namespaces",
+        &|value| value < 4,
+        15_000,
+        "allows too few user namespaces",
+    );
     if !root {
-        require("kernel.unprivileged_userns_clone", &|value| value == 0, 1, "allows user namespaces to root only");
+        require(
+            "kernel.unprivileged_userns_clone",
+            &|value| value == 0,
+            1,
+            "allows user namespaces to root only",
+        );
         let restricted = |value| value != 0;
-        require("kernel.apparmor_restrict_unprivileged_userns", &restricted, 0, "restricts user namespaces by AppArmor");
+        require(
+            "kernel.apparmor_restrict_unprivileged_userns",
+            &restricted,
+            0,
+            "restricts user namespaces by AppArmor",
+        );
     }
     problems
 }
@@ -54,8 +69,15 @@ fn namespaces(root: bool, setting: &dyn Fn(&str) -> Option<u64>) -> Vec<Problem>
 /// The command that installs a package, named for each family of distributions.
 pub(super) fn package_command(names: &[(&str, &str)]) -> String {
     let release = fs_err::read_to_string("/etc/os-release").unwrap_or_default();
-    let family = release.lines().filter(|line| line.starts_with("ID=") || line.starts_with("ID_LIKE=")).collect::<Vec<_>>().join(" ");
-    let found = names.iter().find(|(name, _)| family.contains(name)).or(names.first());
+    let family = release
+        .lines()
+        .filter(|line| line.starts_with("ID=") || line.starts_with("ID_LIKE="))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let found = names
+        .iter()
+        .find(|(name, _)| family.contains(name))
+        .or(names.first());
     let (name, package) = found.copied().unwrap_or_default();
     match name {
         "fedora" => format!("sudo dnf install {package}"),
@@ -76,7 +98,13 @@ mod tests {
             "kernel.unprivileged_userns_clone" | "user.max_user_namespaces" => Some(0),
             _ => None,
         };
-        let text = |root| namespaces(root, &bad).iter().map(|p| format!("{} -> {}\n", p.what, p.remedy)).collect::<String>();
+        let text = |root| {
+            namespaces(root, &bad)
+                .iter()
+                .map(|problem| format!("{} -> {}", problem.what, problem.remedy))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
         insta::assert_snapshot!(text(false), @r"
         this host allows too few user namespaces: user.max_user_namespaces is 0 -> sudo sysctl -w user.max_user_namespaces=15000
         this host allows user namespaces to root only: kernel.unprivileged_userns_clone is 0 -> sudo sysctl -w kernel.unprivileged_userns_clone=1

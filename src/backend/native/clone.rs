@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::cgroup::Cgroup;
 use super::session::Session;
 use super::supervise::{Ends, Running, end_sandbox};
 use super::terminal::Terminal;
 use super::wire::{self, Answer, Request, Run, Stack};
 use super::{Shared, mounts, pump};
-use crate::backend::{BackendError, Command, Exit, Io, Mount, RootId, Streams};
+use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams};
 
 /// A clone of a stack of roots.
 #[derive(Debug)]
@@ -22,13 +23,27 @@ pub(super) struct NativeClone {
 }
 
 fn step(doing: &'static str) -> impl Fn(io::Error) -> BackendError {
-    move |source| BackendError::Step { doing: doing.to_owned(), source }
+    move |source| BackendError::Step {
+        doing: doing.to_owned(),
+        source,
+    }
 }
 
 impl NativeClone {
     pub(super) fn new(shared: Arc<Shared>, layers: &[RootId]) -> Self {
-        let folder = format!("clones/{}/{}", shared.session.name(), shared.session.number());
-        Self { shared, stack: Stack { folder, layers: layers.to_vec() }, ended: false }
+        let folder = format!(
+            "clones/{}/{}",
+            shared.session.name(),
+            shared.session.number()
+        );
+        Self {
+            shared,
+            stack: Stack {
+                folder,
+                layers: layers.to_vec(),
+            },
+            ended: false,
+        }
     }
 
     fn session(&self) -> &Session {
@@ -36,7 +51,13 @@ impl NativeClone {
     }
 
     /// Starts the sandbox; gives the answer's socket and the sandbox's handle.
-    fn start(&self, command: &Command, streams: &[OwnedFd; 3], foreground: bool) -> Result<(OwnedFd, Started), BackendError> {
+    fn start(
+        &self,
+        command: &Command,
+        streams: &[OwnedFd; 3],
+        foreground: bool,
+        cgroup: Option<&Cgroup>,
+    ) -> Result<(OwnedFd, OwnedFd), BackendError> {
         let mut given = Vec::new();
         let mut attached = Vec::new();
         for mount in &command.mounts {
@@ -44,16 +65,35 @@ impl NativeClone {
             attached.push(copy.is_some());
             given.extend(copy);
         }
-        let gated = command.limits.memory.is_some() || command.limits.processes.is_some();
         let mut files: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
         files.extend(given.iter().map(AsFd::as_fd));
-        let run = Run { stack: self.stack.clone(), command: command.clone(), attached, gated, foreground };
+        let run = Run {
+            stack: self.stack.clone(),
+            command: command.clone(),
+            attached,
+            gated: is_limited(&command.limits),
+            foreground,
+            cgroup: cgroup.map(Cgroup::folders).unwrap_or_default(),
+        };
         let channel = self.session().ask(&Request::Run(Box::new(run)), &files)?;
         match wire::receive(&channel).map_err(step("start the sandbox"))? {
-            Some((Answer::Started { pid }, mut files)) if files.len() == 1 => Ok((channel, Started { pid, handle: files.remove(0) })),
+            Some((Answer::Started, mut files)) if files.len() == 1 => {
+                Ok((channel, files.remove(0)))
+            }
             Some((Answer::Failed(failure), _)) => Err(failure.into()),
-            _ => Err(step("start the sandbox")(io::Error::other("its process was killed"))),
+            _ => Err(step("start the sandbox")(io::Error::other(
+                "its process was killed",
+            ))),
         }
+    }
+
+    /// A cgroup with the limits, where limits are asked for and a cgroup can be had.
+    fn limit(&self, limits: &Limits) -> io::Result<Option<Cgroup>> {
+        let cgroups = self.shared.cgroups.as_ref().filter(|_| is_limited(limits));
+        let name = || format!("{}.{}", self.session().name(), self.session().number());
+        cgroups
+            .map(|cgroups| cgroups.make(&name(), limits))
+            .transpose()
     }
 
     fn stack_of(&self, request: impl FnOnce(Stack) -> Request) -> Request {
@@ -61,17 +101,18 @@ impl NativeClone {
     }
 }
 
-/// A sandbox whose first process exists.
-struct Started {
-    pid: i32,
-    handle: OwnedFd,
+/// Whether the sandbox is to be put into a cgroup before its command starts.
+fn is_limited(limits: &Limits) -> bool {
+    limits.memory.is_some() || limits.processes.is_some()
 }
 
 /// As host root alone: a copy of a mount wherever it lies, also below folders of users
 /// that the keeper, which has no privileges there, cannot enter. It is attached nowhere.
 fn copy_as_root(mount: &Mount) -> Option<OwnedFd> {
     match mount {
-        Mount::Host { source, .. } if rustix::process::geteuid().is_root() => mounts::copy(source, true).ok(),
+        Mount::Host { source, .. } if rustix::process::geteuid().is_root() => {
+            mounts::copy(source, true).ok()
+        }
         _ => None,
     }
 }
@@ -80,7 +121,11 @@ fn copy_as_root(mount: &Mount) -> Option<OwnedFd> {
 fn streams(command: &Command, io: &Io<'_>) -> io::Result<([OwnedFd; 3], Ends)> {
     if command.streams == Streams::Inherited {
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
-        let streams = [copy(rustix::stdio::stdin())?, copy(rustix::stdio::stdout())?, copy(rustix::stdio::stderr())?];
+        let streams = [
+            copy(rustix::stdio::stdin())?,
+            copy(rustix::stdio::stdout())?,
+            copy(rustix::stdio::stderr())?,
+        ];
         return Ok((streams, Ends::default()));
     }
     let (out, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -91,7 +136,14 @@ fn streams(command: &Command, io: &Io<'_>) -> io::Result<([OwnedFd; 3], Ends)> {
     } else {
         (fs_err::File::open("/dev/null")?.into_file().into(), None)
     };
-    Ok(([stdin, stdout, stderr], Ends { stdin: feed, stdout: Some(out), stderr: Some(err) }))
+    Ok((
+        [stdin, stdout, stderr],
+        Ends {
+            stdin: feed,
+            stdout: Some(out),
+            stderr: Some(err),
+        },
+    ))
 }
 
 impl crate::backend::Clone for NativeClone {
@@ -99,50 +151,61 @@ impl crate::backend::Clone for NativeClone {
         if io.cancel.is_cancelled() {
             return Err(BackendError::Interrupted);
         }
-        let terminal = (command.streams == Streams::Inherited).then(Terminal::lend).flatten();
+        let terminal = (command.streams == Streams::Inherited)
+            .then(Terminal::lend)
+            .flatten();
         let (theirs, ends) = streams(command, &io).map_err(step("make the streams"))?;
-        let (channel, started) = self.start(command, &theirs, terminal.is_some())?;
+        let cgroup = self
+            .limit(&command.limits)
+            .map_err(step("set the limits"))?;
+        let (channel, sandbox) =
+            self.start(command, &theirs, terminal.is_some(), cgroup.as_ref())?;
         drop(theirs);
-        let mut cgroup = None;
-        if command.limits.memory.is_some() || command.limits.processes.is_some() {
-            let name = format!("{}.{}", self.session().name(), self.session().number());
-            let limited = self.shared.cgroups.as_ref().map(|cgroups| {
-                let cgroup = cgroups.make(&name, &command.limits)?;
-                cgroup.add(started.pid)?;
-                Ok(cgroup)
-            });
-            let opened = limited.transpose().and_then(|made| {
-                cgroup = made;
-                wire::send(&channel, &(), &[])
-            });
-            if let Err(error) = opened {
-                end_sandbox(started.handle.as_fd());
+        if is_limited(&command.limits) {
+            let opened = cgroup
+                .as_ref()
+                .map_or(Ok(()), |cgroup| cgroup.add(&sandbox));
+            if let Err(error) = opened.and_then(|()| wire::send(&channel, &(), &[])) {
+                end_sandbox(sandbox.as_fd());
                 return Err(step("set the limits")(error));
             }
         }
-        let exit = Running::new(channel, started.handle, ends, io, &command.limits).wait();
+        let exit = Running::new(channel, sandbox, ends, io, &command.limits).wait();
         drop(terminal);
-        let hit = cgroup.as_ref().and_then(|cgroup| cgroup.hit(&command.limits));
+        let hit = cgroup
+            .as_ref()
+            .and_then(|cgroup| cgroup.hit(&command.limits));
         match (exit, hit) {
+            (exit @ (Err(BackendError::Interrupted) | Ok(Exit::Limit(_))), _) | (exit, None) => {
+                exit
+            }
             // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
-            (Ok(Exit::Code(_) | Exit::Signal(_)), Some(limit)) => Ok(Exit::Limit(limit)),
-            (exit, _) => exit,
+            (_, Some(limit)) => Ok(Exit::Limit(limit)),
         }
     }
 
     fn copy_in(&mut self, path: &str, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
-        let request = self.stack_of(|stack| Request::CopyIn { stack, path: path.to_owned() });
+        let request = self.stack_of(|stack| Request::CopyIn {
+            stack,
+            path: path.to_owned(),
+        });
         pump::into_worker(self.session(), &request, tar)
     }
 
     fn copy_out(&mut self, path: &str, tar: &mut (dyn Write + Send)) -> Result<(), BackendError> {
-        let request = self.stack_of(|stack| Request::CopyOut { stack, path: path.to_owned() });
+        let request = self.stack_of(|stack| Request::CopyOut {
+            stack,
+            path: path.to_owned(),
+        });
         pump::out_of_worker(self.session(), &request, tar)
     }
 
     fn freeze(mut self: Box<Self>, root: &RootId) -> Result<(), BackendError> {
         super::named(root)?;
-        let request = self.stack_of(|stack| Request::Freeze { stack, root: root.clone() });
+        let request = self.stack_of(|stack| Request::Freeze {
+            stack,
+            root: root.clone(),
+        });
         self.session().call(&request, &[])?;
         self.ended = true;
         Ok(())

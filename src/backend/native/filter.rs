@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is, SeccompCondition as Condition, SeccompFilter, SeccompRule,
-    apply_filter, sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Is,
+    SeccompCondition as Condition, SeccompFilter, SeccompRule, apply_filter, sock_filter,
 };
 
 /// Refused with `EPERM`, whatever their arguments.
@@ -78,7 +78,12 @@ const SYNC: &[libc::c_long] = &[
 ];
 
 /// Socket families that exist inside; others fail with `EAFNOSUPPORT`.
-const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+const FAMILIES: &[i32] = &[
+    libc::AF_UNIX,
+    libc::AF_INET,
+    libc::AF_INET6,
+    libc::AF_NETLINK,
+];
 
 /// The compiled filters.
 #[derive(Clone)]
@@ -96,21 +101,34 @@ impl Filters {
             compile(BTreeMap::from([(libc::SYS_clone3, vec![])]), libc::ENOSYS)?,
             compile(sockets()?, libc::EAFNOSUPPORT)?,
         ];
-        Ok(Self { always, sync: compile(SYNC.iter().map(|number| (*number, vec![])).collect(), 0)? })
+        Ok(Self {
+            always,
+            sync: compile(SYNC.iter().map(|number| (*number, vec![])).collect(), 0)?,
+        })
     }
 
     /// Applies them to this process for good; also sets `no_new_privs`.
     pub(super) fn apply(&self, skip_sync: bool) -> io::Result<()> {
         let sync = skip_sync.then_some(&self.sync);
-        self.always.iter().chain(sync).try_for_each(|program| apply_filter(program).map_err(io::Error::other))
+        self.always
+            .iter()
+            .chain(sync)
+            .try_for_each(|program| apply_filter(program).map_err(io::Error::other))
     }
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn compile(rules: Rules, errno: i32) -> io::Result<BpfProgram> {
-    let architecture = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno.cast_unsigned()), architecture);
+    let architecture = std::env::consts::ARCH
+        .try_into()
+        .map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.cast_unsigned()),
+        architecture,
+    );
     filter.and_then(TryInto::try_into).map_err(io::Error::other)
 }
 
@@ -126,36 +144,76 @@ fn refused() -> io::Result<Rules> {
     let mut rules: Rules = REFUSED.iter().map(|number| (*number, vec![])).collect();
     let nested = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
     for number in [libc::SYS_clone, libc::SYS_unshare] {
-        rules.insert(number, vec![rule(vec![condition(0, Length::Dword, Is::MaskedEq(nested), nested)?])?]);
+        rules.insert(
+            number,
+            vec![rule(vec![condition(
+                0,
+                Length::Dword,
+                Is::MaskedEq(nested),
+                nested,
+            )?])?],
+        );
     }
     // The kernel reads 32 bits of the request: comparing 64 would let a request with high bits set pass.
     let pushes = [libc::TIOCSTI, libc::TIOCLINUX];
-    let pushes = pushes.map(|request| condition(1, Length::Dword, Is::Eq, request).and_then(|condition| rule(vec![condition])));
-    rules.insert(libc::SYS_ioctl, pushes.into_iter().collect::<io::Result<_>>()?);
+    let pushes = pushes.map(|request| {
+        condition(1, Length::Dword, Is::Eq, request).and_then(|condition| rule(vec![condition]))
+    });
+    rules.insert(
+        libc::SYS_ioctl,
+        pushes.into_iter().collect::<io::Result<_>>()?,
+    );
     Ok(rules)
 }
 
 fn sockets() -> io::Result<Rules> {
     let number = |value: i32| u64::from(value.cast_unsigned());
-    let unknown = FAMILIES.iter().map(|family| condition(0, Length::Dword, Is::Ne, number(*family)));
+    let unknown = FAMILIES
+        .iter()
+        .map(|family| condition(0, Length::Dword, Is::Ne, number(*family)));
     let netlink = vec![
         condition(0, Length::Dword, Is::Eq, number(libc::AF_NETLINK))?,
         condition(2, Length::Dword, Is::Ne, number(libc::NETLINK_ROUTE))?,
     ];
     let rules = vec![rule(unknown.collect::<io::Result<_>>()?)?, rule(netlink)?];
-    Ok(BTreeMap::from([(libc::SYS_socket, rules.clone()), (libc::SYS_socketpair, rules)]))
+    Ok(BTreeMap::from([
+        (libc::SYS_socket, rules.clone()),
+        (libc::SYS_socketpair, rules),
+    ]))
 }
 
 /// x32 calls share the x86-64 architecture value and differ by a bit in their number, which rules by number do not see.
 fn foreign_numbers() -> BpfProgram {
     const X32: u32 = 0x4000_0000;
-    let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-    let at_least = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-    let answer = (libc::BPF_RET | libc::BPF_K) as u16;
+    // The kernel's opcodes are 16 bits wide; the constants are too small to lose any.
+    let code = |bits: u32| u16::try_from(bits).unwrap_or_default();
+    let load = code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS);
+    let at_least = code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K);
+    let answer = code(libc::BPF_RET | libc::BPF_K);
     vec![
-        sock_filter { code: load, jt: 0, jf: 0, k: 0 },
-        sock_filter { code: at_least, jt: 0, jf: 1, k: X32 },
-        sock_filter { code: answer, jt: 0, jf: 0, k: libc::SECCOMP_RET_KILL_PROCESS },
-        sock_filter { code: answer, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
+        sock_filter {
+            code: load,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        },
+        sock_filter {
+            code: at_least,
+            jt: 0,
+            jf: 1,
+            k: X32,
+        },
+        sock_filter {
+            code: answer,
+            jt: 0,
+            jf: 0,
+            k: libc::SECCOMP_RET_KILL_PROCESS,
+        },
+        sock_filter {
+            code: answer,
+            jt: 0,
+            jf: 0,
+            k: libc::SECCOMP_RET_ALLOW,
+        },
     ]
 }

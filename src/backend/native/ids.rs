@@ -38,11 +38,23 @@ impl Ids {
             match first_range(&text, name.as_deref(), uid) {
                 Some(start) => Ok(start),
                 None if uid == 0 => Ok(ROOT_START),
-                None => Err(no_range(file, option, name.as_deref().unwrap_or(&uid.to_string()))),
+                None => Err(no_range(
+                    file,
+                    option,
+                    name.as_deref().unwrap_or(&uid.to_string()),
+                )),
             }
         };
-        match (range("/etc/subuid", "--add-subuids"), range("/etc/subgid", "--add-subgids")) {
-            (Ok(uid_start), Ok(gid_start)) => Ok(Self { uid, gid, uid_start, gid_start }),
+        match (
+            range("/etc/subuid", "--add-subuids"),
+            range("/etc/subgid", "--add-subgids"),
+        ) {
+            (Ok(uid_start), Ok(gid_start)) => Ok(Self {
+                uid,
+                gid,
+                uid_start,
+                gid_start,
+            }),
             (users, groups) => Err([users.err(), groups.err()].into_iter().flatten().collect()),
         }
     }
@@ -55,8 +67,16 @@ impl Ids {
     /// Gives the process `pid`, which has just made its user namespace, its ids.
     pub(super) fn map(self, pid: Pid) -> io::Result<()> {
         if self.direct() {
-            write_map(pid, "gid_map", &[(0, self.gid_start, COUNT), (CALLER, self.gid, 1)])?;
-            return write_map(pid, "uid_map", &[(0, self.uid_start, COUNT), (CALLER, self.uid, 1)]);
+            write_map(
+                pid,
+                "gid_map",
+                &[(0, self.gid_start, COUNT), (CALLER, self.gid, 1)],
+            )?;
+            return write_map(
+                pid,
+                "uid_map",
+                &[(0, self.uid_start, COUNT), (CALLER, self.uid, 1)],
+            );
         }
         run_helper("newgidmap", pid, self.gid_start, self.gid)?;
         run_helper("newuidmap", pid, self.uid_start, self.uid)
@@ -71,20 +91,35 @@ pub(super) fn map_inner(pid: Pid) -> io::Result<()> {
 
 fn write_map(pid: Pid, file: &str, ranges: &[(u32, u32, u32)]) -> io::Result<()> {
     use std::io::Write as _;
-    let text: String = ranges.iter().map(|(inside, outside, count)| format!("{inside} {outside} {count}\n")).collect();
+    let lines = ranges
+        .iter()
+        .map(|(inside, outside, count)| format!("{inside} {outside} {count}"));
+    let text = lines.collect::<Vec<_>>().join("\n");
     // One write: the kernel takes the map whole.
-    fs_err::OpenOptions::new().write(true).open(format!("/proc/{}/{file}", pid.as_raw_nonzero()))?.write_all(text.as_bytes())
+    fs_err::OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/{}/{file}", pid.as_raw_nonzero()))?
+        .write_all(text.as_bytes())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the two setuid helpers must be children of the caller, not of a backend")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the two setuid helpers must be children of the caller, not of a backend"
+)]
 fn run_helper(program: &str, pid: Pid, start: u32, own: u32) -> io::Result<()> {
     let numbers = [0, start, COUNT, CALLER, own, 1].map(|number| number.to_string());
-    let output =
-        std::process::Command::new(program).arg(pid.as_raw_nonzero().to_string()).args(numbers).stdin(std::process::Stdio::null()).output()?;
+    let output = std::process::Command::new(program)
+        .arg(pid.as_raw_nonzero().to_string())
+        .args(numbers)
+        .stdin(std::process::Stdio::null())
+        .output()?;
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    Err(io::Error::other(format!(
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    )))
 }
 
 /// The name in `/etc/passwd`; users from elsewhere are known by number only.
@@ -121,11 +156,18 @@ fn no_range(file: &str, option: &str, user: &str) -> Problem {
 /// The first multiple of the range size that no entry reaches.
 fn free_start(text: &str) -> u32 {
     let end = text.lines().filter_map(|line| {
-        let mut numbers = line.split(':').skip(1).map(|number| number.trim().parse::<u32>());
+        let mut numbers = line
+            .split(':')
+            .skip(1)
+            .map(|number| number.trim().parse::<u32>());
         numbers.next()?.ok()?.checked_add(numbers.next()?.ok()?)
     });
     let end = end.max().unwrap_or_default().max(100_000);
-    if end == 100_000 { end } else { end.div_ceil(COUNT) * COUNT }
+    if end == 100_000 {
+        end
+    } else {
+        end.div_ceil(COUNT) * COUNT
+    }
 }
 
 /// What is missing when the setuid helpers cannot be found.
@@ -133,11 +175,21 @@ pub(super) fn helpers_missing() -> Option<Problem> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let missing: Vec<&str> = ["newuidmap", "newgidmap"]
         .into_iter()
-        .filter(|program| !std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+        .filter(|program| {
+            !std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+        })
         .collect();
     (!missing.is_empty()).then(|| Problem {
-        what: format!("{} not found: without root they are what gives a user its subordinate ids", missing.join(" and ")),
-        remedy: package_command(&[("debian", "uidmap"), ("fedora", "shadow-utils"), ("suse", "shadow"), ("arch", "shadow")]),
+        what: format!(
+            "{} not found: without root they are what gives a user its subordinate ids",
+            missing.join(" and ")
+        ),
+        remedy: package_command(&[
+            ("debian", "uidmap"),
+            ("fedora", "shadow-utils"),
+            ("suse", "shadow"),
+            ("arch", "shadow"),
+        ]),
     })
 }
 
@@ -163,7 +215,11 @@ mod tests {
 
     #[test]
     fn the_remedy_names_a_range_that_is_free() {
-        let cases = [("", 100_000), ("a:100000:65536\n", 196_608), ("a:100000:65536\nb:165536:65536", 262_144)];
+        let cases = [
+            ("", 100_000),
+            ("a:100000:65536\n", 196_608),
+            ("a:100000:65536\nb:165536:65536", 262_144),
+        ];
         for (text, start) in cases {
             assert_eq!(free_start(text), start, "{text:?}");
         }

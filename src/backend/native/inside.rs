@@ -21,7 +21,13 @@ const LINKS: usize = 40;
 pub(super) fn open(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     loop {
-        match openat2(root.as_fd(), path.as_ref(), flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+        match openat2(
+            root.as_fd(),
+            path.as_ref(),
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        ) {
             // A rename elsewhere in the tree raced with a `..`.
             Err(Errno::AGAIN | Errno::INTR) => {}
             result => return Ok(result?),
@@ -33,7 +39,11 @@ pub(super) fn open(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> io
 pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Result<OwnedFd> {
     let mut path = relative(path);
     for _ in 0..LINKS {
-        let flags = if kind == Kind::Folder { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
+        let flags = if kind == Kind::Folder {
+            OFlags::PATH | OFlags::DIRECTORY
+        } else {
+            OFlags::PATH
+        };
         match open(root, &path, flags) {
             Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => {}
             result => return result,
@@ -44,7 +54,11 @@ pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Resul
         let made = match kind {
             Kind::Folder => mkdirat(&parent, &name, Mode::from_raw_mode(0o755)),
             Kind::File => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+                let flags = OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::NOFOLLOW
+                    | OFlags::WRONLY
+                    | OFlags::CLOEXEC;
                 openat(&parent, &name, flags, Mode::from_raw_mode(0o644)).map(drop)
             }
         };
@@ -53,7 +67,9 @@ pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Resul
             // A link whose target is missing: make the target, where the link says, inside.
             Err(Errno::EXIST) => {
                 let link = readlinkat(&parent, &name, Vec::new())?;
-                path = relative(&parent_path.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(link.as_bytes())));
+                path = relative(&parent_path.join(
+                    <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(link.as_bytes()),
+                ));
             }
             Err(errno) => return Err(errno.into()),
         }
@@ -63,9 +79,18 @@ pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Resul
 
 /// The path seen from the root's handle; the root itself is `.`.
 fn relative(path: &Path) -> PathBuf {
-    let path = path.components().filter(|part| !matches!(part, std::path::Component::RootDir | std::path::Component::CurDir));
+    let path = path.components().filter(|part| {
+        !matches!(
+            part,
+            std::path::Component::RootDir | std::path::Component::CurDir
+        )
+    });
     let path: PathBuf = path.collect();
-    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
+    if path.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        path
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +109,12 @@ mod tests {
         symlink("loop", root.join("loop")).unwrap();
         symlink("/made/by/link", root.join("dangling")).unwrap();
         let handle = fs_err::File::open(&root).unwrap();
-        for (path, kind) in [("/absolute/x", Kind::Folder), ("/upwards/y", Kind::File), ("/../../z", Kind::Folder), ("/dangling", Kind::File)] {
+        for (path, kind) in [
+            ("/absolute/x", Kind::Folder),
+            ("/upwards/y", Kind::File),
+            ("/../../z", Kind::Folder),
+            ("/dangling", Kind::File),
+        ] {
             ensure(handle.as_fd(), Path::new(path), kind).unwrap();
         }
         assert!(ensure(handle.as_fd(), Path::new("/loop/x"), Kind::Folder).is_err());

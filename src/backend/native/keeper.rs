@@ -5,9 +5,10 @@
 //! and forks a worker for each piece of tree work. It ends when the tool's end of the
 //! control socket closes, however the tool died, and everything that it started ends with it.
 
+use std::cell::{OnceCell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{Pid, Signal};
@@ -17,26 +18,37 @@ use super::ids::{self, CALLER};
 use super::stack::{self, Places};
 use super::sys::{self, Fork};
 use super::wire::{self, Answer, Doing, Failure, Hello, Request, Run, Start};
-use super::{mounts, worker, zygote};
+use super::{cgroup, mounts, worker, zygote};
 
 /// What the keeper holds.
 struct Keeper {
     control: OwnedFd,
     zygote: OwnedFd,
     places: Places,
+    /// Deletes what is in the trash; started when there is something.
+    undertaker: OnceCell<OwnedFd>,
+    /// Cgroups that sandboxes were put into.
+    cgroups: RefCell<Vec<PathBuf>>,
     /// Held open, and with it locked, as long as any process of this session lives.
     _lock: OwnedFd,
 }
 
 /// Runs the keeper on standard input's socket. Never returns.
 pub(super) fn run() -> ! {
-    let control = match sys::inherited(0).try_clone_to_owned() {
-        Ok(control) => control,
-        Err(_) => sys::exit_now(1),
+    let Ok(control) = sys::inherited(0).try_clone_to_owned() else {
+        sys::exit_now(1)
     };
     let code = match prepare(&control) {
         Ok((zygote, lock, places)) => {
-            Keeper { control, zygote, places, _lock: lock }.serve();
+            Keeper {
+                control,
+                zygote,
+                places,
+                undertaker: OnceCell::new(),
+                cgroups: RefCell::default(),
+                _lock: lock,
+            }
+            .serve();
             0
         }
         Err(failure) => {
@@ -55,8 +67,15 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
     sys::unshare(UnshareFlags::NEWUSER).doing(|| "make a user namespace".to_owned())?;
     wire::send(control, &Answer::Unmapped, &[]).doing(|| "ask for ids".to_owned())?;
     let hello = wire::receive::<Hello>(control).doing(|| "receive the session".to_owned())?;
-    let Some((hello, mut files)) = hello else { sys::exit_now(0) };
-    let lock = files.pop().ok_or_else(|| Failure::step("receive the session's lock", io::Error::other("it is missing")))?;
+    let Some((hello, mut files)) = hello else {
+        sys::exit_now(0)
+    };
+    let lock = files.pop().ok_or_else(|| {
+        Failure::step(
+            "receive the session's lock",
+            io::Error::other("it is missing"),
+        )
+    })?;
     let null = fs_err::File::open("/dev/null").doing(|| "open `/dev/null`".to_owned())?;
     sys::place(null.file().as_fd(), 0).doing(|| "replace standard input".to_owned())?;
     // The ids for file access are switched often: capabilities must survive that.
@@ -64,7 +83,11 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
         .doing(|| "keep capabilities over changes of ids".to_owned())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     sys::unshare(UnshareFlags::NEWNS).doing(|| "make a mount namespace".to_owned())?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing(|| "make the mounts private".to_owned())?;
+    mount_change(
+        "/",
+        MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
+    )
+    .doing(|| "make the mounts private".to_owned())?;
     let zygote = start_zygote()?;
     sys::ignore(libc::SIGCHLD);
     let places = Places::new(&hello.session);
@@ -76,21 +99,25 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
 fn start_zygote() -> Result<OwnedFd, Failure> {
     let (ours, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
     let own = own_handle()?;
-    let (fork, _handle) =
-        sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWNS).doing(|| "make the sandboxes' user namespace".to_owned())?;
-    match fork {
+    let fork = sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
+    match fork.doing(|| "make the sandboxes' user namespace".to_owned())? {
         Fork::Child => {
             drop(ours);
-            zygote::run(theirs, own)
+            zygote::run(&theirs, &own)
         }
         Fork::Parent(pid) => {
-            let pid = Pid::from_raw(pid).ok_or_else(|| Failure::step("start the zygote", io::Error::other("no process id")))?;
+            let pid = Pid::from_raw(pid).ok_or_else(|| {
+                Failure::step("start the zygote", io::Error::other("no process id"))
+            })?;
             ids::map_inner(pid).doing(|| "map the sandboxes' ids".to_owned())?;
             wire::send(&ours, &(), &[]).doing(|| "start the zygote".to_owned())?;
             match wire::receive(&ours).doing(|| "start the zygote".to_owned())? {
                 Some((Answer::Done, _)) => Ok(ours),
                 Some((Answer::Failed(failure), _)) => Err(failure),
-                _ => Err(Failure::step("start the zygote", io::Error::other("it ended"))),
+                _ => Err(Failure::step(
+                    "start the zygote",
+                    io::Error::other("it ended"),
+                )),
             }
         }
     }
@@ -98,7 +125,11 @@ fn start_zygote() -> Result<OwnedFd, Failure> {
 
 /// A handle by which a child can see that this process is gone.
 fn own_handle() -> Result<OwnedFd, Failure> {
-    rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).doing(|| "open the keeper's handle".to_owned())
+    rustix::process::pidfd_open(
+        rustix::process::getpid(),
+        rustix::process::PidfdFlags::empty(),
+    )
+    .doing(|| "open the keeper's handle".to_owned())
 }
 
 /// Ends this process when its parent, whose handle is given, does.
@@ -107,7 +138,14 @@ pub(super) fn end_with_parent(parent: BorrowedFd<'_>) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // It may have died before the line above.
     let mut handles = [PollFd::from_borrowed_fd(parent, PollFlags::IN)];
-    if poll(&mut handles, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0 {
+    if poll(
+        &mut handles,
+        Some(&Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        }),
+    )? > 0
+    {
         sys::exit_now(1);
     }
     Ok(())
@@ -123,9 +161,20 @@ pub(super) fn as_inner_root<T>(work: impl FnOnce() -> T) -> T {
 
 impl Keeper {
     fn serve(self) {
+        self.requests();
+        // The tool is gone, with or without a word. Its sandboxes end with the zygote, all else with this process.
+        let _gone = rustix::net::shutdown(&self.zygote, rustix::net::Shutdown::Both);
+        for folder in self.cgroups.take() {
+            cgroup::remove(&folder);
+        }
+    }
+
+    fn requests(&self) {
         while let Ok(Some((request, files))) = wire::receive::<Request>(&self.control) {
             let mut files = files.into_iter();
-            let Some(channel) = files.next() else { continue };
+            let Some(channel) = files.next() else {
+                continue;
+            };
             self.handle(request, channel, files.collect());
         }
     }
@@ -138,11 +187,21 @@ impl Keeper {
                 Err(failure) => Answer::Failed(failure),
             },
             Request::Rename { from, to } => self.quick(|| stack::rename(&self.places, &from, &to)),
-            Request::Remove { root } => self.quick(|| stack::discard(&self.places, &stack::root(&root))),
-            Request::Destroy { stack } => self.quick(|| stack::discard(&self.places, &stack.folder)),
-            Request::Freeze { stack, root } => self.quick(|| stack::freeze(&self.places, &stack, &root)),
+            Request::Remove { root } => {
+                self.quick(|| stack::discard(&self.places, &stack::root(&root)))
+            }
+            Request::Destroy { stack } => {
+                self.quick(|| stack::discard(&self.places, &stack.folder))
+            }
+            Request::Freeze { stack, root } => {
+                self.quick(|| stack::freeze(&self.places, &stack, &root))
+            }
             Request::Finish => self.finish(),
-            long => return self.work(Some(channel), move |places| worker::work(long, files, places)),
+            long => {
+                return self.work(Some(channel), move |places| {
+                    worker::work(long, files, places)
+                });
+            }
         };
         // The tool may have given up waiting.
         let _told = wire::send(&channel, &answer, &[]);
@@ -153,22 +212,48 @@ impl Keeper {
         match as_inner_root(work) {
             Ok(None) => Answer::Done,
             Ok(Some(entry)) => {
-                self.work(None, move |_| worker::delete(&[entry]));
+                self.bury(entry);
                 Answer::Done
             }
             Err(failure) => Answer::Failed(failure),
         }
     }
 
+    /// Has a trash entry deleted behind the tool's back, by a process that stays for the next one.
+    fn bury(&self, entry: String) {
+        let undertaker = match self.undertaker.get() {
+            Some(undertaker) => undertaker,
+            None => match wire::pair() {
+                Ok((ours, theirs)) => {
+                    self.work(None, move |_| worker::bury(&theirs));
+                    self.undertaker.get_or_init(|| ours)
+                }
+                // The next sweep will find it.
+                Err(_) => return,
+            },
+        };
+        if wire::send(undertaker, &entry, &[]).is_err() {
+            self.work(None, move |_| worker::delete(&[entry]));
+        }
+    }
+
     /// Work that takes long or reads what strangers wrote: a child of its own, as root inside.
-    fn work(&self, channel: Option<OwnedFd>, work: impl FnOnce(&Places) -> Result<Answer, Failure>) {
-        let forked = own_handle().and_then(|own| Ok((own, sys::fork().doing(|| "start a worker".to_owned())?)));
+    fn work(
+        &self,
+        channel: Option<OwnedFd>,
+        work: impl FnOnce(&Places) -> Result<Answer, Failure>,
+    ) {
+        let forked = own_handle()
+            .and_then(|own| Ok((own, sys::fork().doing(|| "start a worker".to_owned())?)));
         let answer = match forked {
             Ok((_, Fork::Parent(_))) => return,
             Err(failure) => Answer::Failed(failure),
             Ok((keeper, Fork::Child)) => {
-                let prepared = worker::prepare(keeper.as_fd()).doing(|| "prepare a worker".to_owned());
-                let answer = prepared.and_then(|()| work(&self.places)).unwrap_or_else(Answer::Failed);
+                let prepared =
+                    worker::prepare(keeper.as_fd()).doing(|| "prepare a worker".to_owned());
+                let answer = prepared
+                    .and_then(|()| work(&self.places))
+                    .unwrap_or_else(Answer::Failed);
                 if let Some(channel) = channel {
                     let _told = wire::send(channel, &answer, &[]);
                 }
@@ -184,6 +269,11 @@ impl Keeper {
     fn start(&self, run: Run, channel: &OwnedFd, files: Vec<OwnedFd>) -> Result<(), Failure> {
         let mut files = files.into_iter();
         let streams: Vec<OwnedFd> = files.by_ref().take(3).collect();
+        if !run.cgroup.is_empty() {
+            let mut cgroups = self.cgroups.borrow_mut();
+            cgroups.retain(|folder| folder.exists());
+            cgroups.extend(run.cgroup);
+        }
         let clone = as_inner_root(|| stack::mount(&self.places, &run.stack))?;
         let mut given = Vec::new();
         let mut targets = Vec::new();
@@ -193,7 +283,10 @@ impl Keeper {
             targets.push(stack::target(mount).to_owned());
         }
         if run.command.network {
-            for file in ["/etc/resolv.conf", "/etc/hosts"].into_iter().filter(|file| Path::new(file).exists()) {
+            for file in ["/etc/resolv.conf", "/etc/hosts"]
+                .into_iter()
+                .filter(|file| Path::new(file).exists())
+            {
                 given.push(mounts::copy(file, true).doing(|| format!("share `{file}`"))?);
                 targets.push(file.to_owned());
             }
@@ -202,8 +295,14 @@ impl Keeper {
         all.extend(streams.iter().map(AsFd::as_fd));
         all.push(clone.as_fd());
         all.extend(given.iter().map(AsFd::as_fd));
-        let start = Start { command: run.command, targets, gated: run.gated, foreground: run.foreground };
-        wire::send(&self.zygote, &start, &all).doing(|| "start a sandbox: the zygote is gone".to_owned())
+        let start = Start {
+            command: run.command,
+            targets,
+            gated: run.gated,
+            foreground: run.foreground,
+        };
+        wire::send(&self.zygote, &start, &all)
+            .doing(|| "start a sandbox: the zygote is gone".to_owned())
     }
 
     /// Waits for the deletions, so that nothing of this session is left.
@@ -211,8 +310,13 @@ impl Keeper {
         if rustix::net::shutdown(&self.zygote, rustix::net::Shutdown::Both).is_err() {
             return Answer::Done;
         }
+        if let Some(undertaker) = self.undertaker.get() {
+            // Fails only where it is gone already.
+            let _gone = rustix::net::shutdown(undertaker, rustix::net::Shutdown::Write);
+        }
         // With SIGCHLD ignored, waiting ends with ECHILD when the last child is gone.
         while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}
-        as_inner_root(|| stack::end_session(&self.places)).map_or_else(Answer::Failed, |()| Answer::Done)
+        as_inner_root(|| stack::end_session(&self.places))
+            .map_or_else(Answer::Failed, |()| Answer::Done)
     }
 }

@@ -8,6 +8,15 @@
 //! - the **zygote** (`zygote`), forked from the keeper into the sandboxes' user namespace,
 //!   which has no id of the caller's; it forks the first process of each **sandbox**.
 //!
+//! Limits that the kernel sets: `redirect_dir` and `metacopy` are off in user namespaces, so
+//! renaming a folder of a lower layer fails with `EXDEV` (`mv` then copies), and changing a
+//! large file's owner copies it. Roots are a cache of this boot: see `session`.
+//!
+//! Our own binary cannot be overwritten from inside (as in CVE-2019-5736): a sandbox may
+//! come to read it, by way of `/proc/self/exe` as script interpreter, but its owner has no
+//! id inside, so that nobody there can open it for writing; the first process, the only
+//! one that maps it, is closed to all others.
+//!
 //! Invariants: nothing is mounted in the host's mount namespace; a sandbox's user
 //! namespace maps subordinate ids only; every path in a tree is resolved by handle; when
 //! the tool dies, however it dies, all others die with it: the keeper sees its socket
@@ -87,8 +96,16 @@ impl Native {
     pub fn open_with(store_root: &Path, program: &Path) -> Result<Self, BackendError> {
         let session = Session::start(store_root, program)?;
         let cgroups = Cgroups::find();
-        let capabilities = Capabilities { limits: cgroups.is_some(), network: true, rootless: true, terminal: true };
-        Ok(Self { shared: Arc::new(Shared { session, cgroups }), capabilities })
+        let capabilities = Capabilities {
+            limits: cgroups.is_some(),
+            network: true,
+            rootless: true,
+            terminal: true,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared { session, cgroups }),
+            capabilities,
+        })
     }
 
     fn call(&self, request: &Request) -> Result<(), BackendError> {
@@ -96,7 +113,11 @@ impl Native {
     }
 
     /// Throws a half-made root away after a failure, whose error is the one that counts.
-    fn or_discard<T>(&self, root: &RootId, result: Result<T, BackendError>) -> Result<T, BackendError> {
+    fn or_discard<T>(
+        &self,
+        root: &RootId,
+        result: Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
         if result.is_err()
             && let Err(error) = self.remove(root)
         {
@@ -109,7 +130,10 @@ impl Native {
         if !self.has(root)? {
             return Ok(());
         }
-        Err(BackendError::Refused { what: format!("root `{}`", root.0), why: "it exists already".to_owned() })
+        Err(BackendError::Refused {
+            what: format!("root `{}`", root.0),
+            why: "it exists already".to_owned(),
+        })
     }
 }
 
@@ -120,7 +144,8 @@ fn named(root: &RootId) -> Result<(), BackendError> {
     }
     Err(BackendError::Refused {
         what: format!("root id `{}`", root.0.escape_default()),
-        why: "ids are letters, digits and `-_.+`, at most 200, and do not begin with a dot".to_owned(),
+        why: "ids are letters, digits and `-_.+`, at most 200, and do not begin with a dot"
+            .to_owned(),
     })
 }
 
@@ -131,21 +156,39 @@ impl Backend for Native {
 
     fn scratch_id(&self) -> RootId {
         let session = &self.shared.session;
-        RootId(format!("{}{}.{}", sweep::SCRATCH, session.name(), session.number()))
+        RootId(format!(
+            "{}{}.{}",
+            sweep::SCRATCH,
+            session.name(),
+            session.number()
+        ))
     }
 
     fn has(&self, root: &RootId) -> Result<bool, BackendError> {
         named(root)?;
         let folder = self.shared.session.store().join(stack::root(root));
-        folder.try_exists().map_err(|source| BackendError::Step { doing: format!("look for root `{}`", root.0), source })
+        folder.try_exists().map_err(|source| BackendError::Step {
+            doing: format!("look for root `{}`", root.0),
+            source,
+        })
     }
 
     fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError> {
         self.absent(root)?;
         let store = self.shared.session.store();
-        let packages = packages.iter().map(|package| stack::reachable(package, store)).collect();
+        let packages = packages
+            .iter()
+            .map(|package| stack::reachable(package, store))
+            .collect();
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        self.or_discard(root, self.call(&Request::Unpack { root: root.clone(), packages, threads }))
+        self.or_discard(
+            root,
+            self.call(&Request::Unpack {
+                root: root.clone(),
+                packages,
+                threads,
+            }),
+        )
     }
 
     fn import(&self, root: &RootId, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
@@ -154,16 +197,27 @@ impl Backend for Native {
         self.or_discard(root, pump::into_worker(&self.shared.session, &request, tar))
     }
 
-    fn export(&self, root: &RootId, normalise: Option<&Normalise>, tar: &mut (dyn Write + Send)) -> Result<(), BackendError> {
+    fn export(
+        &self,
+        root: &RootId,
+        normalise: Option<&Normalise>,
+        tar: &mut (dyn Write + Send),
+    ) -> Result<(), BackendError> {
         named(root)?;
-        let request = Request::Export { root: root.clone(), normalise: normalise.cloned() };
+        let request = Request::Export {
+            root: root.clone(),
+            normalise: normalise.cloned(),
+        };
         pump::out_of_worker(&self.shared.session, &request, tar)
     }
 
     fn rename(&self, from: &RootId, to: &RootId) -> Result<(), BackendError> {
         named(from)?;
         named(to)?;
-        self.call(&Request::Rename { from: from.clone(), to: to.clone() })
+        self.call(&Request::Rename {
+            from: from.clone(),
+            to: to.clone(),
+        })
     }
 
     fn remove(&self, root: &RootId) -> Result<(), BackendError> {
@@ -174,7 +228,10 @@ impl Backend for Native {
     fn open(&self, layers: &[RootId]) -> Result<Box<dyn Clone>, BackendError> {
         for layer in layers {
             if !self.has(layer)? {
-                return Err(BackendError::Refused { what: format!("root `{}`", layer.0), why: "there is none of that name".to_owned() });
+                return Err(BackendError::Refused {
+                    what: format!("root `{}`", layer.0),
+                    why: "there is none of that name".to_owned(),
+                });
             }
         }
         Ok(Box::new(NativeClone::new(Arc::clone(&self.shared), layers)))

@@ -9,7 +9,6 @@ use std::path::Path;
 use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::filter::Filters;
 use super::sys;
 use super::wire::Start;
 use crate::backend::Command;
@@ -37,7 +36,6 @@ const NOT_FOUND: i32 = 127;
 pub(super) struct Program<'a> {
     command: &'a Command,
     foreground: bool,
-    filters: &'a Filters,
     candidates: Vec<CString>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
@@ -45,33 +43,46 @@ pub(super) struct Program<'a> {
 
 impl<'a> Program<'a> {
     /// Makes the strings that the kernel wants.
-    pub(super) fn new(start: &'a Start, filters: &'a Filters) -> io::Result<Self> {
+    pub(super) fn new(start: &'a Start) -> io::Result<Self> {
         let command = &start.command;
         let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
-        let first = command.argv.first().ok_or_else(|| io::Error::other("it has no program"))?;
+        let first = command
+            .argv
+            .first()
+            .ok_or_else(|| io::Error::other("it has no program"))?;
         let path = command.env.get("PATH").map_or("", String::as_str);
         let candidates = if first.contains('/') {
             vec![text(first.as_bytes())?]
         } else {
             let places = std::env::split_paths(OsStr::new(path)).map(|folder| folder.join(first));
-            places.map(|place| text(place.as_os_str().as_bytes())).collect::<io::Result<_>>()?
+            places
+                .map(|place| text(place.as_os_str().as_bytes()))
+                .collect::<io::Result<_>>()?
         };
         Ok(Self {
             command,
             foreground: start.foreground,
-            filters,
             candidates,
-            arguments: command.argv.iter().map(|argument| text(argument.as_bytes())).collect::<io::Result<_>>()?,
-            environment: command.env.iter().map(|(key, value)| text(format!("{key}={value}").as_bytes())).collect::<io::Result<_>>()?,
+            arguments: command
+                .argv
+                .iter()
+                .map(|argument| text(argument.as_bytes()))
+                .collect::<io::Result<_>>()?,
+            environment: command
+                .env
+                .iter()
+                .map(|(key, value)| text(format!("{key}={value}").as_bytes()))
+                .collect::<io::Result<_>>()?,
         })
     }
 
     /// Becomes the command. Never returns: what goes wrong is said on its standard error, as a shell would.
     pub(super) fn run(self, streams: [BorrowedFd<'_>; 3]) -> ! {
         let (message, code) = match self.become_command(streams) {
-            Err(error) => (error.to_string(), NOT_EXECUTABLE),
-            Ok(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => ("not found".to_owned(), NOT_FOUND),
-            Ok(error) => (error.to_string(), NOT_EXECUTABLE),
+            Ok(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                ("not found".to_owned(), NOT_FOUND)
+            }
+            Ok(error) | Err(error) => (error.to_string(), NOT_EXECUTABLE),
         };
         let name = self.command.argv.first().map_or("", String::as_str);
         let line = format!("pristine: cannot run `{name}`: {message}\n");
@@ -95,9 +106,9 @@ impl<'a> Program<'a> {
         sys::close_from(3)?;
         sys::reset_signals();
         drop_privileges(self.command.user.uid, self.command.user.gid)?;
-        rustix::process::chdir(Path::new(&self.command.cwd))
-            .map_err(|errno| io::Error::other(format!("working directory `{}`: {errno}", self.command.cwd)))?;
-        self.filters.apply(self.command.skip_sync)?;
+        rustix::process::chdir(Path::new(&self.command.cwd)).map_err(|errno| {
+            io::Error::other(format!("working directory `{}`: {errno}", self.command.cwd))
+        })?;
         let mut last = io::Error::from_raw_os_error(libc::ENOENT);
         for candidate in &self.candidates {
             let error = sys::execute(candidate, &self.arguments, &self.environment);
@@ -113,7 +124,11 @@ impl<'a> Program<'a> {
 /// Takes the ids of the command and leaves no more capabilities than it needs.
 fn drop_privileges(uid: u32, gid: u32) -> io::Result<()> {
     let root = uid == 0;
-    let keeps = if root { ROOT_KEEPS } else { CapabilitySet::empty() };
+    let keeps = if root {
+        ROOT_KEEPS
+    } else {
+        CapabilitySet::empty()
+    };
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
         if keeps.contains(capability) {
@@ -133,14 +148,17 @@ fn drop_privileges(uid: u32, gid: u32) -> io::Result<()> {
 }
 
 fn keep_only(keeps: CapabilitySet) -> io::Result<()> {
-    let sets = CapabilitySets { effective: keeps, permitted: keeps, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets {
+        effective: keeps,
+        permitted: keeps,
+        inheritable: CapabilitySet::empty(),
+    };
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
 /// The first process only waits from here on: it keeps nothing.
-pub(super) fn confine_first_process(filters: &Filters) -> io::Result<()> {
-    keep_only(CapabilitySet::empty())?;
-    filters.apply(false)
+pub(super) fn keep_nothing() -> io::Result<()> {
+    keep_only(CapabilitySet::empty())
 }
 
 /// Gives the terminal, where there is one, to a process's group: both sides of the fork do it, so that neither is too early.
@@ -151,4 +169,3 @@ pub(super) fn to_foreground(leader: Pid, terminal: BorrowedFd<'_>) {
     let _no_terminal = rustix::termios::tcsetpgrp(terminal, leader);
     sys::restore(libc::SIGTTOU);
 }
-

@@ -14,18 +14,26 @@ use crate::backend::BackendError;
 const SIZE: usize = 1 << 20;
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), BackendError> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("make a pipe", errno.into()))?;
+    let (read, write) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(|errno| step("make a pipe", errno.into()))?;
     // Only speed depends on it: users have a quota for large pipes.
     let _size = fcntl_setpipe_size(&write, SIZE);
     Ok((read, write))
 }
 
 fn step(doing: &str, source: io::Error) -> BackendError {
-    BackendError::Step { doing: doing.to_owned(), source }
+    BackendError::Step {
+        doing: doing.to_owned(),
+        source,
+    }
 }
 
 /// Feeds an archive to a worker. When the worker stops early, its reason is the error.
-pub(super) fn into_worker(session: &Session, request: &Request, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
+pub(super) fn into_worker(
+    session: &Session,
+    request: &Request,
+    tar: &mut (dyn Read + Send),
+) -> Result<(), BackendError> {
     let (read, write) = pipe()?;
     let channel = session.ask(request, &[read.as_fd()])?;
     drop(read);
@@ -41,7 +49,11 @@ pub(super) fn into_worker(session: &Session, request: &Request, tar: &mut (dyn R
 }
 
 /// Takes an archive from a worker.
-pub(super) fn out_of_worker(session: &Session, request: &Request, tar: &mut (dyn Write + Send)) -> Result<(), BackendError> {
+pub(super) fn out_of_worker(
+    session: &Session,
+    request: &Request,
+    tar: &mut (dyn Write + Send),
+) -> Result<(), BackendError> {
     let (read, write) = pipe()?;
     let channel = session.ask(request, &[write.as_fd()])?;
     drop(write);

@@ -7,7 +7,10 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketType};
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, pidfd_open,
+    setrlimit,
+};
 use rustix::thread::UnshareFlags;
 
 use super::filter::Filters;
@@ -22,7 +25,12 @@ use crate::backend::{Command, Streams};
 const HOST_NAME: &[u8] = b"pristine";
 
 /// Runs the sandbox. Files: three streams, the clone's mount, one mount per target. Never returns.
-pub(super) fn run(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, (filters, zygote): (&Filters, &OwnedFd)) -> ! {
+pub(super) fn run(
+    start: &Start,
+    channel: BorrowedFd<'_>,
+    files: Vec<OwnedFd>,
+    (filters, zygote): (&Filters, &OwnedFd),
+) -> ! {
     let answer = match sandbox(start, channel, files, (filters, zygote)) {
         Ok(answer) => answer,
         Err(failure) => Answer::Failed(failure),
@@ -31,11 +39,25 @@ pub(super) fn run(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, (
     sys::exit_now(0)
 }
 
-fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&Filters, &OwnedFd)) -> Result<Answer, Failure> {
+fn sandbox(
+    start: &Start,
+    channel: BorrowedFd<'_>,
+    files: Vec<OwnedFd>,
+    own: (&Filters, &OwnedFd),
+) -> Result<Answer, Failure> {
     let (filters, zygote) = own;
     keeper::end_with_parent(zygote.as_fd()).doing(|| "follow the zygote".to_owned())?;
     sys::restore(libc::SIGCHLD);
-    if start.gated && wire::receive::<()>(channel).doing(|| "wait for the limits".to_owned())?.is_none() {
+    // By itself, so that no answer of its own can come before.
+    let own = pidfd_open(getpid(), PidfdFlags::empty())
+        .doing(|| "open the sandbox's handle".to_owned())?;
+    wire::send(channel, &Answer::Started, &[own.as_fd()])
+        .doing(|| "report the sandbox".to_owned())?;
+    if start.gated
+        && wire::receive::<()>(channel)
+            .doing(|| "wait for the limits".to_owned())?
+            .is_none()
+    {
         sys::exit_now(1);
     }
     // After the tool has moved this process: the cgroup it is in now becomes the root of what it sees.
@@ -47,10 +69,14 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
     let clone = files.next().ok_or_else(missing)?;
     enter(&clone, start, files)?;
     settle(&start.command)?;
-    let program = Program::new(start, filters).doing(|| "prepare the command".to_owned())?;
+    let program = Program::new(start).doing(|| "prepare the command".to_owned())?;
     if start.command.streams == Streams::Piped {
         rustix::process::setsid().doing(|| "make a session".to_owned())?;
     }
+    // Before the fork: the command has it from its parent, and nothing from here on needs what it refuses.
+    filters
+        .apply(start.command.skip_sync)
+        .doing(|| "apply the system call filter".to_owned())?;
     match sys::fork().doing(|| "start the command".to_owned())? {
         Fork::Child => program.run([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]),
         Fork::Parent(pid) => {
@@ -59,11 +85,15 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
                 program::to_foreground(command, stdin.as_fd());
             }
             // Nothing but the channel stays open: no stream is held, and nothing can be taken from here.
-            [stdin, stdout, stderr, clone].into_iter().for_each(std::mem::forget);
+            [stdin, stdout, stderr, clone]
+                .into_iter()
+                .for_each(std::mem::forget);
             sys::place(channel, 0).doing(|| "keep the channel".to_owned())?;
             sys::close_from(1).doing(|| "close all files".to_owned())?;
-            program::confine_first_process(filters).doing(|| "confine the first process".to_owned())?;
-            let answer = reap(command).unwrap_or_else(|error| Answer::Failed(Failure::step("wait for the command", error)));
+            program::keep_nothing().doing(|| "drop capabilities".to_owned())?;
+            let answer = reap(command).unwrap_or_else(|error| {
+                Answer::Failed(Failure::step("wait for the command", error))
+            });
             let _told = wire::send(sys::inherited(0), &answer, &[]);
             sys::exit_now(0)
         }
@@ -71,8 +101,13 @@ fn sandbox(start: &Start, channel: BorrowedFd<'_>, files: Vec<OwnedFd>, own: (&F
 }
 
 /// Makes the mount namespace: the clone with `/proc`, `/dev` and what the caller wants to see.
-fn enter(clone: &OwnedFd, start: &Start, given: impl Iterator<Item = OwnedFd>) -> Result<(), Failure> {
-    let place = rustix::fs::open(zygote::ROOT, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(|| "open the root's place".to_owned())?;
+fn enter(
+    clone: &OwnedFd,
+    start: &Start,
+    given: impl Iterator<Item = OwnedFd>,
+) -> Result<(), Failure> {
+    let place = rustix::fs::open(zygote::ROOT, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .doing(|| "open the root's place".to_owned())?;
     mounts::attach(clone, place).doing(|| "attach the clone".to_owned())?;
     kernel(clone)?;
     for (target, mount) in start.targets.iter().zip(given) {
@@ -84,7 +119,8 @@ fn enter(clone: &OwnedFd, start: &Start, given: impl Iterator<Item = OwnedFd>) -
         mounts::attach(mount, place).doing(doing)?;
     }
     if let Some(path) = &start.command.inner_root {
-        let root = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder).doing(|| format!("open `{path}` inside"))?;
+        let root = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder)
+            .doing(|| format!("open `{path}` inside"))?;
         kernel(&root)?;
     }
     mounts::enter(clone.as_fd()).doing(|| "enter the clone".to_owned())
@@ -93,18 +129,23 @@ fn enter(clone: &OwnedFd, start: &Start, given: impl Iterator<Item = OwnedFd>) -
 /// Mounts `/proc` and `/dev` in a root.
 fn kernel(root: &OwnedFd) -> Result<(), Failure> {
     let null = Path::new(zygote::DEVICES).join("null");
-    mounts::proc(own_folder(root, "proc")?, null).doing(|| "mount `/proc`: is this a container with a masked `/proc`?".to_owned())?;
-    mounts::dev(own_folder(root, "dev")?, Path::new(zygote::DEVICES)).doing(|| "make `/dev`".to_owned())
+    mounts::proc(own_folder(root, "proc")?, null)
+        .doing(|| "mount `/proc`: is this a container with a masked `/proc`?".to_owned())?;
+    mounts::dev(own_folder(root, "dev")?, Path::new(zygote::DEVICES))
+        .doing(|| "make `/dev`".to_owned())
 }
 
 /// A folder at the top of the tree which must not be a link: what is mounted there must be there and nowhere else.
 fn own_folder(clone: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(clone, name, flags, Mode::empty()) {
-        Err(rustix::io::Errno::NOENT) => mounts::folder(clone, name).doing(|| format!("make `/{name}` inside")),
-        Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
-            Err(Failure::Refused { what: format!("the tree's `/{name}`"), why: "it is not a folder".to_owned() })
+        Err(rustix::io::Errno::NOENT) => {
+            mounts::folder(clone, name).doing(|| format!("make `/{name}` inside"))
         }
+        Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => Err(Failure::Refused {
+            what: format!("the tree's `/{name}`"),
+            why: "it is not a folder".to_owned(),
+        }),
         result => result.doing(|| format!("open `/{name}` inside")),
     }
 }
@@ -113,7 +154,8 @@ fn own_folder(clone: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
 fn settle(command: &Command) -> Result<(), Failure> {
     rustix::system::sethostname(HOST_NAME).doing(|| "set the host name".to_owned())?;
     if !command.network {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None).doing(|| "make a socket".to_owned())?;
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
+            .doing(|| "make a socket".to_owned())?;
         sys::loopback_up(socket.as_fd()).doing(|| "bring up the loopback interface".to_owned())?;
     }
     match sys::join_new_keyring() {
@@ -131,14 +173,32 @@ fn limits(command: &Command) -> io::Result<()> {
     let lower = |resource, soft: u64| {
         let maximum = getrlimit(resource).maximum;
         let current = maximum.map_or(soft, |maximum| soft.min(maximum));
-        setrlimit(resource, Rlimit { current: Some(current), maximum })
+        setrlimit(
+            resource,
+            Rlimit {
+                current: Some(current),
+                maximum,
+            },
+        )
     };
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
     lower(Resource::Nofile, 1024)?;
     lower(Resource::Stack, 8 << 20)?;
     if let Some(processes) = command.limits.processes {
         // Beside the cgroup's limit, and all there is without one: counted per user.
-        setrlimit(Resource::Nproc, Rlimit { current: Some(processes), maximum: Some(processes) })?;
+        setrlimit(
+            Resource::Nproc,
+            Rlimit {
+                current: Some(processes),
+                maximum: Some(processes),
+            },
+        )?;
     }
     Ok(())
 }
@@ -147,7 +207,9 @@ fn limits(command: &Command) -> io::Result<()> {
 fn reap(command: Pid) -> io::Result<Answer> {
     loop {
         let waited = rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::UNTRACED))?;
-        let Some((pid, status)) = waited else { continue };
+        let Some((pid, status)) = waited else {
+            continue;
+        };
         if pid != command {
             continue;
         }
@@ -159,7 +221,8 @@ fn reap(command: Pid) -> io::Result<Answer> {
         }
         // Stopped by Ctrl-Z, with no shell of its own to wake it.
         if status.stopped() {
-            rustix::process::kill_process_group(pid, Signal::CONT).or_else(|_| rustix::process::kill_process(pid, Signal::CONT))?;
+            rustix::process::kill_process_group(pid, Signal::CONT)
+                .or_else(|_| rustix::process::kill_process(pid, Signal::CONT))?;
         }
     }
 }

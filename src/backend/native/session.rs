@@ -48,9 +48,16 @@ impl Session {
         }
         let (name, lock) = lock_session(&store).map_err(step(doing()))?;
         let (control, theirs) = wire::pair().map_err(step("make a socket"))?;
-        let keeper = start_keeper(program, &store, theirs).map_err(step(format!("start `{}`", program.display())))?;
-        let session =
-            Self { control, keeper: Mutex::new(keeper), name, store, numbers: AtomicU64::new(0), _lock: lock.try_clone().map_err(step("copy a lock"))? };
+        let keeper = start_keeper(program, &store, theirs)
+            .map_err(step(format!("start `{}`", program.display())))?;
+        let session = Self {
+            control,
+            keeper: Mutex::new(keeper),
+            name,
+            store,
+            numbers: AtomicU64::new(0),
+            _lock: lock.try_clone().map_err(step("copy a lock"))?,
+        };
         session.greet(ids, &lock)?;
         Ok(session)
     }
@@ -61,10 +68,26 @@ impl Session {
             Some((Answer::Failed(failure), _)) => return Err(explain(failure.into())),
             _ => return Err(ended("start")),
         }
-        let pid = self.keeper.lock().map(|keeper| keeper.id()).unwrap_or_default();
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| ended("start"))?;
-        ids.map(pid).map_err(step("give the store's user namespace its ids")).map_err(explain)?;
-        wire::send(&self.control, &Hello { session: self.name.clone() }, &[lock.as_fd()]).map_err(step("start the sandbox keeper"))?;
+        let pid = self
+            .keeper
+            .lock()
+            .map(|keeper| keeper.id())
+            .unwrap_or_default();
+        let pid = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or_else(|| ended("start"))?;
+        ids.map(pid)
+            .map_err(step("give the store's user namespace its ids"))
+            .map_err(explain)?;
+        wire::send(
+            &self.control,
+            &Hello {
+                session: self.name.clone(),
+            },
+            &[lock.as_fd()],
+        )
+        .map_err(step("start the sandbox keeper"))?;
         match wire::receive(&self.control).map_err(step("start the sandbox keeper"))? {
             Some((Answer::Done, _)) => Ok(()),
             Some((Answer::Failed(failure), _)) => Err(explain(failure.into())),
@@ -88,7 +111,11 @@ impl Session {
     }
 
     /// Sends a request; gives the socket on which the answer comes.
-    pub(super) fn ask(&self, request: &Request, files: &[BorrowedFd<'_>]) -> Result<OwnedFd, BackendError> {
+    pub(super) fn ask(
+        &self,
+        request: &Request,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<OwnedFd, BackendError> {
         let (channel, theirs) = wire::pair().map_err(step("make a socket"))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(files);
@@ -97,7 +124,11 @@ impl Session {
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) fn call(&self, request: &Request, files: &[BorrowedFd<'_>]) -> Result<Answer, BackendError> {
+    pub(super) fn call(
+        &self,
+        request: &Request,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<Answer, BackendError> {
         answer(&self.ask(request, files)?)
     }
 }
@@ -108,12 +139,8 @@ impl Drop for Session {
         if let Err(error) = self.call(&Request::Finish, &[]) {
             tracing::warn!(%error, "the sandbox keeper did not end well");
         }
-        let (ours, _gone) = match wire::pair() {
-            Ok(pair) => pair,
-            Err(_) => return,
-        };
-        // Closing the socket is what ends the keeper.
-        drop(std::mem::replace(&mut self.control, ours));
+        // What ends the keeper; fails only where it is gone.
+        let _gone = rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both);
         if let Ok(mut keeper) = self.keeper.lock() {
             let _status = keeper.wait();
         }
@@ -130,20 +157,39 @@ pub(super) fn answer(channel: &OwnedFd) -> Result<Answer, BackendError> {
 }
 
 fn ended(doing: &str) -> BackendError {
-    BackendError::Step { doing: doing.to_owned(), source: io::Error::other("the sandbox process was killed") }
+    BackendError::Step {
+        doing: doing.to_owned(),
+        source: io::Error::other("the sandbox process was killed"),
+    }
 }
 
 /// A failure at the start is the host's settings' fault, when one of them is known to be bad.
 fn explain(error: BackendError) -> BackendError {
     let problems = check();
-    if problems.is_empty() { error } else { unavailable(&problems) }
+    if problems.is_empty() {
+        error
+    } else {
+        unavailable(&problems)
+    }
 }
 
 fn unavailable(problems: &[super::check::Problem]) -> BackendError {
     let join = |texts: Vec<&str>, by: &str| texts.join(by);
     BackendError::Unavailable {
-        what: join(problems.iter().map(|problem| problem.what.as_str()).collect(), "; "),
-        remedy: join(problems.iter().map(|problem| problem.remedy.as_str()).collect(), " && "),
+        what: join(
+            problems
+                .iter()
+                .map(|problem| problem.what.as_str())
+                .collect(),
+            "; ",
+        ),
+        remedy: join(
+            problems
+                .iter()
+                .map(|problem| problem.remedy.as_str())
+                .collect(),
+            " && ",
+        ),
     }
 }
 
@@ -158,15 +204,47 @@ fn private_folder(path: &Path) -> io::Result<()> {
 
 /// Makes the session's folder and locks it, while no sweep looks.
 fn lock_session(store: &Path) -> io::Result<(String, File)> {
-    let open = |path: PathBuf| fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let open = |path: PathBuf| {
+        fs_err::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+    };
     let gate = open(store.join(sweep::GATE))?;
-    flock(gate.file(), FlockOperation::LockShared)?;
-    let name = format!("{}-{}", process_name()?, SESSIONS.fetch_add(1, Ordering::Relaxed));
+    flock(gate.file(), FlockOperation::LockExclusive)?;
+    forget_earlier_boots(store)?;
+    let name = format!(
+        "{}-{}",
+        process_name()?,
+        SESSIONS.fetch_add(1, Ordering::Relaxed)
+    );
     let folder = store.join("clones").join(&name);
     fs_err::create_dir(&folder)?;
     let lock = open(folder.join("lock"))?.into_file();
     flock(&lock, FlockOperation::LockExclusive)?;
     Ok((name, lock))
+}
+
+/// Drops all roots when the machine has started anew since they were made.
+///
+/// Trees are written without syncing: after a loss of power their files may be empty. They
+/// are caches of what the store keeps verified, so they are made again instead.
+fn forget_earlier_boots(store: &Path) -> io::Result<()> {
+    let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let record = store.join("clones/.boot");
+    let before = match fs_err::read_to_string(&record) {
+        Ok(before) if before == boot => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        before => before.unwrap_or_else(|_| "unknown".to_owned()),
+    };
+    let roots = store.join("roots");
+    if fs_err::read_dir(&roots)?.next().is_some() {
+        fs_err::rename(&roots, store.join(format!("trash/roots-{}", before.trim())))?;
+        private_folder(&roots)?;
+    }
+    crate::files::write_atomic(&record, boot.as_bytes())
 }
 
 /// Process id and start time: together no other process has them until the machine starts anew.
@@ -180,10 +258,17 @@ pub(super) fn start_time(pid: i32) -> io::Result<u64> {
     let text = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may hold anything; the 20th field after it is the time.
     let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
-    fields.split_whitespace().nth(19).and_then(|field| field.parse().ok()).ok_or_else(|| io::Error::other(format!("`/proc/{pid}/stat` is short")))
+    fields
+        .split_whitespace()
+        .nth(19)
+        .and_then(|field| field.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("`/proc/{pid}/stat` is short")))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the keeper is what everything else of the backend is started by")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the keeper is what everything else of the backend is started by"
+)]
 fn start_keeper(program: &Path, store: &Path, socket: OwnedFd) -> io::Result<Child> {
     std::process::Command::new(program)
         .arg(VERB)

@@ -10,7 +10,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, chmodat, chownat, mkdir, renameat_with, statat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid, chmodat, chownat,
+    mkdir, renameat_with, statat, utimensat,
+};
 use rustix::io::Errno;
 
 use super::mounts;
@@ -25,7 +28,10 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(session: &str) -> Self {
-        Self { session: session.to_owned(), next: Cell::new(0) }
+        Self {
+            session: session.to_owned(),
+            next: Cell::new(0),
+        }
     }
 
     /// This session's name.
@@ -57,12 +63,21 @@ pub(super) fn root(id: &RootId) -> String {
 }
 
 /// Gives a root another name; what had it goes into the trash, which is returned.
-pub(super) fn rename(places: &Places, from: &RootId, to: &RootId) -> Result<Option<String>, Failure> {
-    replace(places, &root(from), &root(to)).doing(|| format!("rename root `{}` to `{}`", from.0, to.0))
+pub(super) fn rename(
+    places: &Places,
+    from: &RootId,
+    to: &RootId,
+) -> Result<Option<String>, Failure> {
+    replace(places, &root(from), &root(to))
+        .doing(|| format!("rename root `{}` to `{}`", from.0, to.0))
 }
 
 /// Keeps a clone's changes as a root; what had its name goes into the trash with the rest of the clone.
-pub(super) fn freeze(places: &Places, stack: &Stack, id: &RootId) -> Result<Option<String>, Failure> {
+pub(super) fn freeze(
+    places: &Places,
+    stack: &Stack,
+    id: &RootId,
+) -> Result<Option<String>, Failure> {
     let doing = || format!("keep the clone as root `{}`", id.0);
     ensure(stack).doing(doing)?;
     let upper = format!("{}/upper", stack.folder);
@@ -107,9 +122,23 @@ pub(super) fn ensure(stack: &Stack) -> io::Result<()> {
     mkdir(&upper, Mode::from_raw_mode(0o755))?;
     if let Some(top) = stack.layers.last() {
         let facts = statat(CWD, root(top), AtFlags::SYMLINK_NOFOLLOW)?;
-        chownat(CWD, &upper, Some(Uid::from_raw(facts.st_uid)), Some(Gid::from_raw(facts.st_gid)), AtFlags::SYMLINK_NOFOLLOW)?;
-        chmodat(CWD, &upper, Mode::from_raw_mode(facts.st_mode & 0o7777), AtFlags::empty())?;
-        let time = |seconds: i64, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.try_into().unwrap_or_default() };
+        chownat(
+            CWD,
+            &upper,
+            Some(Uid::from_raw(facts.st_uid)),
+            Some(Gid::from_raw(facts.st_gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+        chmodat(
+            CWD,
+            &upper,
+            Mode::from_raw_mode(facts.st_mode & 0o7777),
+            AtFlags::empty(),
+        )?;
+        let time = |seconds: i64, nanoseconds: u64| Timespec {
+            tv_sec: seconds,
+            tv_nsec: nanoseconds.try_into().unwrap_or_default(),
+        };
         let times = Timestamps {
             last_access: time(facts.st_atime, facts.st_atime_nsec),
             last_modification: time(facts.st_mtime, facts.st_mtime_nsec),
@@ -142,11 +171,16 @@ fn empty_folder(places: &Places) -> io::Result<String> {
 
 /// Mounts an overlay once, so that what a host or file system cannot do is said at the start.
 pub(super) fn try_overlay(places: &Places) -> Result<(), Failure> {
-    let probe = Stack { folder: format!("clones/{}/probe", places.session), layers: Vec::new() };
+    let probe = Stack {
+        folder: format!("clones/{}/probe", places.session),
+        layers: Vec::new(),
+    };
     match mount(places, &probe) {
         Ok(_mount) => Ok(()),
         Err(Failure::Step { text, .. }) => Err(Failure::Unavailable {
-            what: format!("overlayfs cannot be mounted in a user namespace on the store's file system: {text}"),
+            what: format!(
+                "overlayfs cannot be mounted in a user namespace on the store's file system: {text}"
+            ),
             remedy: "use a kernel from 5.11 on with overlayfs (`sudo modprobe overlay`), \
                      and a store on ext4, xfs, btrfs or tmpfs (not NFS, not another overlay)"
                 .to_owned(),
@@ -158,8 +192,12 @@ pub(super) fn try_overlay(places: &Places) -> Result<(), Failure> {
 /// What a mount shows: a copy of a mount at a host path, read-only, or of a root.
 pub(super) fn source(mount: &Mount) -> Result<OwnedFd, Failure> {
     match mount {
-        Mount::Host { source, .. } => mounts::copy(source, true).doing(|| format!("share `{}`", source.display())),
-        Mount::Root { root: id, .. } => mounts::copy(root(id), false).doing(|| format!("share root `{}`", id.0)),
+        Mount::Host { source, .. } => {
+            mounts::copy(source, true).doing(|| format!("share `{}`", source.display()))
+        }
+        Mount::Root { root: id, .. } => {
+            mounts::copy(root(id), false).doing(|| format!("share root `{}`", id.0))
+        }
     }
 }
 
@@ -178,7 +216,11 @@ pub(super) fn create_root(id: &RootId) -> io::Result<OwnedFd> {
 
 /// Opens a folder of the store.
 pub(super) fn open_folder(path: &str) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// Removes the session's own folder. Clones that are still there were not closed, and stay for the next sweep.
@@ -192,5 +234,6 @@ pub(super) fn end_session(places: &Places) -> Result<(), Failure> {
 
 /// A path of the caller's, as the keeper can best reach it: relative where it lies in the store.
 pub(super) fn reachable(path: &Path, store: &Path) -> PathBuf {
-    path.strip_prefix(store).map_or_else(|_| path.to_owned(), |inside| Path::new(".").join(inside))
+    path.strip_prefix(store)
+        .map_or_else(|_| path.to_owned(), |inside| Path::new(".").join(inside))
 }

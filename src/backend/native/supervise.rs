@@ -44,20 +44,45 @@ pub(super) struct Running<'a, 'io> {
 }
 
 fn step(doing: &str) -> impl FnOnce(io::Error) -> BackendError + use<'_> {
-    move |source| BackendError::Step { doing: doing.to_owned(), source }
+    move |source| BackendError::Step {
+        doing: doing.to_owned(),
+        source,
+    }
 }
 
 impl<'a, 'io> Running<'a, 'io> {
     /// Takes over a started sandbox by its handle; `channel` is where it tells how it ended.
-    pub(super) fn new(channel: OwnedFd, sandbox: OwnedFd, ends: Ends, io: Io<'io>, limits: &'a Limits) -> Self {
+    pub(super) fn new(
+        channel: OwnedFd,
+        sandbox: OwnedFd,
+        ends: Ends,
+        io: Io<'io>,
+        limits: &'a Limits,
+    ) -> Self {
         let now = Instant::now();
-        Self { channel, sandbox, ends, io, limits, started: now, last_output: now, verdict: None, buffer: vec![0; CHUNK], pending: Vec::new() }
+        Self {
+            channel,
+            sandbox,
+            ends,
+            io,
+            limits,
+            started: now,
+            last_output: now,
+            verdict: None,
+            buffer: vec![0; CHUNK],
+            pending: Vec::new(),
+        }
     }
 
     /// Returns when every process inside is dead.
     pub(super) fn wait(mut self) -> Result<Exit, BackendError> {
-        for end in [&self.ends.stdin, &self.ends.stdout, &self.ends.stderr].into_iter().flatten() {
-            rustix::io::ioctl_fionbio(end, true).map_err(io::Error::from).map_err(step("prepare the streams"))?;
+        for end in [&self.ends.stdin, &self.ends.stdout, &self.ends.stderr]
+            .into_iter()
+            .flatten()
+        {
+            rustix::io::ioctl_fionbio(end, true)
+                .map_err(io::Error::from)
+                .map_err(step("prepare the streams"))?;
         }
         while !self.turn().map_err(step("follow the command"))? {}
         self.end()
@@ -69,16 +94,30 @@ impl<'a, 'io> Running<'a, 'io> {
         if self.verdict.is_none() {
             watched.push((Source::Cancel, self.io.cancel.as_fd(), PollFlags::IN));
         }
-        let ends = [(Source::Out, &self.ends.stdout, PollFlags::IN), (Source::Err, &self.ends.stderr, PollFlags::IN), (Source::In, &self.ends.stdin, PollFlags::OUT)];
-        watched.extend(ends.into_iter().filter_map(|(source, end, flags)| Some((source, end.as_ref()?.as_fd(), flags))));
-        let mut handles: Vec<PollFd<'_>> = watched.iter().map(|(_, handle, flags)| PollFd::from_borrowed_fd(*handle, *flags)).collect();
+        let ends = [
+            (Source::Out, &self.ends.stdout, PollFlags::IN),
+            (Source::Err, &self.ends.stderr, PollFlags::IN),
+            (Source::In, &self.ends.stdin, PollFlags::OUT),
+        ];
+        watched.extend(
+            ends.into_iter()
+                .filter_map(|(source, end, flags)| Some((source, end.as_ref()?.as_fd(), flags))),
+        );
+        let mut handles: Vec<PollFd<'_>> = watched
+            .iter()
+            .map(|(_, handle, flags)| PollFd::from_borrowed_fd(*handle, *flags))
+            .collect();
         let timeout = self.timeout();
         match poll(&mut handles, timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(false),
             result => result?,
         };
-        let ready: Vec<Source> =
-            watched.iter().zip(&handles).filter(|(_, handle)| !handle.revents().is_empty()).map(|((source, ..), _)| *source).collect();
+        let ready: Vec<Source> = watched
+            .iter()
+            .zip(&handles)
+            .filter(|(_, handle)| !handle.revents().is_empty())
+            .map(|((source, ..), _)| *source)
+            .collect();
         for source in &ready {
             match source {
                 // Output first: what was written before the end is still in the pipes.
@@ -102,8 +141,13 @@ impl<'a, 'io> Running<'a, 'io> {
         if self.verdict.is_some() {
             return None;
         }
-        let time = self.limits.time.map(|limit| limit.saturating_sub(self.started.elapsed()));
-        let silence = self.silence().map(|limit| limit.saturating_sub(self.last_output.elapsed()));
+        let time = self
+            .limits
+            .time
+            .map(|limit| limit.saturating_sub(self.started.elapsed()));
+        let silence = self
+            .silence()
+            .map(|limit| limit.saturating_sub(self.last_output.elapsed()));
         let next = time.into_iter().chain(silence).min()?;
         // Rounded up: waking too early would only turn once more.
         Timespec::try_from(next + Duration::from_micros(500)).ok()
@@ -116,10 +160,17 @@ impl<'a, 'io> Running<'a, 'io> {
     }
 
     fn check_time(&mut self) -> io::Result<()> {
-        if let Some(limit) = self.limits.time.filter(|limit| self.started.elapsed() >= *limit) {
+        if let Some(limit) = self
+            .limits
+            .time
+            .filter(|limit| self.started.elapsed() >= *limit)
+        {
             return self.kill(Verdict::Limit(LimitHit::Time(limit)));
         }
-        if let Some(limit) = self.silence().filter(|limit| self.last_output.elapsed() >= *limit) {
+        if let Some(limit) = self
+            .silence()
+            .filter(|limit| self.last_output.elapsed() >= *limit)
+        {
             return self.kill(Verdict::Limit(LimitHit::Silence(limit)));
         }
         Ok(())
@@ -171,7 +222,9 @@ impl<'a, 'io> Running<'a, 'io> {
 
     /// Writes input while the pipe takes it; closes it at the end, or when nobody reads any more.
     fn feed(&mut self) -> io::Result<()> {
-        let (Some(pipe), Some(source)) = (&self.ends.stdin, &mut self.io.stdin) else { return Ok(()) };
+        let (Some(pipe), Some(source)) = (&self.ends.stdin, &mut self.io.stdin) else {
+            return Ok(());
+        };
         if self.pending.is_empty() {
             self.pending.resize(CHUNK, 0);
             let length = read_retrying(source, &mut self.pending)?;
@@ -200,8 +253,10 @@ impl<'a, 'io> Running<'a, 'io> {
             Some((Answer::Code(code), _)) => Ok(Exit::Code(code)),
             Some((Answer::Signal(signal), _)) => Ok(Exit::Signal(signal)),
             Some((Answer::Failed(failure), _)) => Err(failure.into()),
-            // Killed from outside, first process and all: the kernel short of memory, or an operator.
-            _ => Ok(Exit::Signal(Signal::KILL.as_raw())),
+            // First process and all: the kernel short of memory, or an operator.
+            _ => Err(step("follow the command")(io::Error::other(
+                "its sandbox was killed from outside",
+            ))),
         }
     }
 }

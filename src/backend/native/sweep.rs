@@ -17,46 +17,78 @@ use super::worker;
 
 /// Begins the name of a root that is being made.
 pub(super) const SCRATCH: &str = "scratch-";
-/// Taken shared to make a session, and for oneself to sweep.
+/// Taken to make a session, and to sweep.
 pub(super) const GATE: &str = "clones/.lock";
+/// Taken to delete what others threw away: one sweep at a time does.
+const TRASH: &str = "trash/.lock";
 
 /// Removes what dead sessions left; a line for each thing.
 pub(super) fn sweep(places: &Places) -> Result<Vec<String>, Failure> {
+    let (mut removed, mut entries) = (Vec::new(), Vec::new());
     let gate = open(GATE).doing(|| format!("open `{GATE}`"))?;
     flock(&gate, FlockOperation::LockExclusive).doing(|| format!("lock `{GATE}`"))?;
-    let mut alive = BTreeSet::from([places.session().to_owned()]);
-    let mut removed = Vec::new();
-    for session in names("clones")? {
-        if alive.contains(&session) || is_locked(&session).doing(|| format!("look at `clones/{session}`"))? {
-            alive.insert(session);
-            continue;
-        }
-        drop_entry(places, &format!("clones/{session}"))?;
-        removed.push(format!("clones of dead run {session}"));
-    }
+    let alive = bury_sessions(places, &mut removed, &mut entries)?;
     for root in names("roots")? {
-        let Some((session, _)) = root.strip_prefix(SCRATCH).and_then(|rest| rest.rsplit_once('.')) else { continue };
-        if !alive.contains(session) {
-            drop_entry(places, &format!("roots/{root}"))?;
+        let owner = root
+            .strip_prefix(SCRATCH)
+            .and_then(|rest| rest.rsplit_once('.'));
+        if owner.is_some_and(|(session, _)| !alive.contains(session)) {
+            entries.extend(stack::discard(places, &format!("roots/{root}"))?);
             removed.push(format!("unfinished root {root}"));
         }
     }
     for entry in names("trash")? {
-        if !entry.rsplit_once('.').is_some_and(|(session, _)| alive.contains(session)) {
-            worker::delete(&[entry.clone()])?;
+        let owner = entry.rsplit_once('.');
+        if !owner.is_some_and(|(session, _)| alive.contains(session)) {
             removed.push(format!("trash {entry}"));
+            entries.push(entry);
         }
+    }
+    // Deleting takes long, and new sessions wait at the gate.
+    drop(gate);
+    let lock = open(TRASH).doing(|| format!("open `{TRASH}`"))?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        worker::delete(&entries)?;
     }
     Ok(removed)
 }
 
+/// Moves the clones of dead sessions into the trash; gives the names of those that live.
+fn bury_sessions(
+    places: &Places,
+    removed: &mut Vec<String>,
+    entries: &mut Vec<String>,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut alive = BTreeSet::from([places.session().to_owned()]);
+    for session in names("clones")? {
+        let lives = alive.contains(&session)
+            || is_locked(&session).doing(|| format!("look at `clones/{session}`"))?;
+        if lives {
+            alive.insert(session);
+        } else {
+            entries.extend(stack::discard(places, &format!("clones/{session}"))?);
+            removed.push(format!("clones of dead run {session}"));
+        }
+    }
+    Ok(alive)
+}
+
 fn open(path: &str) -> rustix::io::Result<File> {
-    rustix::fs::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600)).map(File::from)
+    rustix::fs::open(
+        path,
+        OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o600),
+    )
+    .map(File::from)
 }
 
 fn is_locked(session: &str) -> io::Result<bool> {
     let path = format!("clones/{session}/lock");
-    let lock = match rustix::fs::open(&path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+    let lock = match rustix::fs::open(
+        &path,
+        OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         // It died before it made its lock.
         Err(Errno::NOENT) => return Ok(false),
         result => result?,
@@ -68,20 +100,17 @@ fn is_locked(session: &str) -> io::Result<bool> {
     }
 }
 
-fn drop_entry(places: &Places, path: &str) -> Result<(), Failure> {
-    if let Some(entry) = stack::discard(places, path)? {
-        worker::delete(&[entry])?;
-    }
-    Ok(())
-}
-
 /// Names in a folder, in order, without those that begin with a dot.
 fn names(folder: &str) -> Result<Vec<String>, Failure> {
     let doing = || format!("list `{folder}`");
     let mut names = Vec::new();
     for entry in fs_err::read_dir(folder).doing(doing)? {
         let name = entry.doing(doing)?.file_name();
-        names.extend(name.into_string().ok().filter(|name| !name.starts_with('.')));
+        names.extend(
+            name.into_string()
+                .ok()
+                .filter(|name| !name.starts_with('.')),
+        );
     }
     names.sort();
     Ok(names)

@@ -1,11 +1,14 @@
-#![expect(unsafe_code, reason = "system calls that neither std nor rustix wraps safely; all unsafe code of the backend is here")]
+#![expect(
+    unsafe_code,
+    reason = "system calls that neither std nor rustix wraps safely; all unsafe code of the backend is here"
+)]
 //! The system calls that have no safe wrapper.
 //!
 //! Everything here runs in processes with one thread (the keeper and its children), except `detached_tree`.
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::thread::UnshareFlags;
 
@@ -13,12 +16,16 @@ use rustix::thread::UnshareFlags;
 pub(super) enum Fork {
     /// The new process.
     Child,
-    /// The old process; the new one's id, and its handle.
+    /// The old process; the new one's id.
     Parent(i32),
 }
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Forks. The caller has one thread.
@@ -31,24 +38,24 @@ pub(super) fn fork() -> io::Result<Fork> {
     })
 }
 
-/// Forks into new namespaces (`CLONE_NEW…` bits); also gives the child's pid file descriptor. The caller has one thread.
-pub(super) fn fork_into(namespaces: i32) -> io::Result<(Fork, Option<OwnedFd>)> {
-    let mut pidfd: RawFd = -1;
-    let mut arguments: libc::clone_args = {
-        // SAFETY: `clone_args` is plain integers; zero is a valid value of each.
-        unsafe { std::mem::zeroed() }
-    };
-    arguments.flags = u64::from(namespaces.cast_unsigned()) | u64::from(libc::CLONE_PIDFD.cast_unsigned());
-    arguments.pidfd = (&raw mut pidfd) as u64;
+/// Forks into new namespaces (`CLONE_NEW…` bits). The caller has one thread.
+pub(super) fn fork_into(namespaces: i32) -> io::Result<Fork> {
+    // SAFETY: `clone_args` is plain integers; zero is a valid value of each.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = u64::from(namespaces.cast_unsigned());
     arguments.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     // SAFETY: without CLONE_VM this is a fork: the child runs on its own copy of this stack. One thread, as above.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) })?;
-    if pid == 0 {
-        return Ok((Fork::Child, None));
-    }
-    // SAFETY: the kernel has just made this descriptor for us.
-    let handle = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok((Fork::Parent(i32::try_from(pid).map_err(io::Error::other)?), Some(handle)))
+    let pid = check(unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut arguments,
+            size_of::<libc::clone_args>(),
+        )
+    })?;
+    Ok(match pid {
+        0 => Fork::Child,
+        _ => Fork::Parent(i32::try_from(pid).map_err(io::Error::other)?),
+    })
 }
 
 /// Ends this process without running anything else.
@@ -66,7 +73,11 @@ pub(super) fn unshare(namespaces: UnshareFlags) -> io::Result<()> {
 /// Replaces this process. Returns only on failure.
 pub(super) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let list = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings.iter().map(|text| text.as_ptr()).chain(std::iter::once(std::ptr::null())).collect()
+        strings
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain(std::iter::once(std::ptr::null()))
+            .collect()
     };
     let (arguments, environment) = (list(arguments), list(environment));
     // SAFETY: both lists end in null and point to strings that live until the call returns.
@@ -145,14 +156,21 @@ pub(super) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
         let mut request: libc::ifreq = std::mem::zeroed();
         request.ifr_name[0] = b'l'.cast_signed();
         request.ifr_name[1] = b'o'.cast_signed();
-        request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
-        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request).into()).map(drop)
+        request.ifr_ifru.ifru_flags =
+            libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request).into())
+            .map(drop)
     }
 }
 
 /// Changes the attributes of a detached mount and all below it.
 pub(super) fn set_mount_attributes(mount: BorrowedFd<'_>, set: u64) -> io::Result<()> {
-    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let attributes = libc::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the path is an empty string, the structure lives through the call.
     check(unsafe {

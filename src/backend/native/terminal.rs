@@ -17,7 +17,10 @@ impl Terminal {
     pub(super) fn lend() -> Option<Self> {
         let stdin = rustix::stdio::stdin();
         let group = getpgrp();
-        (tcgetpgrp(stdin) == Ok(group)).then(|| Self { group, settings: tcgetattr(stdin).ok() })
+        (tcgetpgrp(stdin) == Ok(group)).then(|| Self {
+            group,
+            settings: tcgetattr(stdin).ok(),
+        })
     }
 }
 

@@ -9,7 +9,11 @@ use super::wire::Failure;
 use crate::tree::{self, Normalise, TreeError};
 
 /// Unpacks the payloads of packages.
-pub(super) fn unpack(root: BorrowedFd<'_>, packages: &[PathBuf], threads: usize) -> Result<(), Failure> {
+pub(super) fn unpack(
+    root: BorrowedFd<'_>,
+    packages: &[PathBuf],
+    threads: usize,
+) -> Result<(), Failure> {
     tree::payload::unpack_all(root, packages, threads).map_err(travel)
 }
 
@@ -35,13 +39,17 @@ pub(super) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Failure
 
 /// The archive of nothing: the two blocks that end every archive.
 pub(super) fn write_empty(tar: &mut dyn Write) -> Result<(), Failure> {
-    tar.write_all(&[0; 1024]).map_err(|error| Failure::step("write the archive", error))
+    tar.write_all(&[0; 1024])
+        .map_err(|error| Failure::step("write the archive", error))
 }
 
 fn travel(error: TreeError) -> Failure {
     match error {
         TreeError::Refused { entry, why } => Failure::Refused { what: entry, why },
-        TreeError::Package { package, why } => Failure::Refused { what: format!("package `{}`", package.display()), why },
+        TreeError::Package { package, why } => Failure::Refused {
+            what: format!("package `{}`", package.display()),
+            why,
+        },
         other => {
             let mut text = other.to_string();
             let mut source = std::error::Error::source(&other);
@@ -49,7 +57,11 @@ fn travel(error: TreeError) -> Failure {
                 text = format!("{text}: {error}");
                 source = error.source();
             }
-            Failure::Step { doing: "work on the tree".to_owned(), errno: None, text }
+            Failure::Step {
+                doing: "work on the tree".to_owned(),
+                errno: None,
+                text,
+            }
         }
     }
 }

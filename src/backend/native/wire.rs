@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -36,16 +36,41 @@ pub(super) struct Stack {
 /// What the keeper is asked for. Each comes with a socket for the answer as its first file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    Unpack { root: RootId, packages: Vec<PathBuf>, threads: usize },
-    Import { root: RootId },
-    Export { root: RootId, normalise: Option<Normalise> },
-    Rename { from: RootId, to: RootId },
-    Remove { root: RootId },
+    Unpack {
+        root: RootId,
+        packages: Vec<PathBuf>,
+        threads: usize,
+    },
+    Import {
+        root: RootId,
+    },
+    Export {
+        root: RootId,
+        normalise: Option<Normalise>,
+    },
+    Rename {
+        from: RootId,
+        to: RootId,
+    },
+    Remove {
+        root: RootId,
+    },
     Run(Box<Run>),
-    CopyIn { stack: Stack, path: String },
-    CopyOut { stack: Stack, path: String },
-    Freeze { stack: Stack, root: RootId },
-    Destroy { stack: Stack },
+    CopyIn {
+        stack: Stack,
+        path: String,
+    },
+    CopyOut {
+        stack: Stack,
+        path: String,
+    },
+    Freeze {
+        stack: Stack,
+        root: RootId,
+    },
+    Destroy {
+        stack: Stack,
+    },
     Sweep,
     Finish,
 }
@@ -62,6 +87,8 @@ pub(super) struct Run {
     pub(super) gated: bool,
     /// Give the command the caller's terminal.
     pub(super) foreground: bool,
+    /// Folders of the sandbox's cgroup: the keeper removes them when the tool cannot.
+    pub(super) cgroup: Vec<PathBuf>,
 }
 
 /// What the zygote is told: as `Run`, with all mounts made. Files: the answer's socket,
@@ -91,7 +118,7 @@ pub(super) enum Answer {
     /// What a sweep removed.
     Swept(Vec<String>),
     /// The sandbox exists; its pid file descriptor comes beside it.
-    Started { pid: i32 },
+    Started,
     /// The command exited.
     Code(u8),
     /// The command died of a signal.
@@ -103,24 +130,52 @@ pub(super) enum Answer {
 /// A `BackendError` that can travel.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Failure {
-    Step { doing: String, errno: Option<i32>, text: String },
-    Refused { what: String, why: String },
-    Unavailable { what: String, remedy: String },
+    Step {
+        doing: String,
+        errno: Option<i32>,
+        text: String,
+    },
+    Refused {
+        what: String,
+        why: String,
+    },
+    Unavailable {
+        what: String,
+        remedy: String,
+    },
 }
 
 impl Failure {
     /// A step that failed with `source`.
     pub(super) fn step(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let source = source.into();
-        Self::Step { doing: doing.into(), errno: source.raw_os_error(), text: source.to_string() }
+        Self::Step {
+            doing: doing.into(),
+            errno: source.raw_os_error(),
+            text: source.to_string(),
+        }
     }
 }
 
 impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Step { doing, errno: Some(errno), .. } => Self::Step { doing, source: io::Error::from_raw_os_error(errno) },
-            Failure::Step { doing, errno: None, text } => Self::Step { doing, source: io::Error::other(text) },
+            Failure::Step {
+                doing,
+                errno: Some(errno),
+                ..
+            } => Self::Step {
+                doing,
+                source: io::Error::from_raw_os_error(errno),
+            },
+            Failure::Step {
+                doing,
+                errno: None,
+                text,
+            } => Self::Step {
+                doing,
+                source: io::Error::other(text),
+            },
             Failure::Refused { what, why } => Self::Refused { what, why },
             Failure::Unavailable { what, remedy } => Self::Unavailable { what, remedy },
         }
@@ -140,25 +195,43 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
 
 /// A connected pair of packet sockets.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
 }
 
 /// Sends one message with `files` beside it.
-pub(super) fn send(socket: impl AsFd, message: &impl Serialize, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(super) fn send(
+    socket: impl AsFd,
+    message: &impl Serialize,
+    files: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let text = serde_json::to_vec(message)?;
     if text.len() <= INLINE {
         return send_packet(socket.as_fd(), &[b"i", &text], files);
     }
-    let mut memory = fs_err::File::from_parts(memfd_create("message", MemfdFlags::CLOEXEC)?.into(), "message");
+    let mut memory = fs_err::File::from_parts(
+        memfd_create("message", MemfdFlags::CLOEXEC)?.into(),
+        "message",
+    );
     memory.write_all(&text)?;
     let mut all = vec![memory.as_fd()];
     all.extend_from_slice(files);
     send_packet(socket.as_fd(), &[b"m"], &all)
 }
 
-fn send_packet(socket: BorrowedFd<'_>, parts: &[&[u8]], files: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn send_packet(
+    socket: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    files: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     if files.len() > FILES {
-        return Err(io::Error::other(format!("more than {FILES} files beside one message")));
+        return Err(io::Error::other(format!(
+            "more than {FILES} files beside one message"
+        )));
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -171,12 +244,20 @@ fn send_packet(socket: BorrowedFd<'_>, parts: &[&[u8]], files: &[BorrowedFd<'_>]
 }
 
 /// Receives one message; `None` when the other side is gone.
-pub(super) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+pub(super) fn receive<T: DeserializeOwned>(
+    socket: impl AsFd,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut packet = vec![0; INLINE + 1];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        rustix::io::retry_on_intr(|| recvmsg(&socket, &mut [IoSliceMut::new(&mut packet)], &mut control, RecvFlags::CMSG_CLOEXEC));
+    let received = rustix::io::retry_on_intr(|| {
+        recvmsg(
+            &socket,
+            &mut [IoSliceMut::new(&mut packet)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )
+    });
     let length = match received {
         Ok(message) => message.bytes,
         Err(rustix::io::Errno::CONNRESET) => 0,

@@ -10,7 +10,7 @@ use rustix::fs::{Gid, OFlags, Uid};
 use super::inside::{self, Kind};
 use super::stack::{self, Places};
 use super::wire::{Answer, Doing, Failure, Request, Stack};
-use super::{keeper, sweep, sys, trees};
+use super::{keeper, sweep, sys, trees, wire};
 
 /// Turns the forked keeper into a worker: root inside, gone when the keeper goes. The
 /// caller's supplementary groups stay: they may be what makes a package file readable.
@@ -24,11 +24,23 @@ pub(super) fn prepare(keeper: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Does one piece of work. Files: the archive's pipe, where there is one.
-pub(super) fn work(request: Request, files: Vec<OwnedFd>, places: &Places) -> Result<Answer, Failure> {
+pub(super) fn work(
+    request: Request,
+    files: Vec<OwnedFd>,
+    places: &Places,
+) -> Result<Answer, Failure> {
     let mut files = files.into_iter();
-    let mut pipe = || files.next().ok_or_else(|| Failure::step("read the request", io::Error::other("its pipe is missing")));
+    let mut pipe = || {
+        files.next().ok_or_else(|| {
+            Failure::step("read the request", io::Error::other("its pipe is missing"))
+        })
+    };
     match request {
-        Request::Unpack { root, packages, threads } => {
+        Request::Unpack {
+            root,
+            packages,
+            threads,
+        } => {
             let folder = stack::create_root(&root).doing(|| format!("make root `{}`", root.0))?;
             trees::unpack(folder.as_fd(), &packages, threads)?;
         }
@@ -37,16 +49,26 @@ pub(super) fn work(request: Request, files: Vec<OwnedFd>, places: &Places) -> Re
             trees::apply(folder.as_fd(), &mut std::fs::File::from(pipe()?))?;
         }
         Request::Export { root, normalise } => {
-            let folder = stack::open_folder(&stack::root(&root)).doing(|| format!("open root `{}`", root.0))?;
+            let folder = stack::open_folder(&stack::root(&root))
+                .doing(|| format!("open root `{}`", root.0))?;
             if let Some(rules) = normalise {
                 trees::normalise(folder.as_fd(), &rules)?;
             }
             trees::write(folder.as_fd(), &mut std::fs::File::from(pipe()?))?;
         }
-        Request::CopyIn { stack, path } => copy_in(places, &stack, &path, &mut std::fs::File::from(pipe()?))?,
-        Request::CopyOut { stack, path } => copy_out(places, &stack, &path, &mut std::fs::File::from(pipe()?))?,
+        Request::CopyIn { stack, path } => {
+            copy_in(places, &stack, &path, &mut std::fs::File::from(pipe()?))?;
+        }
+        Request::CopyOut { stack, path } => {
+            copy_out(places, &stack, &path, &mut std::fs::File::from(pipe()?))?;
+        }
         Request::Sweep => return sweep::sweep(places).map(Answer::Swept),
-        other => return Err(Failure::step("serve a request", io::Error::other(format!("{other:?} is not a worker's")))),
+        other => {
+            return Err(Failure::step(
+                "serve a request",
+                io::Error::other(format!("{other:?} is not a worker's")),
+            ));
+        }
     }
     Ok(Answer::Done)
 }
@@ -54,16 +76,28 @@ pub(super) fn work(request: Request, files: Vec<OwnedFd>, places: &Places) -> Re
 /// Through the overlay, so that a path whose parents lie in the layers is found there.
 fn copy_in(places: &Places, stack: &Stack, path: &str, tar: &mut dyn Read) -> Result<(), Failure> {
     let clone = stack::mount(places, stack)?;
-    let folder = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder).doing(|| format!("make `{path}` in the clone"))?;
-    let folder = inside::open(&folder, ".", OFlags::RDONLY | OFlags::DIRECTORY).doing(|| format!("open `{path}` in the clone"))?;
+    let folder = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder)
+        .doing(|| format!("make `{path}` in the clone"))?;
+    let folder = inside::open(&folder, ".", OFlags::RDONLY | OFlags::DIRECTORY)
+        .doing(|| format!("open `{path}` in the clone"))?;
     trees::apply(folder.as_fd(), tar)
 }
 
 /// Finds the folder through the overlay (links in the layers count), then reads the clone's own part of it.
-fn copy_out(places: &Places, stack: &Stack, path: &str, tar: &mut dyn Write) -> Result<(), Failure> {
+fn copy_out(
+    places: &Places,
+    stack: &Stack,
+    path: &str,
+    tar: &mut dyn Write,
+) -> Result<(), Failure> {
     let clone = stack::mount(places, stack)?;
     let doing = || format!("open `{path}` in the clone");
-    let found = inside::open(&clone, path.trim_start_matches('/').to_owned() + "/.", OFlags::PATH | OFlags::DIRECTORY).doing(doing)?;
+    let found = inside::open(
+        &clone,
+        path.trim_start_matches('/').to_owned() + "/.",
+        OFlags::PATH | OFlags::DIRECTORY,
+    )
+    .doing(doing)?;
     let upper = stack::open_folder(&format!("{}/upper", stack.folder)).doing(doing)?;
     let place = place_in(clone.as_fd(), found.as_fd()).doing(doing)?;
     match inside::open(&upper, &place, OFlags::RDONLY | OFlags::DIRECTORY) {
@@ -77,7 +111,8 @@ fn copy_out(places: &Places, stack: &Stack, path: &str, tar: &mut dyn Write) -> 
 /// Where a folder lies below a root, without links: read off its parents.
 fn place_in(root: BorrowedFd<'_>, folder: BorrowedFd<'_>) -> io::Result<std::path::PathBuf> {
     use std::os::fd::AsRawFd as _;
-    let path = |handle: BorrowedFd<'_>| fs_err::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    let path =
+        |handle: BorrowedFd<'_>| fs_err::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
     // The mount is attached nowhere: the kernel gives paths from its root.
     let (root, folder) = (path(root)?, path(folder)?);
     let below = folder.strip_prefix(&root).map_err(io::Error::other)?;
@@ -90,6 +125,21 @@ pub(super) fn delete(entries: &[String]) -> Result<Answer, Failure> {
     for entry in entries {
         let name = entry.strip_prefix("trash/").unwrap_or(entry);
         trees::remove(trash.as_fd(), OsStr::new(name))?;
+    }
+    Ok(Answer::Done)
+}
+
+/// Deletes entries of the trash as they are named, with what the machine has to spare, until no more can come.
+pub(super) fn bury(entries: &OwnedFd) -> Result<Answer, Failure> {
+    // Only a courtesy to the builds.
+    let _refused = rustix::process::nice(19);
+    while let Some((entry, _)) =
+        wire::receive::<String>(entries).doing(|| "hear what to delete".to_owned())?
+    {
+        // What cannot be deleted now is left to the next sweep.
+        if let Err(failure) = delete(&[entry]) {
+            tracing::debug!(?failure, "trash stays");
+        }
     }
     Ok(Answer::Done)
 }

@@ -169,6 +169,10 @@ fn spec(drifts: &mut Vec<Drift>, was: &LockedPackage, now: &SpecInput) {
             format!("version changed from {from} to {to}"),
         ));
     }
+    if was.facts.changelog != facts.changelog {
+        let change = if facts.changelog { "gained" } else { "lost" };
+        drifts.push(Drift::new(&now.spec, format!("{change} its change log")));
+    }
     gained_and_lost(
         drifts,
         now.spec.as_str(),

@@ -11,12 +11,21 @@ use super::fixture::{each, run, shell};
 fn exit_codes_and_signals_arrive() {
     each(|fixture| {
         let mut clone = fixture.open();
-        assert_eq!(run(&mut *clone, &shell("echo hello; exit 0")).text(), "hello");
+        assert_eq!(
+            run(&mut *clone, &shell("echo hello; exit 0")).text(),
+            "hello"
+        );
         for code in [1, 42, 255] {
-            assert_eq!(run(&mut *clone, &shell(&format!("exit {code}"))).exit, Exit::Code(code));
+            assert_eq!(
+                run(&mut *clone, &shell(&format!("exit {code}"))).exit,
+                Exit::Code(code)
+            );
         }
         for signal in [9, 11, 15] {
-            assert_eq!(run(&mut *clone, &shell(&format!("kill -{signal} $$"))).exit, Exit::Signal(signal));
+            assert_eq!(
+                run(&mut *clone, &shell(&format!("kill -{signal} $$"))).exit,
+                Exit::Signal(signal)
+            );
         }
         clone.destroy().unwrap();
     });
@@ -29,11 +38,19 @@ fn a_program_that_cannot_run_is_told_as_a_shell_would() {
         for (program, code, message) in [
             ("/bin/nothing", 127, "cannot run `/bin/nothing`: not found"),
             ("nothing", 127, "cannot run `nothing`: not found"),
-            ("/etc/passwd", 126, "cannot run `/etc/passwd`: Permission denied"),
+            (
+                "/etc/passwd",
+                126,
+                "cannot run `/etc/passwd`: Permission denied",
+            ),
             ("/bin", 126, "cannot run `/bin`: Permission denied"),
         ] {
             let ran = run(&mut *clone, &Command::new([program]));
-            assert_eq!((ran.exit, ran.err.contains(message)), (Exit::Code(code), true), "{ran:?}");
+            assert_eq!(
+                (ran.exit, ran.err.contains(message)),
+                (Exit::Code(code), true),
+                "{ran:?}"
+            );
         }
         let mut command = Command::new(["/bin/true"]);
         command.cwd = "/no/such/place".to_owned();
@@ -45,23 +62,45 @@ fn a_program_that_cannot_run_is_told_as_a_shell_would() {
 fn output_keeps_its_order_and_any_amount_passes() {
     each(|fixture| {
         let mut clone = fixture.open();
-        let ran = run(&mut *clone, &shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done"));
-        assert_eq!((ran.text(), ran.err.as_str()), ("out 1\nout 2\nout 3", "err 1\nerr 2\nerr 3\n"));
-        let ran = run(&mut *clone, &shell("seq 1 1000000 & seq 1 1000000 >&2; wait"));
+        let ran = run(
+            &mut *clone,
+            &shell("for i in 1 2 3; do echo out $i; echo err $i >&2; done"),
+        );
+        assert_eq!(
+            (ran.text(), ran.err.as_str()),
+            ("out 1\nout 2\nout 3", "err 1\nerr 2\nerr 3\n")
+        );
+        let ran = run(
+            &mut *clone,
+            &shell("seq 1 1000000 & seq 1 1000000 >&2; wait"),
+        );
         assert_eq!((ran.text().len(), ran.err.len()), (6_888_895, 6_888_896));
         assert!(ran.out.ends_with("\n999999\n1000000\n"));
     });
 }
 
 /// Runs a command with input; gives the exit and the output.
-fn with_input(clone: &mut dyn pristine::backend::Clone, script: &str, input: &mut (dyn Read + Send)) -> (Exit, Vec<u8>) {
+fn with_input(
+    clone: &mut dyn pristine::backend::Clone,
+    script: &str,
+    input: &mut (dyn Read + Send),
+) -> (Exit, Vec<u8>) {
     let mut out = Vec::new();
     let mut output = |stream, bytes: &[u8]| {
         if stream == Stream::Out {
             out.extend_from_slice(bytes);
         }
     };
-    let exit = clone.run(&shell(script), Io { stdin: Some(input), output: &mut output, cancel: &Cancel::new().unwrap() }).unwrap();
+    let exit = clone
+        .run(
+            &shell(script),
+            Io {
+                stdin: Some(input),
+                output: &mut output,
+                cancel: &Cancel::new().unwrap(),
+            },
+        )
+        .unwrap();
     (exit, out)
 }
 
@@ -69,13 +108,26 @@ fn with_input(clone: &mut dyn pristine::backend::Clone, script: &str, input: &mu
 fn input_is_fed_and_then_ends() {
     each(|fixture| {
         let mut clone = fixture.open();
-        assert_eq!(with_input(&mut *clone, "cat", &mut Cursor::new(b"some input")).1, b"some input");
+        assert_eq!(
+            with_input(&mut *clone, "cat", &mut Cursor::new(b"some input")).1,
+            b"some input"
+        );
         assert_eq!(with_input(&mut *clone, "cat", &mut std::io::empty()).1, b"");
         let large = b"0123456789abcdef".repeat(1 << 18);
-        assert!(with_input(&mut *clone, "cat", &mut Cursor::new(&large)).1 == large, "4 MiB in both directions");
+        assert!(
+            with_input(&mut *clone, "cat", &mut Cursor::new(&large)).1 == large,
+            "4 MiB in both directions"
+        );
         let (exit, out) = with_input(&mut *clone, "head -c 4; exit 3", &mut std::io::repeat(b'x'));
-        assert_eq!((exit, out.as_slice()), (Exit::Code(3), b"xxxx".as_slice()), "input without end that nobody reads");
-        assert_eq!(run(&mut *clone, &shell("cat; readlink /proc/self/fd/0")).text(), "/dev/null");
+        assert_eq!(
+            (exit, out.as_slice()),
+            (Exit::Code(3), b"xxxx".as_slice()),
+            "input without end that nobody reads"
+        );
+        assert_eq!(
+            run(&mut *clone, &shell("cat; readlink /proc/self/fd/0")).text(),
+            "/dev/null"
+        );
     });
 }
 
@@ -84,16 +136,36 @@ fn environment_folder_and_user_are_what_was_asked() {
     each(|fixture| {
         let mut clone = fixture.open();
         let mut command = Command::new(["env"]);
-        command.env = [("PATH".to_owned(), "/nowhere:/bin".to_owned()), ("ONE".to_owned(), "a=b c\n".to_owned())].into();
+        command.env = [
+            ("PATH".to_owned(), "/nowhere:/bin".to_owned()),
+            ("ONE".to_owned(), "a=b c\n".to_owned()),
+        ]
+        .into();
         let lines = "ONE=a=b c\n\nPATH=/nowhere:/bin\n";
-        assert_eq!(run(&mut *clone, &command).out, lines, "nothing is inherited");
+        assert_eq!(
+            run(&mut *clone, &command).out,
+            lines,
+            "nothing is inherited"
+        );
         let mut command = shell("pwd; id -u; id -g; id -G; umask; ulimit -c");
         command.cwd = "/home".to_owned();
         assert_eq!(run(&mut *clone, &command).text(), "/home\n0\n0\n0\n0022\n0");
-        command.user = User { uid: 1000, gid: 1001 };
-        assert_eq!(run(&mut *clone, &command).text(), "/home\n1000\n1001\n1001\n0022\n0");
-        command.user = User { uid: 65_535, gid: 65_535 };
-        assert_eq!(run(&mut *clone, &command).text(), "/home\n65535\n65535\n65535\n0022\n0");
+        command.user = User {
+            uid: 1000,
+            gid: 1001,
+        };
+        assert_eq!(
+            run(&mut *clone, &command).text(),
+            "/home\n1000\n1001\n1001\n0022\n0"
+        );
+        command.user = User {
+            uid: 65_535,
+            gid: 65_535,
+        };
+        assert_eq!(
+            run(&mut *clone, &command).text(),
+            "/home\n65535\n65535\n65535\n0022\n0"
+        );
     });
 }
 
@@ -103,12 +175,25 @@ fn root_inside_owns_everything_and_others_do_not() {
         let mut clone = fixture.open();
         let script = "set -e; cd /tmp; touch a; chown 1000:65535 a; chmod 4755 a; mkdir d; chown 12:34 d; stat -c '%u:%g %a %n' a d /; \
                       mknod pipe p; stat -c %F pipe";
-        assert_eq!(run(&mut *clone, &shell(script)).text(), "1000:65535 4755 a\n12:34 755 d\n0:0 755 /\nfifo");
-        let mut command = shell("touch /bin/x; chown 0 /tmp/a; echo x > /etc/passwd; mkdir /tmp/own && stat -c %u /tmp/own");
-        command.user = User { uid: 1000, gid: 1000 };
+        assert_eq!(
+            run(&mut *clone, &shell(script)).text(),
+            "1000:65535 4755 a\n12:34 755 d\n0:0 755 /\nfifo"
+        );
+        let mut command = shell(
+            "touch /bin/x; chown 0 /tmp/a; echo x > /etc/passwd; mkdir /tmp/own && stat -c %u /tmp/own",
+        );
+        command.user = User {
+            uid: 1000,
+            gid: 1000,
+        };
         let ran = run(&mut *clone, &command);
         assert_eq!(ran.text(), "1000");
-        assert_eq!(ran.err.matches("ermission denied").count() + ran.err.matches("not permitted").count(), 3, "{}", ran.err);
+        assert_eq!(
+            ran.err.matches("ermission denied").count() + ran.err.matches("not permitted").count(),
+            3,
+            "{}",
+            ran.err
+        );
     });
 }
 
@@ -117,7 +202,10 @@ fn commands_in_one_clone_see_what_earlier_ones_wrote() {
     each(|fixture| {
         let mut clone = fixture.open();
         for round in 1..=5 {
-            assert_eq!(run(&mut *clone, &shell("echo x >> /tmp/log; wc -l < /tmp/log")).text(), round.to_string());
+            assert_eq!(
+                run(&mut *clone, &shell("echo x >> /tmp/log; wc -l < /tmp/log")).text(),
+                round.to_string()
+            );
         }
     });
 }
@@ -125,7 +213,9 @@ fn commands_in_one_clone_see_what_earlier_ones_wrote() {
 #[test]
 fn sync_can_be_skipped() {
     each(|fixture| {
-        let mut command = shell("dd if=/dev/zero of=/tmp/x bs=4096 count=4 conv=fsync && sync && sync /tmp/x && echo done");
+        let mut command = shell(
+            "dd if=/dev/zero of=/tmp/x bs=4096 count=4 conv=fsync && sync && sync /tmp/x && echo done",
+        );
         for skip in [false, true] {
             command.skip_sync = skip;
             assert_eq!(run(&mut *fixture.open(), &command).text(), "done");

@@ -13,9 +13,10 @@ use pristine::cancel::Cancel;
 
 /// Programs of the small root; all go to `/bin`.
 const PROGRAMS: &[&str] = &[
-    "bash", "cat", "chmod", "chown", "cp", "dd", "echo", "env", "false", "find", "head", "hostname", "id", "ln", "ls", "mkdir", "mkfifo",
-    "mknod", "mv", "nproc", "pwd", "readlink", "rm", "rmdir", "seq", "setsid", "sleep", "stat", "stty", "sync", "tail", "touch", "true", "tty",
-    "uname", "wc",
+    "bash", "cat", "chmod", "chown", "cp", "dd", "echo", "env", "false", "find", "head",
+    "hostname", "id", "ln", "ls", "mkdir", "mkfifo", "mknod", "mv", "nproc", "pwd", "readlink",
+    "rm", "rmdir", "seq", "setsid", "sleep", "stat", "stty", "sync", "tail", "touch", "true",
+    "tty", "uname", "wc",
 ];
 
 /// A backend under test.
@@ -62,7 +63,13 @@ fn fixtures() -> Vec<Arc<Fixture>> {
         .map(|(name, backend)| {
             let base = RootId("tree-base".to_owned());
             backend.import(&base, &mut Cursor::new(&tar)).unwrap();
-            Arc::new(Fixture { name, backend, base, root: store.path().to_owned(), store: None })
+            Arc::new(Fixture {
+                name,
+                backend,
+                base,
+                root: store.path().to_owned(),
+                store: None,
+            })
         })
         .collect();
     let mut made: Vec<Fixture> = made.into_iter().filter_map(Arc::into_inner).collect();
@@ -123,40 +130,94 @@ pub(crate) fn run(clone: &mut dyn pristine::backend::Clone, command: &Command) -
 }
 
 /// Runs a command that may be cancelled or refused.
-pub(crate) fn try_run(clone: &mut dyn pristine::backend::Clone, command: &Command, cancel: &Cancel) -> Result<Ran, BackendError> {
+pub(crate) fn try_run(
+    clone: &mut dyn pristine::backend::Clone,
+    command: &Command,
+    cancel: &Cancel,
+) -> Result<Ran, BackendError> {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut output = |stream, bytes: &[u8]| match stream {
         Stream::Out => out.extend_from_slice(bytes),
         Stream::Err => err.extend_from_slice(bytes),
     };
-    let exit = clone.run(command, Io { stdin: None, output: &mut output, cancel })?;
+    let exit = clone.run(
+        command,
+        Io {
+            stdin: None,
+            output: &mut output,
+            cancel,
+        },
+    )?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    Ok(Ran { exit, out: text(&out), err: text(&err) })
+    Ok(Ran {
+        exit,
+        out: text(&out),
+        err: text(&err),
+    })
 }
 
 /// A layer with the programs and their libraries, as a tar.
 pub(crate) fn small_root() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
-    for (folder, mode) in [("bin/", 0o755), ("dev/", 0o755), ("etc/", 0o755), ("home/", 0o755), ("proc/", 0o755), ("root/", 0o700), ("tmp/", 0o1777), ("usr/", 0o755)] {
+    for (folder, mode) in [
+        ("bin/", 0o755),
+        ("dev/", 0o755),
+        ("etc/", 0o755),
+        ("home/", 0o755),
+        ("proc/", 0o755),
+        ("root/", 0o700),
+        ("tmp/", 0o1777),
+        ("usr/", 0o755),
+    ] {
         append(&mut tar, folder, tar::EntryType::Directory, mode, &[]);
     }
-    append(&mut tar, "etc/passwd", tar::EntryType::Regular, 0o644, b"root:x:0:0::/root:/bin/bash\nbuilder:x:1000:1000::/home:/bin/bash\n");
-    append(&mut tar, "etc/group", tar::EntryType::Regular, 0o644, b"root:x:0:\nbuilder:x:1000:\n");
+    append(
+        &mut tar,
+        "etc/passwd",
+        tar::EntryType::Regular,
+        0o644,
+        b"root:x:0:0::/root:/bin/bash\nbuilder:x:1000:1000::/home:/bin/bash\n",
+    );
+    append(
+        &mut tar,
+        "etc/group",
+        tar::EntryType::Regular,
+        0o644,
+        b"root:x:0:\nbuilder:x:1000:\n",
+    );
     let mut libraries = BTreeSet::new();
     for program in PROGRAMS {
         let path = found(program);
         libraries.extend(libraries_of(&path));
-        append(&mut tar, &format!("bin/{program}"), tar::EntryType::Regular, 0o755, &std::fs::read(path).unwrap());
+        append(
+            &mut tar,
+            &format!("bin/{program}"),
+            tar::EntryType::Regular,
+            0o755,
+            &std::fs::read(path).unwrap(),
+        );
     }
     libraries.extend(libraries_of(&std::env::current_exe().unwrap()));
     for library in libraries {
-        append(&mut tar, library.to_str().unwrap().trim_start_matches('/'), tar::EntryType::Regular, 0o755, &std::fs::read(&library).unwrap());
+        append(
+            &mut tar,
+            library.to_str().unwrap().trim_start_matches('/'),
+            tar::EntryType::Regular,
+            0o755,
+            &std::fs::read(&library).unwrap(),
+        );
     }
     tar.into_inner().unwrap()
 }
 
 /// Appends an entry owned by root.
-pub(crate) fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::EntryType, mode: u32, bytes: &[u8]) {
+pub(crate) fn append(
+    tar: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    kind: tar::EntryType,
+    mode: u32,
+    bytes: &[u8],
+) {
     let mut header = tar::Header::new_ustar();
     header.set_entry_type(kind);
     header.set_mode(mode);
@@ -168,13 +229,21 @@ pub(crate) fn append(tar: &mut tar::Builder<Vec<u8>>, path: &str, kind: tar::Ent
 }
 
 fn found(program: &str) -> PathBuf {
-    let places = ["/bin", "/usr/bin", "/sbin", "/usr/sbin"].map(|folder| Path::new(folder).join(program));
-    places.into_iter().find(|path| path.is_file()).unwrap_or_else(|| panic!("the host has no `{program}`: the suite needs it"))
+    let places =
+        ["/bin", "/usr/bin", "/sbin", "/usr/sbin"].map(|folder| Path::new(folder).join(program));
+    places
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("the host has no `{program}`: the suite needs it"))
 }
 
 /// The shared libraries that the loader names, the loader itself among them.
 fn libraries_of(program: &Path) -> Vec<PathBuf> {
     let output = Process::new("ldd").arg(program).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).filter(|path| path.is_file()).collect()
+    text.split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from)
+        .filter(|path| path.is_file())
+        .collect()
 }

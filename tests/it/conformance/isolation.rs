@@ -11,7 +11,8 @@ use super::{probe, skip};
 #[test]
 fn only_its_own_processes_exist() {
     each(|fixture| {
-        let ran = fixture.script("echo $$; cd /proc; echo [0-9]*; readlink /proc/1/exe || echo hidden");
+        let ran =
+            fixture.script("echo $$; cd /proc; echo [0-9]*; readlink /proc/1/exe || echo hidden");
         assert_eq!(ran.text(), "2\n1 2\nhidden");
     });
 }
@@ -21,9 +22,23 @@ fn only_its_own_files_exist() {
     each(|fixture| {
         let lines = fixture.script("echo /*; echo /dev/*; while read -r _ _ _ root point rest; do echo $point; done < /proc/self/mountinfo");
         let mut lines = lines.text().lines();
-        assert_eq!(lines.next().unwrap().replace("/lib64 ", "").replace("/lib ", ""), "/bin /dev /etc /home /proc /root /tmp /usr");
-        assert_eq!(lines.next().unwrap(), "/dev/fd /dev/full /dev/null /dev/ptmx /dev/pts /dev/random /dev/shm /dev/stderr /dev/stdin /dev/stdout /dev/tty /dev/urandom /dev/zero");
-        let foreign: Vec<_> = lines.filter(|point| *point != "/" && !point.starts_with("/dev") && !point.starts_with("/proc")).collect();
+        assert_eq!(
+            lines
+                .next()
+                .unwrap()
+                .replace("/lib64 ", "")
+                .replace("/lib ", ""),
+            "/bin /dev /etc /home /proc /root /tmp /usr"
+        );
+        assert_eq!(
+            lines.next().unwrap(),
+            "/dev/fd /dev/full /dev/null /dev/ptmx /dev/pts /dev/random /dev/shm /dev/stderr /dev/stdin /dev/stdout /dev/tty /dev/urandom /dev/zero"
+        );
+        let foreign: Vec<_> = lines
+            .filter(|point| {
+                *point != "/" && !point.starts_with("/dev") && !point.starts_with("/proc")
+            })
+            .collect();
         assert_eq!(foreign, Vec::<&str>::new());
         assert_eq!(fixture.script("hostname; stat -c %t:%T /dev/null /dev/zero; echo x > /dev/null; head -c 3 /dev/urandom | wc -c").text(), "pristine\n1:3\n1:5\n3");
     });
@@ -32,10 +47,16 @@ fn only_its_own_files_exist() {
 #[test]
 fn only_the_standard_streams_are_open() {
     // Not closed over `exec`: the test's own program would leak it.
-    let leak = rustix::fs::open("/", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+    let leak =
+        rustix::fs::open("/", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
     each(|fixture| {
-        assert_eq!(fixture.script("cd /proc/self/fd; echo *").text(), "0 1 2 3", "3 is the shell's own handle on the folder");
-        assert_eq!(fixture.script("ls -l /proc/1/fd 2>&1 | head -1").out.contains("ermission denied"), true);
+        assert_eq!(
+            fixture.script("cd /proc/self/fd; echo *").text(),
+            "0 1 2 3",
+            "3 is the shell's own handle on the folder"
+        );
+        let ran = fixture.script("ls -l /proc/1/fd 2>&1 | head -1");
+        assert!(ran.out.contains("ermission denied"), "{ran:?}");
     });
     drop(leak);
 }
@@ -46,8 +67,14 @@ fn no_network_but_loopback() {
         assert_eq!(fixture.script("while read -r name rest; do case $name in *:) echo $name;; esac; done < /proc/net/dev").text(), "lo:");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let connect = format!("(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo reached || echo refused");
-        assert_eq!(fixture.script(&connect).text(), "refused", "loopback is up and is not the host's");
+        let connect = format!(
+            "(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && echo reached || echo refused"
+        );
+        assert_eq!(
+            fixture.script(&connect).text(),
+            "refused",
+            "loopback is up and is not the host's"
+        );
         let Capabilities { network, .. } = *fixture.backend.capabilities();
         if network {
             let mut command = shell(&connect);
@@ -62,17 +89,34 @@ fn no_network_but_loopback() {
 #[test]
 fn known_doors_are_closed() {
     let name = format!("pristine-probe-{}", std::process::id());
-    let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let _listener =
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let host = probe::all(&name);
-    assert!(host.iter().filter(|(_, open)| *open).count() > 5, "the probes find what is open on the host: {host:?}");
+    assert!(
+        host.iter().filter(|(_, open)| *open).count() > 5,
+        "the probes find what is open on the host: {host:?}"
+    );
     each(|fixture| {
-        for user in [User::ROOT, User { uid: 1000, gid: 1000 }] {
+        for user in [
+            User::ROOT,
+            User {
+                uid: 1000,
+                gid: 1000,
+            },
+        ] {
             let mut command = probe::command(&name);
             command.user = user;
             let ran = run(&mut *fixture.open(), &command);
-            let results: Vec<_> = ran.out.lines().filter_map(|line| line.strip_prefix("probe ")).collect();
+            let results: Vec<_> = ran
+                .out
+                .lines()
+                .filter_map(|line| line.strip_prefix("probe "))
+                .collect();
             assert_eq!(results.len(), host.len(), "{ran:?}");
-            let open: Vec<_> = results.iter().filter(|line| !line.ends_with(" closed")).collect();
+            let open: Vec<_> = results
+                .iter()
+                .filter(|line| !line.ends_with(" closed"))
+                .collect();
             assert_eq!(open, Vec::<&&str>::new(), "as {user:?}");
         }
     });
@@ -87,7 +131,10 @@ fn the_kernel_cannot_be_configured() {
         let ran = fixture.script(script);
         assert!(ran.text().lines().all(|line| line == "0"), "{ran:?}");
         let status = fixture.script("while read -r key value; do case $key in NoNewPrivs:|Seccomp:|CapEff:|CapBnd:) echo $key $value;; esac; done < /proc/self/status");
-        assert_eq!(status.text(), "CapEff: 00000000a80405fb\nCapBnd: 00000000a80405fb\nNoNewPrivs: 1\nSeccomp: 2");
+        assert_eq!(
+            status.text(),
+            "CapEff: 00000000a80405fb\nCapBnd: 00000000a80405fb\nNoNewPrivs: 1\nSeccomp: 2"
+        );
     });
 }
 
@@ -98,7 +145,10 @@ fn the_host_s_mounts_stay_as_they_are() {
     each(|fixture| {
         let mut clone = fixture.open();
         let mut command = shell("while read -r l; do :; done < /proc/self/mountinfo");
-        command.mounts = vec![Mount::Host { source: "/etc".into(), target: "/mnt/etc".to_owned() }];
+        command.mounts = vec![Mount::Host {
+            source: "/etc".into(),
+            target: "/mnt/etc".to_owned(),
+        }];
         assert!(run(&mut *clone, &command).exit.success());
         clone.destroy().unwrap();
     });
@@ -108,8 +158,14 @@ fn the_host_s_mounts_stay_as_they_are() {
 #[test]
 fn identities_inside_are_nobody_outside() {
     each(|fixture| {
-        let map = fixture.script("while read -r inside outside count; do echo $inside $count; done < /proc/self/uid_map");
-        assert_eq!(map.text(), "0 65536", "one range, and nothing of the caller's");
+        let map = fixture.script(
+            "while read -r inside outside count; do echo $inside $count; done < /proc/self/uid_map",
+        );
+        assert_eq!(
+            map.text(),
+            "0 65536",
+            "one range, and nothing of the caller's"
+        );
         let mut command = shell("sleep 60");
         command.limits.time = Some(std::time::Duration::from_secs(1));
         command.argv = vec!["/bin/sleep".to_owned(), "61.5".to_owned()];

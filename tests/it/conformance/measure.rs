@@ -36,6 +36,10 @@ fn start_of_true() {
             assert!(status.success());
         }
         let ((ours, ours95), (theirs, theirs95)) = (median(ours), median(theirs));
-        eprintln!("{}: median {ours:.2} (p95 {ours95:.2}) ms; bwrap {theirs:.2} (p95 {theirs95:.2}) ms; ratio {:.2}", fixture.name, ours / theirs);
+        eprintln!(
+            "{}: median {ours:.2} (p95 {ours95:.2}) ms; bwrap {theirs:.2} (p95 {theirs95:.2}) ms; ratio {:.2}",
+            fixture.name,
+            ours / theirs
+        );
     });
 }

@@ -3,6 +3,12 @@
 //! Runs as root and as an ordinary user. What cannot be tried here says why and is
 //! skipped; with `PRISTINE_REQUIRE_ALL=1` that is a failure.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests say what they skip, and talk to each other by their output"
+)]
+
 mod commands;
 mod crash;
 pub(crate) mod fixture;

@@ -13,13 +13,27 @@ fn host_files_and_folders_are_read_only() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();
         std::fs::write(folder.path().join("sub/file"), "content").unwrap();
-        let host = |source: &str, target: &str| Mount::Host { source: folder.path().join(source), target: target.to_owned() };
-        let mut command = shell("cat /in/folder/file /in/file; (echo x > /in/file; touch /in/folder/new; rm /in/folder/file) 2>/dev/null; echo /in/folder/*");
+        let host = |source: &str, target: &str| Mount::Host {
+            source: folder.path().join(source),
+            target: target.to_owned(),
+        };
+        let mut command = shell(
+            "cat /in/folder/file /in/file; (echo x > /in/file; touch /in/folder/new; rm /in/folder/file) 2>/dev/null; echo /in/folder/*",
+        );
         command.mounts = vec![host("sub", "/in/folder"), host("sub/file", "/in/file")];
         let mut clone = fixture.open();
-        assert_eq!(run(&mut *clone, &command).text(), "contentcontent/in/folder/file");
-        assert_eq!(std::fs::read(folder.path().join("sub/file")).unwrap(), b"content");
-        let missing = Mount::Host { source: "/no/such/file".into(), target: "/x".to_owned() };
+        assert_eq!(
+            run(&mut *clone, &command).text(),
+            "contentcontent/in/folder/file"
+        );
+        assert_eq!(
+            std::fs::read(folder.path().join("sub/file")).unwrap(),
+            b"content"
+        );
+        let missing = Mount::Host {
+            source: "/no/such/file".into(),
+            target: "/x".to_owned(),
+        };
         command.mounts = vec![missing];
         let error = try_run(&mut *clone, &command, &Cancel::new().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "cannot share `/no/such/file`");
@@ -34,9 +48,16 @@ fn a_folder_that_only_the_caller_may_enter_can_be_shared() {
         let inner = folder.path().join("closed/inner");
         std::fs::create_dir_all(&inner).unwrap();
         std::fs::write(inner.join("file"), "x").unwrap();
-        std::fs::set_permissions(folder.path().join("closed"), std::fs::Permissions::from_mode(0o700)).unwrap();
+        std::fs::set_permissions(
+            folder.path().join("closed"),
+            std::fs::Permissions::from_mode(0o700),
+        )
+        .unwrap();
         let mut command = shell("cat /in/file");
-        command.mounts = vec![Mount::Host { source: inner, target: "/in".to_owned() }];
+        command.mounts = vec![Mount::Host {
+            source: inner,
+            target: "/in".to_owned(),
+        }];
         assert_eq!(run(&mut *fixture.open(), &command).text(), "x");
     });
 }
@@ -47,9 +68,14 @@ fn links_in_the_tree_do_not_lead_a_mount_outside() {
         let outside = tempfile::tempdir().unwrap();
         let place = outside.path().to_str().unwrap();
         let mut clone = fixture.open();
-        let script = format!("mkdir -p /a; ln -s {place} /a/absolute; ln -s ../../../../../../..{place} /a/up; ln -s /made/here /a/dangling; ln -s loop /a/loop");
+        let script = format!(
+            "mkdir -p /a; ln -s {place} /a/absolute; ln -s ../../../../../../..{place} /a/up; ln -s /made/here /a/dangling; ln -s loop /a/loop"
+        );
         assert!(run(&mut *clone, &shell(&script)).exit.success());
-        let etc = |target: &str| Mount::Host { source: "/etc/passwd".into(), target: target.to_owned() };
+        let etc = |target: &str| Mount::Host {
+            source: "/etc/passwd".into(),
+            target: target.to_owned(),
+        };
         for (target, seen) in [
             ("/a/absolute/f", format!("{place}/f")),
             ("/a/up/g", format!("{place}/g")),
@@ -62,7 +88,10 @@ fn links_in_the_tree_do_not_lead_a_mount_outside() {
         }
         let mut command = Command::new(["/bin/true"]);
         command.mounts = vec![etc("/a/loop/x")];
-        assert!(matches!(try_run(&mut *clone, &command, &Cancel::new().unwrap()), Err(BackendError::Step { .. })));
+        assert!(matches!(
+            try_run(&mut *clone, &command, &Cancel::new().unwrap()),
+            Err(BackendError::Step { .. })
+        ));
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
     });
 }
@@ -83,13 +112,31 @@ fn links_in_place_of_proc_and_dev_are_refused() {
             header.set_mode(0o777);
             tar.append_link(&mut header, name, "/tmp").unwrap();
             let id = fixture.backend.scratch_id();
-            fixture.backend.import(&id, &mut Cursor::new(tar.into_inner().unwrap())).unwrap();
-            let mut linked = fixture.backend.open(&[fixture.base.clone(), id.clone()]).unwrap();
-            let error = try_run(&mut *linked, &Command::new(["/bin/true"]), &Cancel::new().unwrap()).unwrap_err();
-            assert_eq!(error.to_string(), format!("refused the tree's `/{name}`: it is not a folder"));
+            fixture
+                .backend
+                .import(&id, &mut Cursor::new(tar.into_inner().unwrap()))
+                .unwrap();
+            let mut linked = fixture
+                .backend
+                .open(&[fixture.base.clone(), id.clone()])
+                .unwrap();
+            let error = try_run(
+                &mut *linked,
+                &Command::new(["/bin/true"]),
+                &Cancel::new().unwrap(),
+            )
+            .unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("refused the tree's `/{name}`: it is not a folder")
+            );
             drop(linked);
             fixture.backend.remove(&id).unwrap();
-            assert!(run(&mut *clone, &Command::new(["/bin/true"])).exit.success());
+            assert!(
+                run(&mut *clone, &Command::new(["/bin/true"]))
+                    .exit
+                    .success()
+            );
         }
     });
 }
@@ -99,17 +146,31 @@ fn a_root_can_be_filled_from_inside_another() {
     each(|fixture| {
         let backend = &fixture.backend;
         let target = backend.scratch_id();
-        backend.import(&target, &mut Cursor::new(Vec::new())).unwrap();
+        backend
+            .import(&target, &mut Cursor::new(Vec::new()))
+            .unwrap();
         let mut clone = fixture.open();
-        let mut command = shell("set -e; mkdir -p /target/etc; echo made > /target/etc/file; chown 5:6 /target/etc/file; ln /target/etc/file /target/hard");
-        command.mounts = vec![Mount::Root { root: target.clone(), target: "/target".to_owned() }];
+        let mut command = shell(
+            "set -e; mkdir -p /target/etc; echo made > /target/etc/file; chown 5:6 /target/etc/file; ln /target/etc/file /target/hard",
+        );
+        command.mounts = vec![Mount::Root {
+            root: target.clone(),
+            target: "/target".to_owned(),
+        }];
         assert!(run(&mut *clone, &command).exit.success());
         clone.destroy().unwrap();
         let made = RootId("tree-made".to_owned());
         backend.rename(&target, &made).unwrap();
         assert!(!backend.has(&target).unwrap());
         let mut stacked = backend.open(&[fixture.base.clone(), made.clone()]).unwrap();
-        assert_eq!(run(&mut *stacked, &shell("cat /etc/file; stat -c '%u:%g %h' /hard; head -c 4 /etc/passwd")).text(), "made\n5:6 2\nroot");
+        assert_eq!(
+            run(
+                &mut *stacked,
+                &shell("cat /etc/file; stat -c '%u:%g %h' /hard; head -c 4 /etc/passwd")
+            )
+            .text(),
+            "made\n5:6 2\nroot"
+        );
         drop(stacked);
         backend.remove(&made).unwrap();
         assert!(!backend.has(&made).unwrap());
@@ -119,12 +180,32 @@ fn a_root_can_be_filled_from_inside_another() {
 #[test]
 fn names_that_could_be_paths_are_refused() {
     each(|fixture| {
-        for id in ["", ".", "..", "../x", "a/b", "/etc", ".hidden", "a\nb", "a:b", "é"] {
+        for id in [
+            "", ".", "..", "../x", "a/b", "/etc", ".hidden", "a\nb", "a:b", "é",
+        ] {
             let id = RootId(id.to_owned());
-            assert!(matches!(fixture.backend.has(&id), Err(BackendError::Refused { .. })), "{id:?}");
-            assert!(matches!(fixture.backend.remove(&id), Err(BackendError::Refused { .. })), "{id:?}");
-            assert!(matches!(fixture.backend.import(&id, &mut std::io::empty()), Err(BackendError::Refused { .. })), "{id:?}");
-            assert!(fixture.backend.open(std::slice::from_ref(&id)).is_err(), "{id:?}");
+            assert!(
+                matches!(fixture.backend.has(&id), Err(BackendError::Refused { .. })),
+                "{id:?}"
+            );
+            assert!(
+                matches!(
+                    fixture.backend.remove(&id),
+                    Err(BackendError::Refused { .. })
+                ),
+                "{id:?}"
+            );
+            assert!(
+                matches!(
+                    fixture.backend.import(&id, &mut std::io::empty()),
+                    Err(BackendError::Refused { .. })
+                ),
+                "{id:?}"
+            );
+            assert!(
+                fixture.backend.open(std::slice::from_ref(&id)).is_err(),
+                "{id:?}"
+            );
         }
         let missing = RootId("tree-missing".to_owned());
         assert!(fixture.backend.open(&[missing]).is_err());
@@ -143,7 +224,10 @@ fn archives_are_refused_with_their_reason_and_leave_nothing() {
         header.set_cksum();
         tar.append(&header, std::io::empty()).unwrap();
         let id = RootId("tree-hostile".to_owned());
-        let error = fixture.backend.import(&id, &mut Cursor::new(tar.into_inner().unwrap())).unwrap_err();
+        let error = fixture
+            .backend
+            .import(&id, &mut Cursor::new(tar.into_inner().unwrap()))
+            .unwrap_err();
         assert!(matches!(error, BackendError::Refused { .. }), "{error:?}");
         assert!(!fixture.backend.has(&id).unwrap());
     });

@@ -15,7 +15,11 @@ fn export(backend: &dyn Backend, root: &RootId) -> Vec<u8> {
 }
 
 fn names(tar: &[u8]) -> Vec<String> {
-    tar::Archive::new(tar).entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect()
+    tar::Archive::new(tar)
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().display().to_string())
+        .collect()
 }
 
 /// Freezes a clone of `layers` in which the script ran.
@@ -35,8 +39,16 @@ fn writes_to_a_clone_never_reach_the_root() {
         let script = "echo x >> /etc/passwd; rm -rf /home; chmod 777 /bin/cat; touch /new; ln /bin/ls /bin/ls2; echo y > /bin/true; mv /etc/group /g; chown 7 /bin/id; \
                       truncate -s 0 /bin/cp 2>/dev/null; : > /bin/mv; mkdir /usr/x; rm -rf /usr; true";
         assert!(fixture.script(script).exit.success());
-        assert_eq!(before, Digest::of(&export(&*fixture.backend, &fixture.base)));
-        assert_eq!(fixture.script("ls /new /g 2>/dev/null; stat -c %a /bin/cat").text(), "755");
+        assert_eq!(
+            before,
+            Digest::of(&export(&*fixture.backend, &fixture.base))
+        );
+        assert_eq!(
+            fixture
+                .script("ls /new /g 2>/dev/null; stat -c %a /bin/cat")
+                .text(),
+            "755"
+        );
     });
 }
 
@@ -53,15 +65,41 @@ with newline'; \
         let first = frozen(fixture, std::slice::from_ref(&fixture.base), &script);
         let tar = export(&*fixture.backend, &first);
         let listed = names(&tar);
-        for expected in ["etc/.wh.group", "tmp/.wh..wh..opq", "home/hard", "home/odd name\nwith newline"] {
-            assert!(listed.iter().any(|name| name.trim_start_matches("./") == expected), "{expected} in {listed:?}");
+        for expected in [
+            "etc/.wh.group",
+            "tmp/.wh..wh..opq",
+            "home/hard",
+            "home/odd name\nwith newline",
+        ] {
+            assert!(
+                listed
+                    .iter()
+                    .any(|name| name.trim_start_matches("./") == expected),
+                "{expected} in {listed:?}"
+            );
         }
         let second = fixture.backend.scratch_id();
-        fixture.backend.import(&second, &mut Cursor::new(&tar)).unwrap();
-        assert!(export(&*fixture.backend, &second) == tar, "the same bytes again");
-        let mut clone = fixture.backend.open(&[fixture.base.clone(), second.clone()]).unwrap();
-        let script = format!("cd /home; stat -c '%u:%g %a %h %Y' file; readlink link; stat -c %F pipe; stat -c '%s' sparse; cat {0}/{0}/{0}/{0}/{0}/{0}/{0}/{0}/file; [ -e /etc/group ] || echo gone; echo /tmp/*", long);
-        assert_eq!(run(&mut *clone, &shell(&script)).text(), "12:34 6711 2 1234567890\n/etc/passwd\nfifo\n1048577\ndeep\ngone\n/tmp/fresh");
+        fixture
+            .backend
+            .import(&second, &mut Cursor::new(&tar))
+            .unwrap();
+        assert!(
+            export(&*fixture.backend, &second) == tar,
+            "the same bytes again"
+        );
+        let mut clone = fixture
+            .backend
+            .open(&[fixture.base.clone(), second.clone()])
+            .unwrap();
+        let deep = format!("{long}/").repeat(8);
+        let script = format!(
+            "cd /home; stat -c '%u:%g %a %h %Y' file; readlink link; stat -c %F pipe; stat -c '%s' sparse; \
+             cat {deep}file; [ -e /etc/group ] || echo gone; echo /tmp/*"
+        );
+        assert_eq!(
+            run(&mut *clone, &shell(&script)).text(),
+            "12:34 6711 2 1234567890\n/etc/passwd\nfifo\n1048577\ndeep\ngone\n/tmp/fresh"
+        );
         drop(clone);
         for id in [first, second] {
             fixture.backend.remove(&id).unwrap();
@@ -73,10 +111,22 @@ with newline'; \
 fn layers_stack_and_hide_each_other() {
     each(|fixture| {
         let mut layers = vec![fixture.base.clone()];
-        for script in ["mkdir /d; echo 1 > /d/a; echo 1 > /d/b", "rm /d/a; echo 2 > /d/b; echo 2 > /d/c", "rm -r /d; mkdir /d; echo 3 > /d/e", "rm -r /d", "mkdir /d; echo 5 > /d/f"] {
+        for script in [
+            "mkdir /d; echo 1 > /d/a; echo 1 > /d/b",
+            "rm /d/a; echo 2 > /d/b; echo 2 > /d/c",
+            "rm -r /d; mkdir /d; echo 3 > /d/e",
+            "rm -r /d",
+            "mkdir /d; echo 5 > /d/f",
+        ] {
             layers.push(frozen(fixture, &layers, script));
         }
-        for (count, seen) in [(2, "/d/a /d/b"), (3, "/d/b /d/c"), (4, "/d/e"), (5, "/d/*"), (6, "/d/f")] {
+        for (count, seen) in [
+            (2, "/d/a /d/b"),
+            (3, "/d/b /d/c"),
+            (4, "/d/e"),
+            (5, "/d/*"),
+            (6, "/d/f"),
+        ] {
             let mut clone = fixture.backend.open(&layers[..count]).unwrap();
             assert_eq!(run(&mut *clone, &shell("echo /d/*")).text(), seen);
         }
@@ -91,14 +141,24 @@ fn an_empty_stream_is_an_empty_root_and_no_layers_are_an_empty_clone() {
     each(|fixture| {
         let id = fixture.backend.scratch_id();
         fixture.backend.import(&id, &mut std::io::empty()).unwrap();
-        assert_eq!(names(&export(&*fixture.backend, &id)).len(), 1, "the root itself");
+        assert_eq!(
+            names(&export(&*fixture.backend, &id)).len(),
+            1,
+            "the root itself"
+        );
         fixture.backend.remove(&id).unwrap();
         let mut clone = fixture.backend.open(&[]).unwrap();
         let mut tar = tar::Builder::new(Vec::new());
         append(&mut tar, "etc/made", tar::EntryType::Regular, 0o640, b"x");
-        clone.copy_in("/", &mut Cursor::new(tar.into_inner().unwrap())).unwrap();
+        clone
+            .copy_in("/", &mut Cursor::new(tar.into_inner().unwrap()))
+            .unwrap();
         clone.freeze(&id).unwrap();
-        assert!(names(&export(&*fixture.backend, &id)).iter().any(|name| name.ends_with("etc/made")));
+        assert!(
+            names(&export(&*fixture.backend, &id))
+                .iter()
+                .any(|name| name.ends_with("etc/made"))
+        );
         fixture.backend.remove(&id).unwrap();
     });
 }
@@ -106,7 +166,12 @@ fn an_empty_stream_is_an_empty_root_and_no_layers_are_an_empty_clone() {
 #[test]
 fn normalised_exports_do_not_depend_on_when_they_were_made() {
     each(|fixture| {
-        let rules = Normalise { epoch: 1_600_000_000, remove: vec!["/var/cache/*".to_owned()], truncate: vec!["/etc/machine-id".to_owned()], plain_sqlite: Vec::new() };
+        let rules = Normalise {
+            epoch: 1_600_000_000,
+            remove: vec!["/var/cache/*".to_owned()],
+            truncate: vec!["/etc/machine-id".to_owned()],
+            plain_sqlite: Vec::new(),
+        };
         let tars = ["1", "2"].map(|content| {
             let script = format!("mkdir -p /var/cache/x; echo {content} > /var/cache/x/y; echo {content} > /etc/machine-id; touch /same");
             let id = frozen(fixture, std::slice::from_ref(&fixture.base), &script);
@@ -123,24 +188,55 @@ fn normalised_exports_do_not_depend_on_when_they_were_made() {
 fn archives_go_into_a_clone_and_come_out() {
     each(|fixture| {
         let mut clone = fixture.open();
-        assert!(run(&mut *clone, &shell("ln -s home /alias; ln -s /etc /home/outward")).exit.success());
+        assert!(
+            run(
+                &mut *clone,
+                &shell("ln -s home /alias; ln -s /etc /home/outward")
+            )
+            .exit
+            .success()
+        );
         let mut tar = tar::Builder::new(Vec::new());
         append(&mut tar, "file", tar::EntryType::Regular, 0o640, b"content");
         append(&mut tar, "sub/", tar::EntryType::Directory, 0o755, b"");
-        append(&mut tar, "sub/deep", tar::EntryType::Regular, 0o600, b"deep");
+        append(
+            &mut tar,
+            "sub/deep",
+            tar::EntryType::Regular,
+            0o600,
+            b"deep",
+        );
         let tar = tar.into_inner().unwrap();
-        clone.copy_in("/home/new/place", &mut Cursor::new(&tar)).unwrap();
-        clone.copy_in("/alias/linked", &mut Cursor::new(&tar)).unwrap();
-        let listing = run(&mut *clone, &shell("cat /home/new/place/file /home/linked/sub/deep; stat -c '%u %a' /home/new/place/file"));
+        clone
+            .copy_in("/home/new/place", &mut Cursor::new(&tar))
+            .unwrap();
+        clone
+            .copy_in("/alias/linked", &mut Cursor::new(&tar))
+            .unwrap();
+        let listing = run(
+            &mut *clone,
+            &shell(
+                "cat /home/new/place/file /home/linked/sub/deep; stat -c '%u %a' /home/new/place/file",
+            ),
+        );
         assert_eq!(listing.text(), "contentdeep0 640");
         let mut out = Vec::new();
         clone.copy_out("/alias/new", &mut out).unwrap();
         let listed = names(&out);
-        assert!(listed.iter().any(|name| name.ends_with("place/sub/deep")), "{listed:?}");
-        assert!(!listed.iter().any(|name| name.contains("linked")), "{listed:?}");
+        assert!(
+            listed.iter().any(|name| name.ends_with("place/sub/deep")),
+            "{listed:?}"
+        );
+        assert!(
+            !listed.iter().any(|name| name.contains("linked")),
+            "{listed:?}"
+        );
         let mut nothing = Vec::new();
         clone.copy_out("/bin", &mut nothing).unwrap();
-        assert!(names(&nothing).len() <= 1, "what the clone did not touch is its layers'");
+        assert!(
+            names(&nothing).len() <= 1,
+            "what the clone did not touch is its layers'"
+        );
         assert!(clone.copy_out("/no/such/folder", &mut Vec::new()).is_err());
     });
 }
@@ -171,24 +267,81 @@ fn links_in_a_clone_do_not_lead_archives_outside() {
 fn a_root_s_name_is_taken_over_whole() {
     each(|fixture| {
         let backend = &fixture.backend;
-        let (name, other) = (RootId("tree-name".to_owned()), RootId("tree-other".to_owned()));
+        let (name, other) = (
+            RootId("tree-name".to_owned()),
+            RootId("tree-other".to_owned()),
+        );
         let make = |id: &RootId, content: &str| {
             let mut tar = tar::Builder::new(Vec::new());
-            append(&mut tar, "file", tar::EntryType::Regular, 0o644, content.as_bytes());
-            backend.import(id, &mut Cursor::new(tar.into_inner().unwrap())).unwrap();
+            append(
+                &mut tar,
+                "file",
+                tar::EntryType::Regular,
+                0o644,
+                content.as_bytes(),
+            );
+            backend
+                .import(id, &mut Cursor::new(tar.into_inner().unwrap()))
+                .unwrap();
         };
         make(&name, "old");
         make(&other, "new");
-        assert!(backend.import(&name, &mut std::io::empty()).is_err(), "made once only");
+        assert!(
+            backend.import(&name, &mut std::io::empty()).is_err(),
+            "made once only"
+        );
         backend.rename(&other, &name).unwrap();
         let mut content = String::new();
         let tar = export(&**backend, &name);
         let mut archive = tar::Archive::new(&tar[..]);
-        let mut file = archive.entries().unwrap().map(Result::unwrap).find(|entry| entry.path().unwrap().ends_with("file")).unwrap();
+        let mut file = archive
+            .entries()
+            .unwrap()
+            .map(Result::unwrap)
+            .find(|entry| entry.path().unwrap().ends_with("file"))
+            .unwrap();
         file.read_to_string(&mut content).unwrap();
         assert_eq!(content, "new");
         assert!(backend.rename(&other, &name).is_err());
         backend.remove(&name).unwrap();
         backend.remove(&name).unwrap();
+    });
+}
+
+#[test]
+fn packages_are_unpacked_without_their_scripts() {
+    each(|fixture| {
+        let folder = tempfile::tempdir().unwrap();
+        let packages: Vec<_> = ["one", "two"]
+            .into_iter()
+            .map(|name| {
+                let file = rpm::FileOptions::new(format!("/opt/{name}/file"))
+                    .mode(rpm::FileMode::regular(0o640))
+                    .user("root");
+                let package = rpm::PackageBuilder::new(name, "1.0", "MIT", "noarch", "a test")
+                    .with_file_contents(name, file)
+                    .unwrap()
+                    .post_install_script("touch /ran")
+                    .build()
+                    .unwrap();
+                let path = folder.path().join(format!("{name}.rpm"));
+                package.write_file(&path).unwrap();
+                path
+            })
+            .collect();
+        let id = fixture.backend.scratch_id();
+        fixture.backend.unpack(&id, &packages).unwrap();
+        let listed = names(&export(&*fixture.backend, &id));
+        for name in ["opt/one/file", "opt/two/file"] {
+            assert!(listed.iter().any(|path| path.ends_with(name)), "{listed:?}");
+        }
+        assert!(
+            !listed.iter().any(|path| path.ends_with("ran")),
+            "{listed:?}"
+        );
+        fixture.backend.remove(&id).unwrap();
+        std::fs::write(&packages[1], "no package").unwrap();
+        assert!(fixture.backend.unpack(&id, &packages).is_err());
+        assert!(!fixture.backend.has(&id).unwrap(), "nothing half made");
     });
 }

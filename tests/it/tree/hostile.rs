@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use proptest::prelude::*;
 use tar::{EntryType, Header};
 
 use super::{apply, archive, listing, message};
@@ -612,4 +613,40 @@ fn a_tree_that_no_archive_can_hold_is_refused() {
         )
     };
     insta::assert_snapshot!(error(reserved.path()), @"refused path `a/.wh.b`: names that begin with `.wh.` mean removed files in image layers");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_archives_never_panic_nor_change_what_is_outside(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        sums in any::<bool>(),
+    ) {
+        let place = Place::new();
+        let before = place.outside();
+        let mut tar = Raw::default()
+            .folder("a")
+            .pax(&[("path", b"a/long"), ("mtime", b"5.5"), ("SCHILY.xattr.user.x", b"1")])
+            .file("a/short")
+            .symlink("a/link", "../../outside")
+            .hard_link("b", "a/long")
+            .file("c")
+            .end();
+        for (at, value) in changes {
+            let at = at.index(tar.len());
+            tar[at] = value;
+        }
+        if sums {
+            // With right checksums, so that what lies behind them is reached.
+            for block in tar.chunks_exact_mut(512).filter(|block| &block[257..262] == b"ustar") {
+                let mut header = Header::new_old();
+                header.as_mut_bytes().copy_from_slice(block);
+                header.set_cksum();
+                block.copy_from_slice(header.as_bytes());
+            }
+        }
+        let _either = apply(&place.root(), &tar);
+        prop_assert_eq!(before, place.outside());
+    }
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use pristine::tree::{self, TreeError};
+use proptest::prelude::*;
 use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
 
 use super::{archive, handle, host_has, listing, message, tool};
@@ -438,4 +439,39 @@ fn hostile_packages_are_refused_and_nothing_outside_changes() {
     missing: damaged package `TOP/none.rpm`: failed to open file `TOP/none.rpm`: No such file or directory (os error 2)
     cpio magic: damaged package `TOP/p.rpm`: its payload: an entry does not begin as one
     ");
+}
+
+/// Writes `bytes` as a package and unpacks it; whatever they are, this must not panic.
+fn unpack_bytes(folder: &Path, bytes: &[u8]) -> Result<(), TreeError> {
+    let path = folder.join("damaged.rpm");
+    fs_err::write(&path, bytes).unwrap();
+    let root = tempfile::tempdir_in(folder).unwrap();
+    unpack(root.path(), &[path], 1)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_packages_never_panic_nor_change_what_is_outside(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        length in any::<prop::sample::Index>(),
+        cut in any::<bool>(),
+    ) {
+        let top = tempfile::tempdir().unwrap();
+        let path = package(top.path(), "p", vec![File("/aa/evil", "new"), Link("/l", "aa"), File("/l/good", "good")]);
+        let mut bytes = fs_err::read(path).unwrap();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if cut {
+            bytes.truncate(length.index(bytes.len()));
+        }
+        fs_err::create_dir(top.path().join("trees")).unwrap();
+        let _either = unpack_bytes(&top.path().join("trees"), &bytes);
+        let mut names: Vec<_> = fs_err::read_dir(top.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        prop_assert_eq!(names, ["p.rpm", "trees"]);
+    }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::pipe::PipeFlags;
 
 use super::{apply, archive, handle, host_has, listing, tool};
 
@@ -105,6 +106,7 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 /// Makes the entries below `root` with nothing of the project's own.
+#[expect(clippy::too_many_lines, reason = "one step after the other")]
 fn make(root: &Path, entries: &[Entry]) {
     let mut folders = vec![handle(root)];
     let mut files: Vec<(usize, Vec<u8>)> = Vec::new();
@@ -321,4 +323,108 @@ fn capabilities_have_the_same_bytes_in_every_namespace() {
         values.extend(member.xattrs.into_values());
     }
     assert_eq!(values, vec![words(&[0x0200_0001, 1 << 13, 0, 0, 0]); 2]);
+}
+
+/// Where the worker below finds its files.
+const WORKER_FOLDER: &str = "PRISTINE_TEST_NAMESPACE_FOLDER";
+
+/// Half of the next test: runs as root of a user namespace.
+#[test]
+#[ignore = "run by the next test, in a user namespace"]
+fn namespace_worker() {
+    let folder = std::path::PathBuf::from(std::env::var_os(WORKER_FOLDER).unwrap());
+    let tar = fs_err::read(folder.join("tar")).unwrap();
+    apply(&folder.join("root"), &tar).unwrap();
+    fs_err::write(folder.join("root.tar"), archive(&folder.join("root"))).unwrap();
+}
+
+/// Runs `command` as root of a new user namespace that has 0 to 65535 as 100000 and up.
+#[expect(unsafe_code, reason = "code between fork and exec")]
+fn run_in_namespace(command: &mut std::process::Command) -> std::process::Output {
+    use rustix::thread::UnshareFlags;
+    use std::os::unix::process::CommandExt as _;
+    let (ready, child_ready) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let (child_go, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let enter = move || {
+        // SAFETY: nothing depends on sharing what `NEWUSER` unshares.
+        unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER) }?;
+        rustix::io::write(
+            &child_ready,
+            &rustix::process::getpid()
+                .as_raw_nonzero()
+                .get()
+                .to_ne_bytes(),
+        )?;
+        rustix::io::read(&child_go, &mut [0_u8; 1])?;
+        rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+        rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+        Ok(())
+    };
+    // SAFETY: only system calls, no memory is allocated.
+    unsafe { command.pre_exec(enter) };
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut pid = [0; 4];
+            rustix::io::read(&ready, &mut pid).unwrap();
+            for map in ["uid_map", "gid_map"] {
+                fs_err::write(
+                    format!("/proc/{}/{map}", i32::from_ne_bytes(pid)),
+                    "0 100000 65536",
+                )
+                .unwrap();
+            }
+            rustix::io::write(&go, b"g").unwrap();
+        });
+        command.output().unwrap()
+    })
+}
+
+#[test]
+fn a_user_namespace_gives_the_same_bytes() {
+    let source = tempfile::tempdir().unwrap();
+    tool(
+        "sh",
+        &[
+            "-c",
+            "umask 022; mkdir -p a/b; echo x > a/set; chmod 4711 a/set; echo y > a/owned; chown 5:65534 a/owned; ln a/owned a/link; chown 7:8 a/b
+             ln -s /nowhere s; chown -h 9:9 s; mkfifo f; mknod w c 0 0; echo z > cap; find . -exec touch -h -d @5 {} +",
+        ],
+        source.path(),
+    );
+    let words = [0x0200_0001_u32, 1 << 13, 0, 0, 0];
+    let value: Vec<u8> = words.into_iter().flat_map(u32::to_le_bytes).collect();
+    let set = |name: &str, attribute: &str, value: &[u8]| {
+        rustix::fs::setxattr(
+            source.path().join(name),
+            attribute,
+            value,
+            XattrFlags::empty(),
+        )
+        .unwrap();
+    };
+    set("cap", "security.capability", &value);
+    set("a/owned", "user.note", b"1");
+    set("a/b", "user.overlay.opaque", b"y");
+    let tar = archive(source.path());
+
+    let folder = tempfile::tempdir().unwrap();
+    fs_err::create_dir(folder.path().join("root")).unwrap();
+    fs_err::write(folder.path().join("tar"), &tar).unwrap();
+    tool("chown", &["-R", "100000:100000", "."], folder.path());
+    let output = run_in_namespace(
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "tree::round_trip::namespace_worker"])
+            .env(WORKER_FOLDER, folder.path()),
+    );
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    let theirs = fs_err::read(folder.path().join("root.tar")).unwrap();
+    assert_eq!(listing(&theirs), listing(&tar));
+    assert!(theirs == tar);
+    // Outside, the owners are the namespace's.
+    let outside = rustix::fs::stat(folder.path().join("root/a/owned")).unwrap();
+    assert_eq!((outside.st_uid, outside.st_gid), (100_005, 165_534));
 }
