@@ -98,6 +98,11 @@ impl From<EnvironmentError> for Failure {
 
 impl From<ResolveError> for Failure {
     fn from(error: ResolveError) -> Self {
+        // It stands for the error inside, which would not be found among its causes.
+        let error = match error {
+            ResolveError::Fetch(error) => return error.into(),
+            error => error,
+        };
         let (kind, hint) = match &error {
             ResolveError::NoSource { .. } => (
                 Kind::Input,

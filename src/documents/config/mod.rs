@@ -226,19 +226,19 @@ impl Project {
 
     /// `url`, or what `[mirrors]` replaces it with: the longest prefix that fits decides.
     pub fn mirrored(&self, url: &str) -> Vec<String> {
-        let fits = |prefix: &str| {
-            url.strip_prefix(prefix).is_some_and(|rest| {
-                prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')
-            })
+        // A slash at the end says nothing: base URLs are written with and without one.
+        let rest_after = |prefix: &str| {
+            url.strip_prefix(prefix.trim_end_matches('/'))
+                .filter(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         let longest = self
             .mirrors
             .iter()
-            .filter(|(prefix, _)| fits(prefix.as_str()))
-            .max_by_key(|(prefix, _)| prefix.as_str().len());
+            .filter_map(|(prefix, mirrors)| Some((rest_after(prefix.as_str())?, mirrors)))
+            .min_by_key(|(rest, _)| rest.len());
         match longest {
-            Some((prefix, mirrors)) => {
-                let rest = url[prefix.as_str().len()..].trim_start_matches('/');
+            Some((rest, mirrors)) => {
+                let rest = rest.trim_start_matches('/');
                 let join = |mirror: &Url| {
                     format!(
                         "{}/{rest}",
@@ -346,6 +346,10 @@ mod tests {
         assert_eq!(
             project.mirrored("https://a.org/x/z.rpm"),
             ["https://b.org/y/z.rpm", "file:///srv/z.rpm"]
+        );
+        assert_eq!(
+            project.mirrored("https://a.org/x"),
+            ["https://b.org/y/", "file:///srv/"]
         );
         assert_eq!(project.mirrored("https://c.org/x"), ["https://c.org/x"]);
         assert_eq!(project.mirrored("https://a.organ/x"), ["https://a.organ/x"]);

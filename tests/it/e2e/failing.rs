@@ -38,13 +38,13 @@ fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built(
            | + echo about to fail
            | about to fail
            | + exit 3
+           | error: Bad exit status from /var/tmp/rpm-tmp.X (%build)
            | 
            | RPM build errors:
-           | error: Bad exit status from /var/tmp/rpm-tmp.X (%build)
            |     Bad exit status from /var/tmp/rpm-tmp.X (%build)
            log: PROJECT/cache/runs/RUN/logs/broken.log
-      FAIL child: skipped: needs `broken`, which was not built (TIME)
-      FAIL grandchild: skipped: needs `child`, which was not built (TIME)
+      skip child: skipped: needs `broken`, which was not built (TIME)
+      skip grandchild: skipped: needs `child`, which was not built (TIME)
       ok   other: built (TIME)
     warning: not every package was built
     "); });

@@ -225,7 +225,13 @@ impl Project {
         for folder in ["clones", "trash", "tmp", "roots"] {
             for entry in fs_err::read_dir(self.path("cache").join(folder)).unwrap() {
                 let name = entry.unwrap().file_name().into_string().unwrap();
-                if !name.starts_with('.') && (folder != "roots" || name.starts_with("scratch-")) {
+                let kept = match folder {
+                    "roots" => !name.starts_with("scratch-"),
+                    // A download that broke off is resumed.
+                    "tmp" => name.starts_with("partial-"),
+                    _ => false,
+                };
+                if !name.starts_with('.') && !kept {
                     left.push(format!("{folder}/{name}"));
                 }
             }
