@@ -8,6 +8,7 @@
 mod architecture;
 mod conformance;
 mod documents;
+mod e2e;
 mod engine;
 mod oci;
 mod store;

@@ -36,7 +36,7 @@ fn backends(store: &Path) -> Vec<(&'static str, Box<dyn Backend>)> {
 
 /// The native backend, with the program that it re-executes.
 pub(crate) fn native(store: &Path) -> Result<Native, BackendError> {
-    Native::open_with(store, Path::new(env!("CARGO_BIN_EXE_pristine")))
+    Native::open_with(store, &crate::support::program())
 }
 
 static SHARED: Mutex<Vec<Weak<Fixture>>> = Mutex::new(Vec::new());

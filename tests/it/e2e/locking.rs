@@ -1,0 +1,183 @@
+//! The lock: stays until it is told to move, and moves no more than it is told.
+
+use pristine::documents::lock::Lock;
+
+use super::project::{Project, spec};
+use crate::support::packages::package;
+
+/// A project whose environment has `apple` and `pear`, each of version 1, from a repository of its own.
+fn orchard() -> Option<(Project, crate::support::packages::Repository)> {
+    let project = Project::hello()?;
+    let repository = project.repository("extras");
+    for name in ["apple", "pear"] {
+        repository.add(&mut package(name, "1"));
+        project.wants(name);
+    }
+    repository.publish();
+    Some((project, repository))
+}
+
+fn versions(project: &Project) -> String {
+    let lock = Lock::load(&project.path("")).unwrap();
+    let own = lock.rpms().filter(|rpm| matches!(rpm.nevra.name.as_str(), "apple" | "pear" | "plum"));
+    let mut names: Vec<String> = own.map(|rpm| rpm.nevra.to_string()).collect();
+    names.sort();
+    names.join(" ")
+}
+
+#[test]
+fn a_lock_of_what_has_not_changed_stays_byte_for_byte() {
+    let Some((project, _repository)) = orchard() else {
+        return;
+    };
+    project.good(&["lock"]);
+    let first = project.read("pristine.lock");
+    for verb in ["lock", "update"] {
+        let ran = project.good(&[verb]);
+        assert_eq!(ran.out, "no package changed\n", "{verb}");
+        assert_eq!(project.read("pristine.lock"), first, "{verb}");
+    }
+    project.good(&["build", "--locked"]);
+    assert_eq!(project.read("pristine.lock"), first, "build");
+}
+
+#[test]
+fn newer_packages_come_when_they_are_asked_for_and_one_at_a_time() {
+    let Some((project, repository)) = orchard() else {
+        return;
+    };
+    project.good(&["lock"]);
+    assert_eq!(versions(&project), "apple-1-1.noarch pear-1-1.noarch");
+    for name in ["apple", "pear"] {
+        repository.add(&mut package(name, "2"));
+    }
+    repository.publish();
+    project.good(&["lock"]);
+    assert_eq!(versions(&project), "apple-1-1.noarch pear-1-1.noarch");
+    insta::assert_snapshot!(project.good(&["update", "pear"]).out, @"
+     up  pear  1-1  2-1
+    0 added, 0 removed, 1 up, 0 down, 0 replaced
+    ");
+    assert_eq!(versions(&project), "apple-1-1.noarch pear-2-1.noarch");
+    // A new dependency, an addition and the other one.
+    let mut newest = package("pear", "3");
+    repository.add(newest.requires(rpm::Dependency::any("plum")));
+    repository.add(&mut package("plum", "1"));
+    repository.publish();
+    insta::assert_snapshot!(project.good(&["update"]).out, @"
+     up     apple  1-1  2-1
+     up     pear   2-1  3-1
+     added  plum        1-1
+    1 added, 0 removed, 2 up, 0 down, 0 replaced
+    ");
+    assert_eq!(versions(&project), "apple-2-1.noarch pear-3-1.noarch plum-1-1.noarch");
+    insta::assert_snapshot!(project.run(&["update", "perl-base-x", "pear"]).failure(), @"
+    exit 2: error: `perl-base-x` is not a package of pristine.lock
+      hint: did you mean `bash`?
+    ");
+    // What is not asked for any more goes.
+    project.edit("templates/base.toml", "\"pear\", ", "");
+    insta::assert_snapshot!(project.good(&["lock"]).out, @"
+     removed  pear  3-1
+     removed  plum  1-1
+    0 added, 2 removed, 0 up, 0 down, 0 replaced
+    ");
+    project.good(&["build", "--locked"]);
+}
+
+#[test]
+fn a_stale_lock_is_refused_and_what_changed_is_named() {
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    insta::assert_snapshot!(project.run(&["build", "--locked"]).failure(), @"
+    exit 3: error: there is no pristine.lock
+      hint: write it: pristine lock
+    ");
+    project.good(&["lock"]);
+    let locked = project.read("pristine.lock");
+    project.write("packages/hello/hello.spec", spec("hello", "# Another line"));
+    insta::assert_snapshot!(project.run(&["build", "--locked"]).failure(), @"
+    exit 3: error: pristine.lock does not fit the project any more:
+      packages/hello/hello.spec: changed
+      hint: write it anew: pristine lock
+    ");
+    project.wants("gawk");
+    project.write("packages/new/new.spec", spec("new", ""));
+    insta::assert_snapshot!(project.run(&["build", "--locked"]).failure(), @"
+    exit 3: error: pristine.lock does not fit the project any more:
+      template `base`: changed
+      packages/hello/hello.spec: changed
+      packages/new/new.spec: the package `new` is new
+      hint: write it anew: pristine lock
+    ");
+    fs_err::remove_dir_all(project.path("packages/hello")).unwrap();
+    insta::assert_snapshot!(project.run(&["build", "--locked"]).failure(), @"
+    exit 3: error: pristine.lock does not fit the project any more:
+      template `base`: changed
+      packages/new/new.spec: the package `new` is new
+      packages/hello/hello.spec: the package `hello` is gone
+      hint: write it anew: pristine lock
+    ");
+    assert_eq!(project.read("pristine.lock"), locked, "a refusal changes nothing");
+    // Without the option, the lock is written anew first.
+    project.good(&["build"]);
+    project.good(&["build", "--locked"]);
+}
+
+#[test]
+fn a_damaged_lock_is_named_and_never_used() {
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    project.good(&["lock"]);
+    let good = project.read("pristine.lock");
+    let digest_at = good.find("sha256:").unwrap() + 9;
+    let flip = |at: usize| {
+        let mut bytes = good.clone().into_bytes();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let half = good.len() / 2;
+    let line = good[..half].rfind('\n').unwrap() + 1;
+    let conflict = format!("{}<<<<<<< ours\n{}", &good[..line], &good[line..]);
+    let cases = [
+        ("flipped", flip(digest_at)),
+        ("conflict", conflict.into_bytes()),
+        ("truncated", good[..half].as_bytes().to_vec()),
+        ("empty", vec![]),
+        ("newer", good.replacen("format = 1", "format = 2", 1).into_bytes()),
+        ("not text", vec![0xff; 100]),
+    ];
+    let said = cases.map(|(name, bytes)| {
+        project.write("pristine.lock", bytes);
+        let ran = project.run(&["build", "--locked"]);
+        format!("{name}: {}", ran.failure())
+    });
+    insta::with_settings!({filters => vec![(r"[0-9a-f]{64}", "DIGEST"), (r":\d+:\d+", ":LINE:COLUMN"), (r"(?m)^ *\d* \|.*\n?", "")]}, {
+        insta::assert_snapshot!(said.join("\n"), @"
+        flipped: exit 3: error: the environment differs from the lock: expected sha256:DIGEST, made sha256:DIGEST
+          hint: a scriptlet or the tool that installs depends on more than the lock: compare the two trees
+          hint: `pristine snapshot export` shows the locked one, the new one is kept as tree 846294baa816
+          hint: if the change is wanted: remove `tree` from pristine.lock and run `pristine lock`
+        conflict: exit 2: error: ./pristine.lock:LINE:COLUMN: the file holds an unresolved merge
+            = take either side and write it anew: git checkout --ours pristine.lock && pristine lock
+        truncated: exit 2: error: ./pristine.lock:LINE:COLUMN: unclosed inline table, expected `}`
+            = locks are not written by hand: restore it from git, or write it anew: pristine lock
+        empty: exit 2: error: ./pristine.lock: missing key `format`
+          = begin the file with `format = 1`
+          = locks are not written by hand: restore it from git, or write it anew: pristine lock
+        newer: exit 2: error: ./pristine.lock:LINE:COLUMN: format 2 is newer than this pristine understands
+          = the newest format it understands is 1
+          = use the version of pristine that wrote it, or write it anew: pristine lock
+        not text: exit 2: error: ./pristine.lock: line 1 is not UTF-8 text
+        ");
+    });
+    // A digit of a digest is as good as any other: the content tells.
+    let at = good.rfind("sha256:").unwrap() + 9;
+    project.write("pristine.lock", flip(at));
+    let ran = project.run(&["build", "--locked"]);
+    assert!(matches!(ran.code, Some(2..=4)), "{}", ran.all());
+    project.write("pristine.lock", good);
+    project.good(&["build", "--locked"]);
+}

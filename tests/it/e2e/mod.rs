@@ -1,0 +1,14 @@
+//! Whole projects by the real program, on a real distribution: what users are promised.
+
+mod build;
+mod enter;
+mod failing;
+mod faults;
+mod hostile;
+mod identity;
+mod input;
+mod interrupt;
+mod locking;
+mod project;
+mod recipe;
+mod watch;
