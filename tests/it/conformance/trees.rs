@@ -264,7 +264,7 @@ fn links_in_a_clone_do_not_lead_archives_outside() {
 }
 
 #[test]
-fn a_root_s_name_is_taken_over_whole() {
+fn a_taken_name_keeps_its_root() {
     each(|fixture| {
         let backend = &fixture.backend;
         let (name, other) = (
