@@ -278,7 +278,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
         tar: &mut (dyn Write + Send),
     ) -> Result<(), BackendError>;
 
-    /// Gives a root another id; replaces a root of that id.
+    /// Gives a root another id. Where a root of that id is there already, that one stays, since clones
+    /// of it may be open, and this one is removed: an id that others know names one content for good.
     fn rename(&self, from: &RootId, to: &RootId) -> Result<(), BackendError>;
 
     /// Removes a root; the visible cost is a rename.

@@ -74,6 +74,7 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         packages,
     };
     record.save(&folder)?;
+    snapshot.publish(&workshop)?;
     Ok(summary(
         context,
         &record,

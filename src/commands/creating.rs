@@ -4,7 +4,7 @@ use crate::backend::RootId;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::failure::mismatch;
 use crate::digest::Digest;
-use crate::documents::lock::Lock;
+use crate::documents::{Lock, Recipe};
 use crate::environment::create::{self, Ingredients};
 use crate::environment::snapshot;
 use crate::environment::{recipe, rules};
@@ -49,7 +49,7 @@ impl Fresh {
         self.layer.diff_id
     }
 
-    /// Keeps it in the store under its digest.
+    /// Leaves it in the store under its digest.
     pub(super) fn keep(self, workshop: &Workshop) -> Result<Digest, Failure> {
         let tree = self.layer.diff_id;
         workshop
@@ -112,12 +112,25 @@ pub(super) fn create(
 /// The environment, with the recipe's changes, as an image in the store.
 #[derive(Debug)]
 pub(super) struct Snapshot {
-    /// Its layers' roots, lowest first.
+    /// Its layers' roots, lowest first: of this run alone until `publish`, where they were made by it.
     pub(super) roots: Vec<RootId>,
     /// Digest of the environment's tree.
     pub(super) environment: Digest,
     /// Manifest digest of the image.
     pub(super) image: Digest,
+    /// The layers of `roots`, where those are this run's own.
+    own: Vec<Layer>,
+}
+
+impl Snapshot {
+    /// Leaves the roots to later runs. No clone of them may be open.
+    pub(super) fn publish(&self, workshop: &Workshop) -> Result<(), Failure> {
+        for (root, layer) in self.roots.iter().zip(&self.own) {
+            let id = snapshot::root_id(&layer.diff_id);
+            workshop.backend.rename(root, &id)?;
+        }
+        Ok(())
+    }
 }
 
 /// The full way: the environment anew, compared with the lock, then the recipe, then frozen.
@@ -134,45 +147,21 @@ pub(super) fn fresh_snapshot(
     {
         return Err(mismatch(&expected, &fresh.keep(workshop)?));
     }
-    let mut layers = vec![fresh.layer.clone()];
-    let environment = fresh.keep(workshop)?;
-    let base = snapshot::root_id(&environment);
-    let mut roots = vec![base.clone()];
-    if let Some(own) = &documents.recipe {
-        let kitchen = recipe::Kitchen {
-            recipe: own,
-            settings: &documents.project.recipe_settings,
-            epoch: u64::try_from(lock.epoch).unwrap_or(0),
-            spool: &workshop.store.temporary_folder(),
-        };
-        let changed = context.step(
-            "running the recipe",
-            || {
-                recipe::apply(
-                    &*workshop.backend,
-                    &base,
-                    kitchen,
-                    context.ui,
-                    &context.cancel,
-                )
-            },
-            |changed| {
-                if changed.is_some() {
-                    String::new()
-                } else {
-                    "packages only".to_owned()
-                }
-            },
-        )?;
-        if let Some(changed) = changed {
-            let rules = normalise(documents, lock);
-            let layer =
-                snapshot::freeze(&*workshop.backend, &changed, &rules, &workshop.layout, None)?;
-            let id = snapshot::root_id(&layer.diff_id);
-            workshop.backend.rename(&changed, &id)?;
-            roots.push(id);
-            layers.push(layer);
-        }
+    let environment = fresh.tree();
+    let (mut roots, mut layers) = (vec![fresh.root], vec![fresh.layer]);
+    if let Some(own) = &documents.recipe
+        && let Some(changed) = cook(context, documents, workshop, (lock, own), &roots[0])?
+    {
+        let rules = normalise(documents, lock);
+        let layout = &workshop.layout;
+        layers.push(snapshot::freeze(
+            &*workshop.backend,
+            &changed,
+            &rules,
+            layout,
+            None,
+        )?);
+        roots.push(changed);
     }
     let name = documents.project.name.as_str();
     let image = snapshot::keep(&workshop.layout, &layers, name, lock)?.manifest;
@@ -180,7 +169,33 @@ pub(super) fn fresh_snapshot(
         roots,
         environment,
         image,
+        own: layers,
     })
+}
+
+/// Runs the recipe on the environment; what it changed is a root of its own.
+fn cook(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &Workshop,
+    (lock, recipe): (&Lock, &Recipe),
+    environment: &RootId,
+) -> Result<Option<RootId>, Failure> {
+    let kitchen = recipe::Kitchen {
+        recipe,
+        settings: &documents.project.recipe_settings,
+        epoch: u64::try_from(lock.epoch).unwrap_or(0),
+        spool: &workshop.store.temporary_folder(),
+    };
+    let backend = &*workshop.backend;
+    context.step(
+        "running the recipe",
+        || recipe::apply(backend, environment, kitchen, context.ui, &context.cancel),
+        |changed| match changed {
+            Some(_) => String::new(),
+            None => "packages only".to_owned(),
+        },
+    )
 }
 
 /// The kept snapshot of a lock, where its image is in the store; its roots are made again where they are missing.
@@ -201,5 +216,6 @@ pub(super) fn kept_snapshot(workshop: &Workshop, lock: &Lock) -> Result<Option<S
         roots,
         environment,
         image: image.reference.manifest,
+        own: Vec::new(),
     }))
 }

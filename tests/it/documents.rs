@@ -748,9 +748,9 @@ fn a_broken_lock_is_explained() {
        = locks are not written by hand: restore it from git, or write it anew: pristine lock
     "#);
     insta::assert_snapshot!(complaint("lock-source-name"), @r#"
-    pristine.lock:31:3: `../../x` is not a file name
+    pristine.lock:32:3: `../../x` is not a file name
        |
-    31 |   { file = "../../x" },
+    32 |   { file = "../../x" },
        |   ^^^^^^^^^^^^^^^^^^^^
        = locks are not written by hand: restore it from git, or write it anew: pristine lock
     "#);

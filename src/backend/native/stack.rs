@@ -62,13 +62,13 @@ pub(super) fn root(id: &RootId) -> String {
     format!("roots/{}", id.0)
 }
 
-/// Gives a root another name; what had it goes into the trash, which is returned.
+/// Gives a root another name; where that is taken it goes into the trash, which is returned.
 pub(super) fn rename(
     places: &Places,
     from: &RootId,
     to: &RootId,
 ) -> Result<Option<String>, Failure> {
-    replace(places, &root(from), &root(to))
+    adopt(places, &root(from), &root(to))
         .doing(|| format!("rename root `{}` to `{}`", from.0, to.0))
 }
 
@@ -90,10 +90,10 @@ pub(super) fn freeze(
     discard(places, &stack.folder)
 }
 
-fn replace(places: &Places, from: &str, to: &str) -> io::Result<Option<String>> {
+/// Gives `from` the name `to`, or moves it into the trash where that name is taken.
+fn adopt(places: &Places, from: &str, to: &str) -> io::Result<Option<String>> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::EXIST) => {
-            renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE)?;
             let trash = places.trash();
             renameat_with(CWD, from, CWD, &trash, RenameFlags::NOREPLACE)?;
             Ok(Some(trash))

@@ -264,7 +264,7 @@ fn links_in_a_clone_do_not_lead_archives_outside() {
 }
 
 #[test]
-fn a_root_s_name_is_taken_over_whole() {
+fn a_taken_name_keeps_its_root() {
     each(|fixture| {
         let backend = &fixture.backend;
         let (name, other) = (
@@ -301,7 +301,8 @@ fn a_root_s_name_is_taken_over_whole() {
             .find(|entry| entry.path().unwrap().ends_with("file"))
             .unwrap();
         file.read_to_string(&mut content).unwrap();
-        assert_eq!(content, "new");
+        assert_eq!(content, "old", "clones of it may be open");
+        assert!(!backend.has(&other).unwrap());
         assert!(backend.rename(&other, &name).is_err());
         backend.remove(&name).unwrap();
         backend.remove(&name).unwrap();

@@ -8,7 +8,10 @@ fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built(
         return;
     };
     let project = project
-        .package("broken", &spec_with("broken", "", "%build", "echo about to fail >&2\nexit 3"))
+        .package(
+            "broken",
+            &spec_with("broken", "", "%build", "echo about to fail >&2\nexit 3"),
+        )
         .package("child", &spec("child", "BuildRequires: broken"))
         .package("grandchild", &spec("grandchild", "BuildRequires: child"))
         .package("other", &spec("other", ""));
@@ -23,11 +26,22 @@ fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built(
     let log = fs_err::read_to_string(project.run_folder().join("logs/broken.log")).unwrap();
     assert!(log.contains("about to fail"), "{log}");
     let built = super::project::files(&project.run_folder().join("repository"));
-    let packages: Vec<_> = built.keys().filter_map(|path| path.to_str()).filter(|name| name.ends_with(".rpm")).collect();
+    let packages: Vec<_> = built
+        .keys()
+        .filter_map(|path| path.to_str())
+        .filter(|name| name.ends_with(".rpm"))
+        .collect();
     assert_eq!(packages, ["other-1-1.noarch.rpm", "other-1-1.src.rpm"]);
     // What the user reads: each package, the end of the log, where all of it is.
-    let told: Vec<&str> = ran.err.lines().skip_while(|line| !line.starts_with("  FAIL")).collect();
-    let told = told.join("\n").replace(project.run_folder().file_name().unwrap().to_str().unwrap(), "RUN");
+    let told: Vec<&str> = ran
+        .err
+        .lines()
+        .skip_while(|line| !line.starts_with("  FAIL"))
+        .collect();
+    let told = told.join("\n").replace(
+        project.run_folder().file_name().unwrap().to_str().unwrap(),
+        "RUN",
+    );
     insta::with_settings!({filters => filters()}, { insta::assert_snapshot!(told, @"
       FAIL broken: failed: %build failed (TIME)
            | Building for target noarch
@@ -82,7 +96,10 @@ fn each_way_to_fail_has_its_reason() {
         .package("checks", &spec_with("checks", "", "%check", "test 1 = 2"))
         .package("loose", &loose)
         .package("gone", &gone)
-        .package("killed", &spec_with("killed", "", "%build", "kill -9 $PPID"))
+        .package(
+            "killed",
+            &spec_with("killed", "", "%build", "kill -9 $PPID"),
+        )
         .package("slow", &slow)
         .package("silent", &silent);
     let text = project.read("pristine.toml");

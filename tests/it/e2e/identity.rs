@@ -59,8 +59,14 @@ fn two_folders_two_users_settings_and_two_times_give_the_same_bytes() {
     assert_eq!(one.snapshot, other.snapshot);
     let repository = |project: &Project| files(&project.run_folder().join("repository"));
     let built = repository(&first);
-    let names: Vec<_> = built.keys().map(|path| path.display().to_string()).collect();
-    assert!(names.iter().any(|name| name == "greet-1.2-3.x86_64.rpm"), "{names:?}");
+    let names: Vec<_> = built
+        .keys()
+        .map(|path| path.display().to_string())
+        .collect();
+    assert!(
+        names.iter().any(|name| name == "greet-1.2-3.x86_64.rpm"),
+        "{names:?}"
+    );
     assert!(built == repository(&second), "{names:?}");
 
     // The second time in the same project, from the same lock.
@@ -75,7 +81,10 @@ fn two_folders_two_users_settings_and_two_times_give_the_same_bytes() {
 fn packages_tell_nothing_of_the_host() {
     let Some(project) = project() else { return };
     project.good(&["build"]);
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     let folder = project.path("").display().to_string();
     let mut seen = 0;
     for (name, bytes) in files(&project.run_folder().join("repository")) {
@@ -96,7 +105,10 @@ fn packages_tell_nothing_of_the_host() {
         for entry in metadata.get_file_entries().unwrap() {
             assert!(u64::from(entry.modified_at().0) <= time, "{entry:?}");
             let owner = (entry.user(), entry.group());
-            assert!(matches!(owner, ("root", "root") | ("builder", "builder")), "{entry:?}");
+            assert!(
+                matches!(owner, ("root", "root") | ("builder", "builder")),
+                "{entry:?}"
+            );
         }
         let mut header = Vec::new();
         metadata.write(&mut header).unwrap();
@@ -105,8 +117,16 @@ fn packages_tell_nothing_of_the_host() {
             content.extend_from_slice(file.unwrap().content().unwrap_or_default());
         }
         let text = String::from_utf8_lossy(&content);
-        assert!(!text.contains(&folder) && !text.contains("/work/"), "{}", name.display());
-        assert!(host.len() < 4 || !text.contains(&host), "{}: {host}", name.display());
+        assert!(
+            !text.contains(&folder) && !text.contains("/work/"),
+            "{}",
+            name.display()
+        );
+        assert!(
+            host.len() < 4 || !text.contains(&host),
+            "{}: {host}",
+            name.display()
+        );
         seen += 1;
     }
     assert!(seen == 4, "{seen}");
@@ -122,7 +142,13 @@ fn two_builds_at_once_in_one_store_both_succeed() {
     let arguments = ["--store", store.to_str().unwrap(), "build"];
     let (one, other) = (first.start(&arguments), second.start(&arguments));
     let (one, other) = (one.wait(), other.wait());
-    assert_eq!((one.code, other.code), (Some(0), Some(0)), "{}{}", one.all(), other.all());
+    assert_eq!(
+        (one.code, other.code),
+        (Some(0), Some(0)),
+        "{}{}",
+        one.all(),
+        other.all()
+    );
     assert_eq!(fs_err::read_dir(store.join("runs")).unwrap().count(), 2);
     assert_eq!(first.rubbish(), Vec::<String>::new());
     first.good(&["build", "--locked"]);

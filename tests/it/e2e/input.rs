@@ -56,7 +56,10 @@ fn what_cannot_be_had_is_told_with_who_asks_for_it() {
     let Some(project) = Project::hello() else {
         return;
     };
-    project.write("packages/hello/hello.spec", spec("hello", "BuildRequires: unobtainium-devel >= 3"));
+    project.write(
+        "packages/hello/hello.spec",
+        spec("hello", "BuildRequires: unobtainium-devel >= 3"),
+    );
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"
     exit 2: error: what the project needs cannot be installed together:
     package hello (BuildRequires) asks for `unobtainium-devel >= 3`, but no package provides it
@@ -68,12 +71,18 @@ fn what_cannot_be_had_is_told_with_who_asks_for_it() {
     let mut inner = crate::support::packages::package("inner", "1");
     repository.add(inner.requires(rpm::Dependency::greater_eq("core-of-it", "2")));
     repository.publish();
-    project.write("packages/hello/hello.spec", spec("hello", "BuildRequires: outer"));
+    project.write(
+        "packages/hello/hello.spec",
+        spec("hello", "BuildRequires: outer"),
+    );
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"
     exit 2: error: what the project needs cannot be installed together:
     package hello (BuildRequires) asks for `outer`, but outer-1-1.noarch requires `inner`, and inner-1-1.noarch requires `core-of-it >= 2`, which no package provides
     ");
-    project.write("packages/hello/hello.spec", spec("hello", "BuildRequires: coreutils < 1"));
+    project.write(
+        "packages/hello/hello.spec",
+        spec("hello", "BuildRequires: coreutils < 1"),
+    );
     let said = project.run(&["build"]).failure();
     insta::with_settings!({filters => vec![(r"coreutils-\d[^ )]*", "coreutils-VERSION")]}, {
         insta::assert_snapshot!(said, @"
@@ -94,7 +103,10 @@ fn a_spec_that_does_not_parse_is_shown_with_its_line() {
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"exit 2: error: `./packages/hello/hello.spec` does not parse: line 5: Unknown tag: Licence: MIT");
     project.write("packages/hello/hello.spec", "\u{0}\u{1}not a spec");
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"exit 2: error: `./packages/hello/hello.spec` does not parse: Name field must be present before build in package: (null); Version field must be present before build in package: (null); Release field must be present before build in package: (null)");
-    project.write("packages/hello/hello.spec", spec("hello", "Source0: missing.tar.gz"));
+    project.write(
+        "packages/hello/hello.spec",
+        spec("hello", "Source0: missing.tar.gz"),
+    );
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"
     exit 2: error: `./packages/hello/hello.spec` names the source `missing.tar.gz`, which lies neither beside the spec nor at a URL
       hint: put the file beside the spec, or name its URL in the Source tag
@@ -117,5 +129,9 @@ fn an_output_folder_in_use_is_refused() {
     ");
     assert_eq!(project.read("out/mine"), "mine");
     project.good(&["build", "--output", "fresh"]);
-    assert!(project.path("fresh/repository/hello-1-1.noarch.rpm").exists());
+    assert!(
+        project
+            .path("fresh/repository/hello-1-1.noarch.rpm")
+            .exists()
+    );
 }

@@ -19,7 +19,9 @@ fn orchard() -> Option<(Project, crate::support::packages::Repository)> {
 
 fn versions(project: &Project) -> String {
     let lock = Lock::load(&project.path("")).unwrap();
-    let own = lock.rpms().filter(|rpm| matches!(rpm.nevra.name.as_str(), "apple" | "pear" | "plum"));
+    let own = lock
+        .rpms()
+        .filter(|rpm| matches!(rpm.nevra.name.as_str(), "apple" | "pear" | "plum"));
     let mut names: Vec<String> = own.map(|rpm| rpm.nevra.to_string()).collect();
     names.sort();
     names.join(" ")
@@ -70,7 +72,10 @@ fn newer_packages_come_when_they_are_asked_for_and_one_at_a_time() {
      added  plum        1-1
     1 added, 0 removed, 2 up, 0 down, 0 replaced
     ");
-    assert_eq!(versions(&project), "apple-2-1.noarch pear-3-1.noarch plum-1-1.noarch");
+    assert_eq!(
+        versions(&project),
+        "apple-2-1.noarch pear-3-1.noarch plum-1-1.noarch"
+    );
     insta::assert_snapshot!(project.run(&["update", "perl-base-x", "pear"]).failure(), @"
     exit 2: error: `perl-base-x` is not a package of pristine.lock
       hint: did you mean `bash`?
@@ -119,7 +124,11 @@ fn a_stale_lock_is_refused_and_what_changed_is_named() {
       packages/hello/hello.spec: the package `hello` is gone
       hint: write it anew: pristine lock
     ");
-    assert_eq!(project.read("pristine.lock"), locked, "a refusal changes nothing");
+    assert_eq!(
+        project.read("pristine.lock"),
+        locked,
+        "a refusal changes nothing"
+    );
     // Without the option, the lock is written anew first.
     project.good(&["build"]);
     project.good(&["build", "--locked"]);
@@ -146,7 +155,10 @@ fn a_damaged_lock_is_named_and_never_used() {
         ("conflict", conflict.into_bytes()),
         ("truncated", good[..half].as_bytes().to_vec()),
         ("empty", vec![]),
-        ("newer", good.replacen("format = 1", "format = 2", 1).into_bytes()),
+        (
+            "newer",
+            good.replacen("format = 1", "format = 2", 1).into_bytes(),
+        ),
         ("not text", vec![0xff; 100]),
     ];
     let said = cases.map(|(name, bytes)| {

@@ -394,7 +394,9 @@ impl Ran {
 
     /// The exit code and the message of a failure, without the steps before it.
     pub(crate) fn failure(&self) -> String {
-        let code = self.code.map_or("a signal".to_owned(), |code| code.to_string());
+        let code = self
+            .code
+            .map_or("a signal".to_owned(), |code| code.to_string());
         let message = self.err.find("error: ").map(|at| &self.err[at..]);
         format!("exit {code}: {}", message.unwrap_or(&self.err).trim_end())
     }

@@ -1,7 +1,7 @@
 //! What a run of the program leaves behind on the host: processes and mounts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,7 +52,10 @@ impl Watch {
         assert!(
             readable(&handles, Duration::from_secs(30)),
             "processes are left: {:?}",
-            self.seen.keys().map(|pid| command_line(*pid)).collect::<Vec<_>>()
+            self.seen
+                .keys()
+                .map(|pid| command_line(*pid))
+                .collect::<Vec<_>>()
         );
         let end = std::time::Instant::now() + Duration::from_secs(30);
         loop {
@@ -61,13 +64,17 @@ impl Watch {
                 break;
             }
             // The last of them end a moment after the program itself.
-            assert!(std::time::Instant::now() < end, "these still run: {holders:?}");
+            assert!(
+                std::time::Instant::now() < end,
+                "these still run: {holders:?}"
+            );
             std::thread::yield_now();
         }
         let text = self.folder.display().to_string();
         let new: Vec<String> = mounts().difference(&self.mounts).cloned().collect();
         assert!(
-            !new.iter().any(|line| line.contains(&text) || line.contains("overlay")),
+            !new.iter()
+                .any(|line| line.contains(&text) || line.contains("overlay")),
             "mounted on the host: {new:?}"
         );
     }
@@ -113,7 +120,10 @@ fn descendants(tool: u32) -> Vec<u32> {
             continue;
         };
         // The name, in parentheses, may hold anything.
-        let parent = stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(2));
+        let parent = stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.split(' ').nth(2));
         if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
             children.entry(parent).or_default().push(pid);
         }
