@@ -29,33 +29,16 @@ fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built(
     let packages: Vec<_> = built
         .keys()
         .filter_map(|path| path.to_str())
-        .filter(|name| name.ends_with(".rpm"))
+        .filter(|name| !name.starts_with("repodata/"))
         .collect();
     assert_eq!(packages, ["other-1-1.noarch.rpm", "other-1-1.src.rpm"]);
     // What the user reads: each package, the end of the log, where all of it is.
-    let told: Vec<&str> = ran
-        .err
-        .lines()
-        .skip_while(|line| !line.starts_with("  FAIL"))
-        .collect();
-    let told = told.join("\n").replace(
-        project.run_folder().file_name().unwrap().to_str().unwrap(),
-        "RUN",
-    );
+    let told = ran.err.lines().skip_while(|line| !line.contains(" FAIL "));
+    let (excerpt, told): (Vec<_>, Vec<_>) = told.partition(|line| line.starts_with("       |"));
+    assert!(excerpt.contains(&"       | about to fail"), "{excerpt:?}");
+    let told = told.join("\n");
     insta::with_settings!({filters => filters()}, { insta::assert_snapshot!(told, @"
       FAIL broken: failed: %build failed (TIME)
-           | Building for target noarch
-           | Executing(%mkbuilddir): /bin/sh -e /var/tmp/rpm-tmp.X
-           | Executing(%build): /bin/sh -e /var/tmp/rpm-tmp.X
-           | + umask 022
-           | + cd /builddir/BUILD/broken-1-build
-           | + echo about to fail
-           | about to fail
-           | + exit 3
-           | 
-           | RPM build errors:
-           | error: Bad exit status from /var/tmp/rpm-tmp.X (%build)
-           |     Bad exit status from /var/tmp/rpm-tmp.X (%build)
            log: PROJECT/cache/runs/RUN/logs/broken.log
       skip child: skipped: needs `broken`, which was not built (TIME)
       skip grandchild: skipped: needs `child`, which was not built (TIME)
@@ -111,7 +94,7 @@ fn each_way_to_fail_has_its_reason() {
     checks: failed: %check failed
     gone: failed: File not found: BUILD/gone-1-build/BUILDROOT/usr/share/nothing
     killed: failed: rpmbuild was killed by signal 9
-    loose: failed: Installed (but unpackaged) file(s) found: 
+    loose: failed: Installed (but unpackaged) file(s) found: /loose
     prepares: failed: %prep failed
     silent: failed: rpmbuild was ended after 2 s without output
     slow: failed: rpmbuild was ended by the time limit of 2 s

@@ -31,11 +31,6 @@ pub(crate) struct Project {
 impl Project {
     /// A project without packages. `None`, with a word about why, where there is no distribution.
     pub(crate) fn new() -> Option<Self> {
-        Self::with("", "")
-    }
-
-    /// As `new`; the template says `more` of itself and ends with `repositories`.
-    pub(crate) fn with(more: &str, repositories: &str) -> Option<Self> {
         let distribution = minidistro()?;
         let folder = tempfile::Builder::new()
             .prefix("e2e-")
@@ -51,11 +46,11 @@ impl Project {
         let fingerprint = minidistro::FINGERPRINT.to_uppercase();
         project.write(
             "templates/base.toml",
-            &format!(
+            format!(
                 "format = 1\narchitecture = \"x86_64\"\npackages = {BASE}\n\
-                 tools = [\"coreutils\", \"dash\", \"rpm\"]\n{more}\n\
+                 tools = [\"coreutils\", \"dash\", \"rpm\"]\n\n\
                  [[repository]]\nname = \"mini\"\nbaseurl = [\"./mini\"]\n\
-                 keys = [{{ file = \"mini/{KEY}\", fingerprint = \"{fingerprint}\" }}]\n{repositories}"
+                 keys = [{{ file = \"mini/{KEY}\", fingerprint = \"{fingerprint}\" }}]\n"
             ),
         );
         Some(project)
@@ -326,7 +321,7 @@ impl Running<'_> {
     /// Waits until one of its processes has `marker` in its command line, and nothing else did.
     pub(crate) fn until(&mut self, marker: &str) {
         let start = Instant::now();
-        while !self.watch.sees(self.child.id(), marker) {
+        while !Watch::sees(self.child.id(), marker) {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("ended before `{marker}`, {status}: {}", self.said());
             }
