@@ -115,9 +115,9 @@ impl Bench {
     }
 
     fn root(&self) -> RootId {
-        let root = snapshot::root_id(&self.lock.environment.tree.unwrap());
-        assert!(self.backend.has(&root).unwrap(), "the environment is not kept: run `pristine build` first");
-        root
+        let image = snapshot::find(&self.layout, &self.lock).unwrap();
+        let image = image.expect("the snapshot is not kept: run `pristine build` first");
+        snapshot::restore(&self.backend, &self.layout, &image.reference.layers[0]).unwrap()
     }
 
     fn root_folder(&self) -> PathBuf {
@@ -163,8 +163,9 @@ fn environment(bench: &Bench, started: Instant) {
     let stock = bench.stock();
     let verified = seconds(started);
     let normalise = bench.normalise();
+    let stage = bench.store.scratch_folder().unwrap();
     let ingredients = Ingredients {
-        blobs: &bench.store.blobs_folder(),
+        stage: stage.path(),
         tools: &stock.tools,
         packages: &stock.rpms,
         normalise: normalise.clone(),
