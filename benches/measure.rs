@@ -44,13 +44,18 @@ use pristine::tree::Normalise;
 fn main() {
     dispatch();
     let started = Instant::now();
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["environment", project] => environment(&Bench::open(project), started),
         ["forget", project] => forget(&Bench::open(project)),
         ["root", project] => println!("{}", Bench::open(project).root_folder().display()),
-        ["clone", project, runs, "--", peer @ ..] => clone(&Bench::open(project), runs.parse().unwrap(), peer),
+        ["clone", project, runs, "--", peer @ ..] => {
+            clone(&Bench::open(project), runs.parse().unwrap(), peer);
+        }
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
         // `cargo bench` without words: there is nothing to measure without a project.
         [] => println!("run benches/compare"),
@@ -76,7 +81,10 @@ impl Bench {
     fn open(folder: &str) -> Self {
         let project = Project::load(Path::new(folder)).unwrap();
         let template = Template::load(&project.directory, &project.template).unwrap();
-        let recipe = project.recipe.as_ref().map(|name| Recipe::load(&project.directory, name).unwrap());
+        let recipe = project
+            .recipe
+            .as_ref()
+            .map(|name| Recipe::load(&project.directory, name).unwrap());
         let lock = Lock::load(&project.directory).unwrap();
         let store = Store::open(&project.directory.join(&project.store)).unwrap();
         let backend = Native::open(store.root()).unwrap();
@@ -84,7 +92,11 @@ impl Bench {
         Self {
             layout: Layout::open(&store.oci_folder()).unwrap(),
             fetcher: Fetcher::new(store.clone(), FetchOptions::default()),
-            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap(),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap(),
             cancel: Cancel::new().unwrap(),
             project,
             template,
@@ -104,13 +116,16 @@ impl Bench {
             sink: &Silent,
             cancel: &self.cancel,
         };
-        let trust = packages::trust(supply, &self.lock, &self.template, self.recipe.as_ref()).unwrap();
+        let trust =
+            packages::trust(supply, &self.lock, &self.template, self.recipe.as_ref()).unwrap();
         Stock::of(supply, &self.lock, &trust, processors()).unwrap()
     }
 
     fn normalise(&self) -> Normalise {
         let own = &self.template.normalise;
-        let text = |paths: &[pristine::documents::AbsolutePath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let text = |paths: &[pristine::documents::AbsolutePath]| {
+            paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
         rules::rules(self.lock.epoch, &text(&own.remove), &text(&own.truncate))
     }
 
@@ -126,13 +141,28 @@ impl Bench {
 
     fn builder(&self) -> Builder {
         let builder = &self.template.builder;
-        Builder { name: builder.name.to_string(), user: User { uid: builder.uid, gid: builder.gid } }
+        Builder {
+            name: builder.name.to_string(),
+            user: User {
+                uid: builder.uid,
+                gid: builder.gid,
+            },
+        }
     }
 
     fn run(&self, clone: &mut dyn backend::Clone, command: &Command) {
         let mut said = Vec::new();
         let mut output = |_, bytes: &[u8]| said.extend_from_slice(bytes);
-        let exit = clone.run(command, Io { stdin: None, output: &mut output, cancel: &self.cancel }).unwrap();
+        let exit = clone
+            .run(
+                command,
+                Io {
+                    stdin: None,
+                    output: &mut output,
+                    cancel: &self.cancel,
+                },
+            )
+            .unwrap();
         assert!(exit.success(), "{exit}: {}", String::from_utf8_lossy(&said));
     }
 }
@@ -174,12 +204,23 @@ fn environment(bench: &Bench, started: Instant) {
     let root = create::install(&bench.backend, &ingredients, &bench.cancel).unwrap();
     let installed = seconds(started);
     let expected = bench.lock.environment.tree;
-    let layer = snapshot::freeze(&bench.backend, &root, &normalise, &bench.layout, expected.as_ref()).unwrap();
+    let layer = snapshot::freeze(
+        &bench.backend,
+        &root,
+        &normalise,
+        &bench.layout,
+        expected.as_ref(),
+    )
+    .unwrap();
     let total = seconds(started);
     // Deleted later, by `forget`: on ext4 a deletion slows down whoever makes files next.
     let kept = RootId(format!("{MEASURED}{}", std::process::id()));
     bench.backend.rename(&root, &kept).unwrap();
-    assert_eq!(Some(layer.diff_id), expected, "another tree than the lock's");
+    assert_eq!(
+        Some(layer.diff_id),
+        expected,
+        "another tree than the lock's"
+    );
     println!(
         "{}",
         serde_json::json!({
@@ -206,12 +247,19 @@ fn clone(bench: &Bench, runs: usize, peer: &[&str]) {
         ours.push(seconds(start));
         if let Some((program, arguments)) = peer.split_first() {
             let start = Instant::now();
-            let status = Process::new(program).args(arguments).stdin(Stdio::null()).status().unwrap();
+            let status = Process::new(program)
+                .args(arguments)
+                .stdin(Stdio::null())
+                .status()
+                .unwrap();
             theirs.push(seconds(start));
             assert!(status.success(), "{program}: {status}");
         }
     }
-    println!("{}", serde_json::json!({ "pristine": ours, "peer": theirs }));
+    println!(
+        "{}",
+        serde_json::json!({ "pristine": ours, "peer": theirs })
+    );
 }
 
 /// The spec of the trivial package: all the time is rpmbuild's and ours.
@@ -238,9 +286,18 @@ fn package(bench: &Bench, runs: usize) {
         processors: processors().get(),
         limits: backend::Limits::default(),
     };
-    let node = Node { name: ready.name.clone(), build_requires: Vec::new(), binaries: Vec::new() };
+    let node = Node {
+        name: ready.name.clone(),
+        build_requires: Vec::new(),
+        binaries: Vec::new(),
+    };
     let plan = Plan::new(&[node]).unwrap();
-    let installed: Vec<_> = bench.stock().rpms.iter().map(|rpm| pristine::rpm::read_package(&rpm.path).unwrap()).collect();
+    let installed: Vec<_> = bench
+        .stock()
+        .rpms
+        .iter()
+        .map(|rpm| pristine::rpm::read_package(&rpm.path).unwrap())
+        .collect();
     let (mut whole, mut alone) = (Vec::new(), Vec::new());
     for number in 0..runs {
         let output = folder.path().join(number.to_string());
@@ -264,7 +321,10 @@ fn package(bench: &Bench, runs: usize) {
         assert!(records[0].outcome.good(), "{:?}", records[0]);
         alone.push(rpmbuild_alone(bench, &root, &ready));
     }
-    println!("{}", serde_json::json!({ "whole": whole, "rpmbuild": alone }));
+    println!(
+        "{}",
+        serde_json::json!({ "whole": whole, "rpmbuild": alone })
+    );
 }
 
 /// The time of rpmbuild and nothing else, in a clone that has seen another command before.
@@ -279,12 +339,25 @@ fn rpmbuild_alone(bench: &Bench, root: &RootId, ready: &Ready) -> f64 {
     );
     bench.run(&mut *clone, &builder.command());
     let mut input = SPEC.as_bytes();
-    let io = Io { stdin: Some(&mut input), output: &mut |_, _| {}, cancel: &bench.cancel };
-    assert!(clone.run(&Command::new(["sh", "-c", &script]), io).unwrap().success());
+    let io = Io {
+        stdin: Some(&mut input),
+        output: &mut |_, _| {},
+        cancel: &bench.cancel,
+    };
+    assert!(
+        clone
+            .run(&Command::new(["sh", "-c", &script]), io)
+            .unwrap()
+            .success()
+    );
     let define = |text: &str| ["--define".to_owned(), text.to_owned()];
     let mut command = Command::new(["rpmbuild", "-ba"]);
-    command.argv.extend(define(&format!("_topdir {}", package::TOPDIR)));
-    command.argv.push(format!("{}/SPECS/{}", package::TOPDIR, ready.spec));
+    command
+        .argv
+        .extend(define(&format!("_topdir {}", package::TOPDIR)));
+    command
+        .argv
+        .push(format!("{}/SPECS/{}", package::TOPDIR, ready.spec));
     command.user = builder.user;
     package::TOPDIR.clone_into(&mut command.cwd);
     command.env.extend(builder.environment());

@@ -104,3 +104,70 @@ struct Progress {
 fn name(at: usize) -> String {
     format!("{at}.rpm")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::digest::Digest;
+
+    /// Two packages as far as this module reads them: lead, two headers, a payload.
+    fn package(folder: &Path, name: &str, payload: &[u8]) -> Ingredient {
+        let mut bytes = vec![0; 96];
+        bytes[..4].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb]);
+        for _ in 0..2 {
+            bytes.extend([0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0]);
+            bytes.extend([0, 0, 0, 1, 0, 0, 0, 8]);
+            // One tag, of type INT32, at offset 0, once.
+            for word in [1000_u32, 4, 0, 1] {
+                bytes.extend(word.to_be_bytes());
+            }
+            bytes.extend([0; 8]);
+        }
+        bytes.extend(payload);
+        let path = folder.join(name);
+        fs_err::write(&path, &bytes).unwrap();
+        Ingredient {
+            nevra: format!("{name}-1-1.noarch").parse().unwrap(),
+            sha256: Digest::of(&bytes),
+            path,
+        }
+    }
+
+    #[test]
+    fn packages_are_replaced_in_the_stage_and_nowhere_else() {
+        let (store, stage) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let content = vec![b'x'; 100_000];
+        let packed = zstd::encode_all(&content[..], 19).unwrap();
+        let packages = [
+            package(store.path(), "packed", &packed),
+            package(store.path(), "other", b"070701"),
+            package(store.path(), "broken", &packed[..packed.len() - 3]),
+        ];
+        let ahead = Ahead::new(stage.path(), &packages).unwrap();
+        let read = |name: &str| fs_err::read(stage.path().join(name)).unwrap();
+        let names: Vec<String> = ahead.names().collect();
+        assert_eq!(names, ["0.rpm", "1.rpm", "2.rpm"]);
+        if thread::available_parallelism().unwrap().get() > 1 {
+            ahead.during(|| {
+                let limit = Instant::now() + Duration::from_mins(1);
+                while Digest::of(&read("0.rpm")) == packages[0].sha256 && Instant::now() < limit {
+                    thread::yield_now();
+                }
+            });
+            assert_ne!(Digest::of(&read("0.rpm")), packages[0].sha256);
+        }
+        for (package, name) in packages.iter().zip(&names).skip(1) {
+            assert_eq!(Digest::of(&read(name)), package.sha256, "{name}");
+        }
+        for package in &packages {
+            assert_eq!(
+                Digest::of(&fs_err::read(&package.path).unwrap()),
+                package.sha256
+            );
+        }
+        let left = std::fs::read_dir(stage.path()).unwrap().count();
+        assert_eq!(left, 3, "something unfinished was left");
+    }
+}
