@@ -111,13 +111,13 @@ pub(super) fn create<'a>(
     stock: &Stock,
 ) -> Result<Fresh<'a>, Failure> {
     let spool = workshop.store.temporary_folder();
-    let blobs = workshop.store.blobs_folder();
+    let stage = workshop.store.scratch_folder()?;
     let normalise = normalise(documents, lock);
     let root = context.step(
         "creating the environment",
         || {
             let ingredients = Ingredients {
-                blobs: &blobs,
+                stage: stage.path(),
                 tools: &stock.tools,
                 packages: &stock.rpms,
                 normalise: normalise.clone(),
