@@ -71,7 +71,7 @@ impl Log {
         // rpm repeats its own errors at the end, under this heading.
         if line.trim_end() == "RPM build errors:" {
             self.in_errors = true;
-        } else if (self.in_errors && line.starts_with("    ")) || line.starts_with("error: ") {
+        } else if (self.in_errors && line.starts_with("   ")) || line.starts_with("error: ") {
             self.errors
                 .push(line.trim().trim_start_matches("error: ").to_owned());
         } else if line.contains(" is needed by ") {
@@ -122,7 +122,22 @@ fn reason(errors: &[String]) -> Option<String> {
     });
     phase
         .map(|phase| format!("{phase} failed"))
-        .or_else(|| errors.first().map(|error| error.replace("/builddir/", "")))
+        .or_else(|| first_reason(errors).map(|error| error.replace("/builddir/", "")))
+}
+
+/// The first error; what a heading announces with a colon comes on lines of its own.
+fn first_reason(errors: &[String]) -> Option<String> {
+    let (first, rest) = errors.split_first()?;
+    if !first.ends_with(':') {
+        return Some(first.clone());
+    }
+    let mut named: Vec<&str> = rest
+        .iter()
+        .map(String::as_str)
+        .filter(|error| *error != first)
+        .collect();
+    named.dedup();
+    Some(format!("{first} {}", named.join(", ")))
 }
 
 #[cfg(test)]

@@ -220,8 +220,8 @@ fn facts(metadata: &PackageMetadata) -> Result<PackageFacts, String> {
         enhances: list(metadata.get_enhances())?,
         files: files
             .into_iter()
-            .map(|(folder, name)| format!("{folder}{name}"))
-            .collect(),
+            .map(|(folder, name)| file_path(source, folder, name))
+            .collect::<Result<_, _>>()?,
         source_rpm: metadata
             .get_source_rpm()
             .ok()
@@ -229,6 +229,18 @@ fn facts(metadata: &PackageMetadata) -> Result<PackageFacts, String> {
             .map(str::to_owned),
         ..PackageFacts::new(nevra)
     })
+}
+
+/// A file's path, which must stay below the root that it is installed in.
+fn file_path(source: bool, folder: &str, name: &str) -> Result<String, String> {
+    let path = format!("{folder}{name}");
+    let absolute = source || path.starts_with('/');
+    if !absolute || path.split('/').any(|component| component == "..") {
+        return Err(format!(
+            "it has the file `{path}`, whose path leads outside"
+        ));
+    }
+    Ok(path)
 }
 
 fn dependency(dependency: &rpm::Dependency) -> Dependency {

@@ -13,14 +13,47 @@ fn a_command_sees_the_snapshot_gives_its_exit_code_and_leaves_nothing() {
       hint: make both: pristine build
     ");
     project.good(&["lock"]);
-    let ran = project.run(&["enter", "--", "sh", "-c", "cat /etc/own; id -un; pwd; exit 7"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(7), "own\nbuilder\n/builddir\n"), "{}", ran.all());
-    let ran = project.run(&["enter", "--root", "--", "sh", "-c", "id -u; echo changed > /etc/own; cat /etc/own; touch /builddir/x"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "0\nchanged\n"), "{}", ran.all());
+    let ran = project.run(&[
+        "enter",
+        "--",
+        "sh",
+        "-c",
+        "cat /etc/own; id -un; pwd; exit 7",
+    ]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(7), "own\nbuilder\n/builddir\n"),
+        "{}",
+        ran.all()
+    );
+    let ran = project.run(&[
+        "enter",
+        "--root",
+        "--",
+        "sh",
+        "-c",
+        "id -u; echo changed > /etc/own; cat /etc/own; touch /builddir/x",
+    ]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "0\nchanged\n"),
+        "{}",
+        ran.all()
+    );
     let ran = project.run(&["enter", "--", "sh", "-c", "cat /etc/own; ls -A /builddir"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "own\n"), "{}", ran.all());
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "own\n"),
+        "{}",
+        ran.all()
+    );
     // A signal is told as shells tell it; what cannot be run is an error of the command.
-    assert_eq!(project.run(&["enter", "--", "sh", "-c", "kill -TERM $$"]).code, Some(143));
+    assert_eq!(
+        project
+            .run(&["enter", "--", "sh", "-c", "kill -TERM $$"])
+            .code,
+        Some(143)
+    );
     let missing = project.run(&["enter", "--", "no-such-program"]);
     assert!(matches!(missing.code, Some(4 | 127)), "{}", missing.all());
     assert_eq!(project.rubbish(), Vec::<String>::new());

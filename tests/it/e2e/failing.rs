@@ -52,9 +52,9 @@ fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built(
            | + echo about to fail
            | about to fail
            | + exit 3
-           | error: Bad exit status from /var/tmp/rpm-tmp.X (%build)
            | 
            | RPM build errors:
+           | error: Bad exit status from /var/tmp/rpm-tmp.X (%build)
            |     Bad exit status from /var/tmp/rpm-tmp.X (%build)
            log: PROJECT/cache/runs/RUN/logs/broken.log
       skip child: skipped: needs `broken`, which was not built (TIME)
@@ -111,7 +111,7 @@ fn each_way_to_fail_has_its_reason() {
     checks: failed: %check failed
     gone: failed: File not found: BUILD/gone-1-build/BUILDROOT/usr/share/nothing
     killed: failed: rpmbuild was killed by signal 9
-    loose: failed: Installed (but unpackaged) file(s) found:
+    loose: failed: Installed (but unpackaged) file(s) found: 
     prepares: failed: %prep failed
     silent: failed: rpmbuild was ended after 2 s without output
     slow: failed: rpmbuild was ended by the time limit of 2 s

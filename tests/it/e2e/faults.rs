@@ -183,26 +183,43 @@ fn a_mirror_with_wrong_content_is_left_for_the_next() {
     let folder = project.path("mini");
     let serve = move |wrong: bool| {
         let folder = folder.clone();
-        Server::start(move |request| match fs_err::read(folder.join(&request.path)) {
-            Ok(bytes) if wrong && request.path.ends_with(".rpm") => {
-                Answer::whole(&vec![0; bytes.len()])
-            }
-            Ok(bytes) => Answer::whole(&bytes),
-            Err(_) => Answer::status(404),
-        })
+        Server::start(
+            move |request| match fs_err::read(folder.join(&request.path)) {
+                Ok(bytes) if wrong && request.path.ends_with(".rpm") => {
+                    Answer::whole(&vec![0; bytes.len()])
+                }
+                Ok(bytes) => Answer::whole(&bytes),
+                Err(_) => Answer::status(404),
+            },
+        )
     };
     let (bad, good) = (serve(true), serve(false));
-    project.edit("templates/base.toml", "\"./mini\"", "\"http://dist.example.org/mini\"");
+    project.edit(
+        "templates/base.toml",
+        "\"./mini\"",
+        "\"http://dist.example.org/mini\"",
+    );
     let text = project.read("pristine.toml");
-    let mirrors = |urls: &str| format!("{text}\n[mirrors]\n\"http://dist.example.org/mini/\" = [{urls}]\n");
+    let mirrors =
+        |urls: &str| format!("{text}\n[mirrors]\n\"http://dist.example.org/mini/\" = [{urls}]\n");
     project.write("pristine.toml", mirrors(&format!("\"{}/\"", bad.origin())));
     let said = project.run(&["build"]).failure();
-    let bash = said.lines().skip_while(|line| !line.contains("bash-")).take(2);
+    let bash = said
+        .lines()
+        .skip_while(|line| !line.contains("bash-"))
+        .take(2);
     assert!(said.starts_with("exit 4: error: cannot fetch "), "{said}");
     assert_message!(bash.collect::<Vec<_>>().join("\n"), @"");
-    project.write("pristine.toml", mirrors(&format!("\"{}/\", \"{}/\"", bad.origin(), good.origin())));
+    project.write(
+        "pristine.toml",
+        mirrors(&format!("\"{}/\", \"{}/\"", bad.origin(), good.origin())),
+    );
     project.good(&["build"]);
-    assert!(bad.requests().iter().any(|request| request.path.ends_with(".rpm")));
+    assert!(
+        bad.requests()
+            .iter()
+            .any(|request| request.path.ends_with(".rpm"))
+    );
     // The mirrors are nobody's business but this machine's.
     assert!(!project.read("pristine.lock").contains("127.0.0.1"));
 }

@@ -40,7 +40,11 @@ fn ctrl_c_while_a_repository_does_not_answer() {
         asked.send(request.path.clone()).ok();
         Answer::whole(&[0; 100]).stall(10)
     });
-    project.edit("templates/base.toml", "\"./mini\"", &format!("\"{}\"", server.origin()));
+    project.edit(
+        "templates/base.toml",
+        "\"./mini\"",
+        &format!("\"{}\"", server.origin()),
+    );
     let running = project.start(&["lock"]);
     hears.recv_timeout(Duration::from_mins(2)).unwrap();
     running.signal(Signal::INT);
@@ -56,7 +60,10 @@ fn ctrl_c_while_specs_are_read() {
         return;
     };
     let never = format!("%global never %({})", wait_for_ever("reads-for-ever"));
-    project.write("packages/hello/hello.spec", format!("{never}\n{}", spec("hello", "")));
+    project.write(
+        "packages/hello/hello.spec",
+        format!("{never}\n{}", spec("hello", "")),
+    );
     insta::assert_snapshot!(interrupted(&project, "lock", "reads-for-ever").failure(), @"exit 130: error: cannot read `./packages/hello/hello.spec` in a sandbox: interrupted");
     project.write("packages/hello/hello.spec", spec("hello", ""));
     project.good(&["build"]);
@@ -74,9 +81,9 @@ fn ctrl_c_while_the_environment_is_created() {
     repository.publish();
     project.wants("endless");
     insta::assert_snapshot!(interrupted(&project, "build", "installs-for-ever").failure(), @"exit 130: error: cannot run the distribution's rpm: interrupted");
-    assert_eq!(project.rubbish(), Vec::<String>::new());
     project.edit("templates/base.toml", "\"endless\", ", "");
     project.good(&["build"]);
+    assert_eq!(project.rubbish(), Vec::<String>::new());
 }
 
 #[test]
@@ -87,9 +94,9 @@ fn ctrl_c_while_the_recipe_runs() {
     let script = wait_for_ever("cooks-for-ever");
     let project = project.recipe(&format!("[[command]]\nscript = \"{script}\"\n"));
     insta::assert_snapshot!(interrupted(&project, "build", "cooks-for-ever").failure(), @"exit 130: error: cannot run the recipe: interrupted");
-    assert_eq!(project.rubbish(), Vec::<String>::new());
     project.edit("recipes/own.toml", &script, "true");
     project.good(&["build"]);
+    assert_eq!(project.rubbish(), Vec::<String>::new());
 }
 
 #[test]
@@ -106,13 +113,13 @@ fn ctrl_c_while_a_package_is_built() {
         .package("a", &spec("a", ""))
         .package("b", &spec_with("b", "", "%build", &script));
     insta::assert_snapshot!(interrupted(&project, "build", "builds-for-ever").failure(), @"exit 130: error: cannot build `b` in a sandbox: interrupted");
-    assert_eq!(project.rubbish(), Vec::<String>::new());
     // What was built before is whole, and there is no record of a run that did not end.
     let folder = project.run_folder();
     assert!(folder.join("repository/a-1-1.noarch.rpm").exists());
     assert!(!folder.join("record.json").exists());
     project.write("packages/b/b.spec", spec("b", ""));
     project.good(&["build"]);
+    assert_eq!(project.rubbish(), Vec::<String>::new());
 }
 
 #[test]

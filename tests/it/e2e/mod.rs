@@ -1,6 +1,7 @@
 //! Whole projects by the real program, on a real distribution: what users are promised.
 
 mod build;
+mod disk;
 mod enter;
 mod failing;
 mod faults;

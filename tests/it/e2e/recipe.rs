@@ -22,7 +22,11 @@ test ! -e /run/pristine/recipe\n";
              [[command]]\nscript = \"echo by $(id -u) with $WITH in sh > /opt/made\"\nenv = { WITH = \"text\" }\n\
              [[command]]\nrun = [\"chmod\", \"0644\", \"/opt/made\"]\n",
         );
-    project.edit("packages/a/a.spec", "test \"$(cat /etc/own.conf)\" = \"from the text\"\n", "");
+    project.edit(
+        "packages/a/a.spec",
+        "test \"$(cat /etc/own.conf)\" = \"from the text\"\n",
+        "",
+    );
     project.edit("recipes/own.toml", "mode = \"0640\"", "mode = \"0644\"");
     project.edit("packages/a/a.spec", "test \"$(stat -c %a:%u:%g /etc/own.conf)\" = 600:0:0 || test \"$(stat -c %a /etc/own.conf)\" = 640", "test \"$(stat -c %a:%u:%g /etc/own.conf)\" = 644:0:0\ntest \"$(cat /etc/own.conf)\" = \"from the text\"");
     project.write("files/own", "from the project\n");
@@ -32,7 +36,11 @@ test ! -e /run/pristine/recipe\n";
     // A change of a file is a change of the recipe.
     project.write("files/own", "changed\n");
     assert_eq!(project.run(&["build", "--locked"]).code, Some(3));
-    assert_eq!(project.run(&["build"]).code, Some(1), "%check sees the change");
+    assert_eq!(
+        project.run(&["build"]).code,
+        Some(1),
+        "%check sees the change"
+    );
     assert_eq!(project.record().environment, first.environment);
 }
 
@@ -50,16 +58,19 @@ fn a_command_has_no_network_unless_it_asks_and_says_why_it_failed() {
         format!("[[command]]\nrun = [\"bash\", \"-c\", \"{connect}\"]\nnetwork = {network}\n")
     };
     let project = project.recipe(&command(false));
-    let said = project.run(&["build"]).failure().replace(&port.to_string(), "PORT");
+    let said = project
+        .run(&["build"])
+        .failure()
+        .replace(&port.to_string(), "PORT");
     insta::assert_snapshot!(said, @"
     exit 2: error: the recipe's command `bash -c echo connecting; exec 3<>/dev/tcp/127.0.0.1/PORT` failed (exit code 1):
     connecting
     bash: connect: Connection refused
     bash: line 1: /dev/tcp/127.0.0.1/PORT: Connection refused
     ");
-    assert_eq!(project.rubbish(), Vec::<String>::new());
     project.write("recipes/own.toml", format!("format = 1\n{}", command(true)));
     project.good(&["build"]);
+    assert_eq!(project.rubbish(), Vec::<String>::new());
     drop(listener);
 }
 
@@ -73,9 +84,16 @@ fn a_recipe_may_be_a_script() {
         .recipe("");
     fs_err::remove_file(project.path("recipes/own.toml")).unwrap();
     project.write("recipes/own", "#!/bin/bash\nset -e\nmkdir /opt/scripted\n");
-    fs_err::set_permissions(project.path("recipes/own"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs_err::set_permissions(
+        project.path("recipes/own"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     project.good(&["build"]);
-    project.write("recipes/own", "#!/bin/bash\necho it went wrong >&2\nexit 7\n");
+    project.write(
+        "recipes/own",
+        "#!/bin/bash\necho it went wrong >&2\nexit 7\n",
+    );
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"
     exit 2: error: the recipe's command `/run/pristine/recipe` failed (exit code 7):
     it went wrong

@@ -15,6 +15,7 @@ use pgp::types::{
     KeyDetails as _, KeyVersion, PacketHeaderVersion, Password, PlainSecretParams, PublicParams,
     SecretParams, SignedUser, Tag, Timestamp,
 };
+use pristine::digest::Digest;
 use rpm::{BuildConfig, CompressionType, PackageBuilder};
 
 /// When the packages and signatures are made.
@@ -163,6 +164,35 @@ impl Repository {
             .collect();
         packages.sort();
         pristine::repository::write(&self.folder, &packages, TIME.into()).unwrap();
+        self.sign();
+    }
+
+    /// Lets `change` replace bytes of a published package, and the metadata say that this is how it must be.
+    pub(crate) fn change(&self, package: &Path, change: impl FnOnce(&Path)) {
+        let digest = |path: &Path| Digest::of(&fs_err::read(path).unwrap()).hex();
+        let before = digest(package);
+        change(package);
+        let repodata = self.folder.join("repodata");
+        let entries = fs_err::read_dir(&repodata).unwrap();
+        let old = entries
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.to_str().unwrap().ends_with("-primary.xml.zst"))
+            .unwrap();
+        let packed = fs_err::read(&old).unwrap();
+        let text = String::from_utf8(zstd::decode_all(&*packed).unwrap()).unwrap();
+        let changed = text.replace(&before, &digest(package));
+        let repacked = zstd::encode_all(changed.as_bytes(), 3).unwrap();
+        let hex = |bytes: &[u8]| Digest::of(bytes).hex();
+        let size = |bytes: &[u8]| format!("<size>{}</size>", bytes.len());
+        let name = format!("{}-primary.xml.zst", hex(&repacked));
+        fs_err::write(repodata.join(name), &repacked).unwrap();
+        let repomd = repodata.join("repomd.xml");
+        let said = fs_err::read_to_string(&repomd)
+            .unwrap()
+            .replace(&hex(&packed), &hex(&repacked))
+            .replace(&hex(text.as_bytes()), &hex(changed.as_bytes()))
+            .replace(&size(&packed), &size(&repacked));
+        fs_err::write(&repomd, said).unwrap();
         self.sign();
     }
 

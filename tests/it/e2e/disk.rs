@@ -1,0 +1,63 @@
+//! A full disk: said once, and the store is good as soon as there is room again.
+
+use std::process::Command;
+
+use super::project::Project;
+use crate::conformance::skip;
+use crate::support::program;
+
+/// The program in a mount namespace of its own, its store on a file system of so many MiB; later, with room.
+fn script(sizes: &[u32], arguments: &str) -> String {
+    let store = "$PWD/small";
+    let mut script = format!(
+        "mkdir -p {store}\nmount -t tmpfs -o size={}m,mode=755 none {store} || exit 99\n",
+        sizes[0]
+    );
+    for size in sizes {
+        script.push_str(&format!(
+            "mount -o remount,size={size}m {store} || exit 99\n\
+             {} --store {store} {arguments} >&2\necho $?\n",
+            program().display()
+        ));
+    }
+    script
+        .push_str("ls -A small/tmp | grep -v ^partial- ; ls small/roots | grep ^scratch-; true\n");
+    script
+}
+
+#[test]
+fn a_full_disk_is_told_and_afterwards_the_store_is_usable() {
+    if !rustix::process::geteuid().is_root() {
+        // Without root, the file system would belong to another user namespace than the store's trees.
+        eprintln!("skipped: only root can mount a small file system for the program");
+        return;
+    }
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    // Full while packages are fetched, unpacked, installed; then there is room.
+    let script = script(&[12, 40, 110, 160, 2000], "build");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+        .current_dir(project.path(""))
+        .env("HOME", project.path(""));
+    let ran = project.spawn(command).wait();
+    if ran.out.is_empty() {
+        return skip(&format!("a small file system: {}", ran.all()));
+    }
+    let said: Vec<&str> = ran
+        .err
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert_eq!(ran.out, "4\n4\n4\n4\n0\n", "{}", ran.all());
+    insta::with_settings!({filters => vec![(r"\d+(\.\d+)? [MKi]*B needed", "SIZE needed"), (r"write `.*` in", "write FILE in")]}, {
+        insta::assert_snapshot!(said.join("\n"), @"
+        error: no space left in `PROJECT/small/tmp`: SIZE needed, 0 B free
+        error: cannot unpack the tools root: cannot work on the tree: cannot write FILE in the tree: No space left on device (os error 28)
+        error: cannot unpack the tools root: cannot work on the tree: cannot write FILE in the tree: No space left on device (os error 28)
+        error: cannot unpack the tools root: cannot work on the tree: cannot write FILE in the tree: No space left on device (os error 28)
+        ");
+    });
+}
