@@ -72,6 +72,8 @@ impl Log {
         if line.trim_end() == "RPM build errors:" {
             self.in_errors = true;
         } else if (self.in_errors && line.starts_with("   ")) || line.starts_with("error: ") {
+            // What a heading announces follows it, indented.
+            self.in_errors |= line.ends_with(':');
             self.errors
                 .push(line.trim().trim_start_matches("error: ").to_owned());
         } else if line.contains(" is needed by ") {
@@ -131,12 +133,11 @@ fn first_reason(errors: &[String]) -> Option<String> {
     if !first.ends_with(':') {
         return Some(first.clone());
     }
-    let mut named: Vec<&str> = rest
+    let named: Vec<&str> = rest
         .iter()
         .map(String::as_str)
-        .filter(|error| *error != first)
+        .take_while(|error| error != first)
         .collect();
-    named.dedup();
     Some(format!("{first} {}", named.join(", ")))
 }
 
@@ -170,6 +171,11 @@ mod tests {
                 "RPM build errors:\n    File not found: /builddir/BUILDROOT/usr/bin/x\n",
                 Exit::Code(1),
                 "File not found: BUILDROOT/usr/bin/x",
+            ),
+            (
+                "error: Installed (but unpackaged) file(s) found:\n   /a\n   /b\n    Installed (but unpackaged) file(s) found:\n   /a\n   /b\n\nRPM build errors:\n",
+                Exit::Code(1),
+                "Installed (but unpackaged) file(s) found: /a, /b",
             ),
             ("", Exit::Code(3), "rpmbuild ended with exit code 3"),
             ("", Exit::Signal(9), "rpmbuild was killed by signal 9"),

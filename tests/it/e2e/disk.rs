@@ -6,37 +6,32 @@ use super::project::Project;
 use crate::conformance::skip;
 use crate::support::program;
 
-/// The program in a mount namespace of its own, its store on a file system of so many MiB; later, with room.
-fn script(sizes: &[u32], arguments: &str) -> String {
-    let store = "$PWD/small";
-    let mut script = format!(
-        "mkdir -p {store}\nmount -t tmpfs -o size={}m,mode=755 none {store} || exit 99\n",
-        sizes[0]
-    );
+/// The program in a mount namespace of its own, its store on a file system of so many MiB each time.
+fn script(sizes: &[u32]) -> String {
+    let mut script =
+        String::from("mkdir -p small\nmount -t tmpfs -o size=1m,mode=755 none small || exit 99\n");
     for size in sizes {
-        script.push_str(&format!(
-            "mount -o remount,size={size}m {store} || exit 99\n\
-             {} --store {store} {arguments} >&2\necho $?\n",
-            program().display()
-        ));
+        let program = program().display().to_string();
+        let run = format!("{program} --store $PWD/small build >&2\necho $?\n");
+        script.extend([
+            format!("mount -o remount,size={size}m small || exit 99\n"),
+            run,
+        ]);
     }
-    script
-        .push_str("ls -A small/tmp | grep -v ^partial- ; ls small/roots | grep ^scratch-; true\n");
-    script
+    script + "ls -A small/tmp | grep -v ^partial-\nls small/roots | grep ^scratch-\ntrue\n"
 }
 
 #[test]
 fn a_full_disk_is_told_and_afterwards_the_store_is_usable() {
     if !rustix::process::geteuid().is_root() {
-        // Without root, the file system would belong to another user namespace than the store's trees.
-        eprintln!("skipped: only root can mount a small file system for the program");
+        // The file system would belong to another user namespace than the store's trees: root tries this.
         return;
     }
     let Some(project) = Project::hello() else {
         return;
     };
     // Full while packages are fetched, unpacked, installed; then there is room.
-    let script = script(&[12, 40, 110, 160, 2000], "build");
+    let script = script(&[12, 40, 110, 160, 2000]);
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--propagation", "private", "sh", "-c", &script])

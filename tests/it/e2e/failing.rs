@@ -3,6 +3,7 @@
 use super::project::{Project, spec, spec_with};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story with its snapshots")]
 fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built() {
     let Some(project) = Project::new() else {
         return;
@@ -29,7 +30,7 @@ fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built(
     let packages: Vec<_> = built
         .keys()
         .filter_map(|path| path.to_str())
-        .filter(|name| name.ends_with(".rpm"))
+        .filter(|name| !name.starts_with("repodata/"))
         .collect();
     assert_eq!(packages, ["other-1-1.noarch.rpm", "other-1-1.src.rpm"]);
     // What the user reads: each package, the end of the log, where all of it is.
@@ -111,7 +112,7 @@ fn each_way_to_fail_has_its_reason() {
     checks: failed: %check failed
     gone: failed: File not found: BUILD/gone-1-build/BUILDROOT/usr/share/nothing
     killed: failed: rpmbuild was killed by signal 9
-    loose: failed: Installed (but unpackaged) file(s) found: 
+    loose: failed: Installed (but unpackaged) file(s) found: /loose
     prepares: failed: %prep failed
     silent: failed: rpmbuild was ended after 2 s without output
     slow: failed: rpmbuild was ended by the time limit of 2 s

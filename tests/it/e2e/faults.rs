@@ -185,7 +185,7 @@ fn a_mirror_with_wrong_content_is_left_for_the_next() {
         let folder = folder.clone();
         Server::start(
             move |request| match fs_err::read(folder.join(&request.path)) {
-                Ok(bytes) if wrong && request.path.ends_with(".rpm") => {
+                Ok(bytes) if wrong && request.path.starts_with("packages/") => {
                     Answer::whole(&vec![0; bytes.len()])
                 }
                 Ok(bytes) => Answer::whole(&bytes),
@@ -218,7 +218,7 @@ fn a_mirror_with_wrong_content_is_left_for_the_next() {
     assert!(
         bad.requests()
             .iter()
-            .any(|request| request.path.ends_with(".rpm"))
+            .any(|request| request.path.starts_with("packages/"))
     );
     // The mirrors are nobody's business but this machine's.
     assert!(!project.read("pristine.lock").contains("127.0.0.1"));

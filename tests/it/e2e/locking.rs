@@ -153,7 +153,7 @@ fn a_damaged_lock_is_named_and_never_used() {
     let cases = [
         ("flipped", flip(digest_at)),
         ("conflict", conflict.into_bytes()),
-        ("truncated", good[..half].as_bytes().to_vec()),
+        ("truncated", good.as_bytes()[..half].to_vec()),
         ("empty", vec![]),
         (
             "newer",

@@ -51,7 +51,7 @@ impl Project {
         let fingerprint = minidistro::FINGERPRINT.to_uppercase();
         project.write(
             "templates/base.toml",
-            &format!(
+            format!(
                 "format = 1\narchitecture = \"x86_64\"\npackages = {BASE}\n\
                  tools = [\"coreutils\", \"dash\", \"rpm\"]\n{more}\n\
                  [[repository]]\nname = \"mini\"\nbaseurl = [\"./mini\"]\n\
@@ -326,7 +326,7 @@ impl Running<'_> {
     /// Waits until one of its processes has `marker` in its command line, and nothing else did.
     pub(crate) fn until(&mut self, marker: &str) {
         let start = Instant::now();
-        while !self.watch.sees(self.child.id(), marker) {
+        while !Watch::sees(self.child.id(), marker) {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("ended before `{marker}`, {status}: {}", self.said());
             }

@@ -28,7 +28,7 @@ impl Watch {
     }
 
     /// Whether a process that `tool` started, or one that those started, has `marker` in its command line.
-    pub(crate) fn sees(&self, tool: u32, marker: &str) -> bool {
+    pub(crate) fn sees(tool: u32, marker: &str) -> bool {
         descendants(tool)
             .into_iter()
             .any(|pid| command_line(pid).contains(marker))

@@ -79,7 +79,7 @@ fn contents() -> String {
         include_dir::include_dir!("$CARGO_MANIFEST_DIR/minidistro/src");
     let sources: Vec<u8> = GENERATOR
         .files()
-        .flat_map(|file| file.contents())
+        .flat_map(include_dir::File::contents)
         .copied()
         .collect();
     format!("{}\n{}\n", PACKAGES.join(" "), Digest::of(&sources))
