@@ -74,7 +74,7 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         packages,
     };
     record.save(&folder)?;
-    snapshot.publish(&workshop)?;
+    snapshot.publish()?;
     Ok(summary(
         context,
         &record,
@@ -126,7 +126,7 @@ fn build_all(
     documents: &Documents,
     workshop: &Workshop,
     lock: &Lock,
-    (stock, snapshot, folder): (&Stock, &Snapshot, &Path),
+    (stock, snapshot, folder): (&Stock, &Snapshot<'_>, &Path),
 ) -> Result<Vec<PackageRecord>, Failure> {
     let nodes: Vec<_> = lock
         .packages

@@ -1,6 +1,6 @@
 //! The steps that `lock`, `build` and `enter` share: the stock of packages, the environment, the snapshot.
 
-use crate::backend::RootId;
+use crate::backend::{Backend, RootId};
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::failure::mismatch;
 use crate::digest::Digest;
@@ -36,25 +36,59 @@ pub(super) fn stock(
     )
 }
 
+/// A root of this run alone: removed again, unless it is left to later runs.
+#[derive(Debug)]
+struct Scratch<'a> {
+    backend: &'a dyn Backend,
+    root: RootId,
+    published: bool,
+}
+
+impl<'a> Scratch<'a> {
+    fn new(backend: &'a dyn Backend, root: RootId) -> Self {
+        Self {
+            backend,
+            root,
+            published: false,
+        }
+    }
+
+    /// Leaves it in the store under its digest; one that is there already stays.
+    fn publish(&mut self, diff_id: &Digest) -> Result<(), Failure> {
+        self.backend
+            .rename(&self.root, &snapshot::root_id(diff_id))?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        if !self.published
+            && let Err(error) = self.backend.remove(&self.root)
+        {
+            tracing::warn!(%error, root = self.root.0, "a root was not removed; the next run will");
+        }
+    }
+}
+
 /// A new environment that nobody else uses yet.
 #[derive(Debug)]
-pub(super) struct Fresh {
-    root: RootId,
+pub(super) struct Fresh<'a> {
+    root: Scratch<'a>,
     layer: Layer,
 }
 
-impl Fresh {
+impl Fresh<'_> {
     /// Its digest.
     pub(super) fn tree(&self) -> Digest {
         self.layer.diff_id
     }
 
     /// Leaves it in the store under its digest.
-    pub(super) fn keep(self, workshop: &Workshop) -> Result<Digest, Failure> {
+    pub(super) fn keep(mut self) -> Result<Digest, Failure> {
         let tree = self.layer.diff_id;
-        workshop
-            .backend
-            .rename(&self.root, &snapshot::root_id(&tree))?;
+        self.root.publish(&tree)?;
         Ok(tree)
     }
 }
@@ -69,21 +103,21 @@ fn normalise(documents: &Documents, lock: &Lock) -> Normalise {
 }
 
 /// Creates the environment of a lock from nothing, by the distribution's own rpm, and digests its tree.
-pub(super) fn create(
+pub(super) fn create<'a>(
     context: &Context<'_>,
     documents: &Documents,
-    workshop: &Workshop,
+    workshop: &'a Workshop,
     lock: &Lock,
     stock: &Stock,
-) -> Result<Fresh, Failure> {
+) -> Result<Fresh<'a>, Failure> {
     let spool = workshop.store.temporary_folder();
-    let blobs = workshop.store.blobs_folder();
+    let stage = workshop.store.scratch_folder()?;
     let normalise = normalise(documents, lock);
     let root = context.step(
         "creating the environment",
         || {
             let ingredients = Ingredients {
-                blobs: &blobs,
+                stage: stage.path(),
                 tools: &stock.tools,
                 packages: &stock.rpms,
                 normalise: normalise.clone(),
@@ -93,12 +127,13 @@ pub(super) fn create(
         },
         |_| format!("{} packages in one transaction", stock.rpms.len()),
     )?;
+    let root = Scratch::new(&*workshop.backend, root);
     let layer = context.step(
         "digesting the environment",
         || {
             snapshot::freeze(
                 &*workshop.backend,
-                &root,
+                &root.root,
                 &normalise,
                 &workshop.layout,
                 lock.environment.tree.as_ref(),
@@ -111,65 +146,61 @@ pub(super) fn create(
 
 /// The environment, with the recipe's changes, as an image in the store.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(super) struct Snapshot<'a> {
     /// Its layers' roots, lowest first: of this run alone until `publish`, where they were made by it.
     pub(super) roots: Vec<RootId>,
     /// Digest of the environment's tree.
     pub(super) environment: Digest,
     /// Manifest digest of the image.
     pub(super) image: Digest,
-    /// The layers of `roots`, where those are this run's own.
-    own: Vec<Layer>,
+    /// The roots that this run made, and their digests.
+    own: Vec<(Scratch<'a>, Digest)>,
 }
 
-impl Snapshot {
+impl Snapshot<'_> {
     /// Leaves the roots to later runs. No clone of them may be open.
-    pub(super) fn publish(&self, workshop: &Workshop) -> Result<(), Failure> {
-        for (root, layer) in self.roots.iter().zip(&self.own) {
-            let id = snapshot::root_id(&layer.diff_id);
-            workshop.backend.rename(root, &id)?;
+    pub(super) fn publish(self) -> Result<(), Failure> {
+        for (mut root, diff_id) in self.own {
+            root.publish(&diff_id)?;
         }
         Ok(())
     }
 }
 
 /// The full way: the environment anew, compared with the lock, then the recipe, then frozen.
-pub(super) fn fresh_snapshot(
+pub(super) fn fresh_snapshot<'a>(
     context: &Context<'_>,
     documents: &Documents,
-    workshop: &Workshop,
+    workshop: &'a Workshop,
     lock: &Lock,
     stock: &Stock,
-) -> Result<Snapshot, Failure> {
+) -> Result<Snapshot<'a>, Failure> {
     let fresh = create(context, documents, workshop, lock, stock)?;
     if let Some(expected) = lock.environment.tree
         && expected != fresh.tree()
     {
-        return Err(mismatch(&expected, &fresh.keep(workshop)?));
+        return Err(mismatch(&expected, &fresh.keep()?));
     }
     let environment = fresh.tree();
-    let (mut roots, mut layers) = (vec![fresh.root], vec![fresh.layer]);
-    if let Some(own) = &documents.recipe
-        && let Some(changed) = cook(context, documents, workshop, (lock, own), &roots[0])?
+    let mut layers = vec![fresh.layer];
+    let mut own = vec![(fresh.root, environment)];
+    if let Some(recipe) = &documents.recipe
+        && let Some(changed) = cook(context, documents, workshop, (lock, recipe), &own[0].0.root)?
     {
+        let backend = &*workshop.backend;
+        let changed = Scratch::new(backend, changed);
         let rules = normalise(documents, lock);
-        let layout = &workshop.layout;
-        layers.push(snapshot::freeze(
-            &*workshop.backend,
-            &changed,
-            &rules,
-            layout,
-            None,
-        )?);
-        roots.push(changed);
+        let layer = snapshot::freeze(backend, &changed.root, &rules, &workshop.layout, None)?;
+        own.push((changed, layer.diff_id));
+        layers.push(layer);
     }
     let name = documents.project.name.as_str();
     let image = snapshot::keep(&workshop.layout, &layers, name, lock)?.manifest;
     Ok(Snapshot {
-        roots,
+        roots: own.iter().map(|(root, _)| root.root.clone()).collect(),
         environment,
         image,
-        own: layers,
+        own,
     })
 }
 
@@ -199,7 +230,10 @@ fn cook(
 }
 
 /// The kept snapshot of a lock, where its image is in the store; its roots are made again where they are missing.
-pub(super) fn kept_snapshot(workshop: &Workshop, lock: &Lock) -> Result<Option<Snapshot>, Failure> {
+pub(super) fn kept_snapshot<'a>(
+    workshop: &'a Workshop,
+    lock: &Lock,
+) -> Result<Option<Snapshot<'a>>, Failure> {
     let Some(image) = snapshot::find(&workshop.layout, lock)? else {
         return Ok(None);
     };

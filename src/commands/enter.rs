@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context<'_>, args: &EnterArgs) -> Result<u8, Failure
         },
     )?;
     clone.destroy()?;
-    snapshot.publish(&workshop)?;
+    snapshot.publish()?;
     Ok(match exit {
         Exit::Code(code) => code,
         Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),

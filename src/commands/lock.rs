@@ -289,9 +289,7 @@ fn complete(
     };
     lock.environment.tree = match old.filter(same).and_then(|old| old.environment.tree) {
         Some(tree) => Some(tree),
-        None => {
-            Some(creating::create(context, documents, workshop, &lock, &stock)?.keep(workshop)?)
-        }
+        None => Some(creating::create(context, documents, workshop, &lock, &stock)?.keep()?),
     };
     Ok(lock)
 }

@@ -8,13 +8,14 @@ use thiserror::Error;
 use crate::backend::{Backend, BackendError, Command, Exit, Io, Mount, RootId, Stream};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
+use crate::environment::ahead::Ahead;
 use crate::rpm::database::normalise_header_stream;
 use crate::rpm::{Nevra, RpmError};
 use crate::tree::Normalise;
 
 /// Where the target root stands while the tools root's rpm fills it.
 const TARGET: &str = "/target";
-/// Where the store's files are visible meanwhile.
+/// Where the packages are visible meanwhile.
 const PACKAGES: &str = "/packages";
 /// rpm's database of the transaction itself; its content is imported into the real one and it is removed.
 const ASIDE: &str = "/var/lib/rpm.transaction";
@@ -26,15 +27,15 @@ pub struct Ingredient {
     pub nevra: Nevra,
     /// Its SHA-256.
     pub sha256: Digest,
-    /// Path of the verified file below the store's blob folder.
+    /// The verified file in the store.
     pub path: PathBuf,
 }
 
 /// What an environment is made of.
 #[derive(Debug)]
 pub struct Ingredients<'a> {
-    /// Folder of the store that holds all files below.
-    pub blobs: &'a Path,
+    /// An empty folder in the store's file system, for the transaction alone.
+    pub stage: &'a Path,
     /// What the tools root is made of: the closure of `rpm`.
     pub tools: &'a [Ingredient],
     /// What is installed, in transaction order.
@@ -200,7 +201,7 @@ impl Rpm<'_> {
                 target: TARGET.to_owned(),
             },
             Mount::Host {
-                source: self.ingredients.blobs.to_owned(),
+                source: self.ingredients.stage.to_owned(),
                 target: PACKAGES.to_owned(),
             },
         ];
@@ -277,14 +278,15 @@ impl Rpm<'_> {
             .chain(["--define", "_netsharedpath /proc:/dev"])
             .map(str::to_owned)
             .collect();
-        argv.extend(self.ingredients.packages.iter().map(|package| {
-            let inside = package
-                .path
-                .strip_prefix(self.ingredients.blobs)
-                .unwrap_or(&package.path);
-            format!("{PACKAGES}/{}", inside.display())
-        }));
-        self.run("install the packages", argv, None, None)
+        let Ingredients {
+            stage, packages, ..
+        } = *self.ingredients;
+        let ahead = Ahead::new(stage, packages).map_err(|source| EnvironmentError::Spool {
+            folder: stage.to_owned(),
+            source,
+        })?;
+        argv.extend(ahead.names().map(|name| format!("{PACKAGES}/{name}")));
+        ahead.during(|| self.run("install the packages", argv, None, None))
     }
 
     /// Writes the database anew from its headers, with fixed install times.

@@ -1,5 +1,6 @@
 //! The environment: made from the lock from nothing, completed by the recipe, frozen as a snapshot.
 
+mod ahead;
 pub mod create;
 pub mod pack;
 pub mod recipe;

@@ -26,7 +26,10 @@ use plan::{Id, Plan};
 mod cpio;
 mod owners;
 mod package;
+mod plain;
 mod plan;
+
+pub use plain::write_plain;
 
 const BUFFER: usize = 128 * 1024;
 

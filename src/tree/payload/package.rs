@@ -185,7 +185,7 @@ fn link_sets(metadata: &PackageMetadata, entries: &mut [Entry]) -> Vec<Vec<usize
 
 /// Reads lead, signature header and header, and checks what the RPM library believes: lengths,
 /// and that every index entry lies within its store.
-fn headers(input: &mut impl Read) -> Result<Vec<u8>, String> {
+pub(super) fn headers(input: &mut impl Read) -> Result<Vec<u8>, String> {
     let cut = |error: io::Error| match error.kind() {
         io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
         _ => error.to_string(),

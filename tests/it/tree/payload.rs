@@ -154,6 +154,58 @@ fn the_tree_is_rpms_own() {
 }
 
 #[test]
+fn a_plain_package_is_the_same_package() {
+    if !host_has("rpmbuild") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (payload, made) in [
+        ("w19.zstdio", true),
+        ("w9.gzdio", false),
+        ("w.ufdio", false),
+    ] {
+        let package = build(folder.path(), "alpha", payload);
+        let original = fs_err::read(&package).unwrap();
+        let mut bytes = Vec::new();
+        assert_eq!(
+            tree::payload::write_plain(&original[..], &mut bytes).unwrap(),
+            made
+        );
+        if !made {
+            assert!(bytes.is_empty(), "{payload}");
+            continue;
+        }
+        assert!(bytes != original, "nothing was changed");
+        let plain = folder.path().join("plain.rpm");
+        fs_err::write(&plain, &bytes).unwrap();
+        let unpacked = |package: &PathBuf| {
+            let root = tempfile::tempdir().unwrap();
+            unpack(root.path(), std::slice::from_ref(package), 1).unwrap();
+            archive(root.path())
+        };
+        assert!(unpacked(&plain) == unpacked(&package));
+        let header = |package: &Path| {
+            let words = ["-qp", "--nosignature", "--nodigest", "--xml"];
+            let output = std::process::Command::new("rpm")
+                .args(words)
+                .arg(package)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(header(&plain), header(&package));
+        // Cut short anywhere, it is an error and not a shorter package.
+        for length in [50, 1000, original.len() - 1] {
+            assert!(
+                tree::payload::write_plain(&original[..length], &mut Vec::new()).is_err(),
+                "{length}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_result_does_not_depend_on_threads_and_the_later_package_wins() {
     if !host_has("rpmbuild") {
         return;

@@ -1,0 +1,369 @@
+//! What `benches/compare` times of the library itself. Each verb does one measurement and
+//! prints one line of JSON; times are seconds, taken inside this process.
+//!
+//! ```text
+//! measure environment PROJECT    the environment of the lock, from a filled store, once
+//! measure forget PROJECT         removes the trees that `environment` left
+//! measure root PROJECT           the path of the kept environment's root
+//! measure clone PROJECT RUNS -- PEER…   /bin/true in a clone, each run followed by one of the peer command
+//! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
+//! ```
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a measurement fails by panicking, and starts its peers directly"
+)]
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::time::Instant;
+
+use pristine::backend::native::{Native, dispatch};
+use pristine::backend::{self, Backend, Command, Io, RootId, User};
+use pristine::build::package::{self, Builder};
+use pristine::build::run::{self, Ready, Site};
+use pristine::cancel::Cancel;
+use pristine::documents::config::Project;
+use pristine::documents::lock::Lock;
+use pristine::documents::recipe::Recipe;
+use pristine::documents::template::Template;
+use pristine::environment::create::{self, Ingredients};
+use pristine::environment::{rules, snapshot};
+use pristine::events::Silent;
+use pristine::oci::Layout;
+use pristine::plan::{Node, Plan};
+use pristine::resolve::Supply;
+use pristine::resolve::packages::{self, Stock};
+use pristine::store::Store;
+use pristine::store::fetch::{FetchOptions, Fetcher};
+use pristine::tree::Normalise;
+
+fn main() {
+    dispatch();
+    let started = Instant::now();
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["environment", project] => environment(&Bench::open(project), started),
+        ["forget", project] => forget(&Bench::open(project)),
+        ["root", project] => println!("{}", Bench::open(project).root_folder().display()),
+        ["clone", project, runs, "--", peer @ ..] => {
+            clone(&Bench::open(project), runs.parse().unwrap(), peer);
+        }
+        ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
+        // `cargo bench` without words: there is nothing to measure without a project.
+        [] => println!("run benches/compare"),
+        other => panic!("not a measurement: {other:?}"),
+    }
+}
+
+/// A project with its store filled and its backend running.
+struct Bench {
+    project: Project,
+    template: Template,
+    recipe: Option<Recipe>,
+    lock: Lock,
+    store: Store,
+    layout: Layout,
+    fetcher: Fetcher,
+    backend: Native,
+    runtime: tokio::runtime::Runtime,
+    cancel: Cancel,
+}
+
+impl Bench {
+    fn open(folder: &str) -> Self {
+        let project = Project::load(Path::new(folder)).unwrap();
+        let template = Template::load(&project.directory, &project.template).unwrap();
+        let recipe = project
+            .recipe
+            .as_ref()
+            .map(|name| Recipe::load(&project.directory, name).unwrap());
+        let lock = Lock::load(&project.directory).unwrap();
+        let store = Store::open(&project.directory.join(&project.store)).unwrap();
+        let backend = Native::open(store.root()).unwrap();
+        backend.sweep().unwrap();
+        Self {
+            layout: Layout::open(&store.oci_folder()).unwrap(),
+            fetcher: Fetcher::new(store.clone(), FetchOptions::default()),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap(),
+            cancel: Cancel::new().unwrap(),
+            project,
+            template,
+            recipe,
+            lock,
+            store,
+            backend,
+        }
+    }
+
+    fn stock(&self) -> Stock {
+        let supply = Supply {
+            project: &self.project,
+            store: &self.store,
+            fetcher: &self.fetcher,
+            runtime: &self.runtime,
+            sink: &Silent,
+            cancel: &self.cancel,
+        };
+        let trust =
+            packages::trust(supply, &self.lock, &self.template, self.recipe.as_ref()).unwrap();
+        Stock::of(supply, &self.lock, &trust, processors()).unwrap()
+    }
+
+    fn normalise(&self) -> Normalise {
+        let own = &self.template.normalise;
+        let text = |paths: &[pristine::documents::AbsolutePath]| {
+            paths.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        rules::rules(self.lock.epoch, &text(&own.remove), &text(&own.truncate))
+    }
+
+    fn root(&self) -> RootId {
+        let image = snapshot::find(&self.layout, &self.lock).unwrap();
+        let image = image.expect("the snapshot is not kept: run `pristine build` first");
+        snapshot::restore(&self.backend, &self.layout, &image.reference.layers[0]).unwrap()
+    }
+
+    fn root_folder(&self) -> PathBuf {
+        self.store.roots_folder().join(self.root().0)
+    }
+
+    fn builder(&self) -> Builder {
+        let builder = &self.template.builder;
+        Builder {
+            name: builder.name.to_string(),
+            user: User {
+                uid: builder.uid,
+                gid: builder.gid,
+            },
+        }
+    }
+
+    fn run(&self, clone: &mut dyn backend::Clone, command: &Command) {
+        let mut said = Vec::new();
+        let mut output = |_, bytes: &[u8]| said.extend_from_slice(bytes);
+        let exit = clone
+            .run(
+                command,
+                Io {
+                    stdin: None,
+                    output: &mut output,
+                    cancel: &self.cancel,
+                },
+            )
+            .unwrap();
+        assert!(exit.success(), "{exit}: {}", String::from_utf8_lossy(&said));
+    }
+}
+
+fn processors() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap()
+}
+
+fn seconds(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64()
+}
+
+/// How the roots begin that measurements leave behind.
+const MEASURED: &str = "measured-";
+
+fn forget(bench: &Bench) {
+    for entry in std::fs::read_dir(bench.store.roots_folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.starts_with(MEASURED) {
+            bench.backend.remove(&RootId(name)).unwrap();
+        }
+    }
+}
+
+/// What `pristine build` does from its start to the environment's digest.
+fn environment(bench: &Bench, started: Instant) {
+    let opened = seconds(started);
+    let stock = bench.stock();
+    let verified = seconds(started);
+    let normalise = bench.normalise();
+    let stage = bench.store.scratch_folder().unwrap();
+    let ingredients = Ingredients {
+        stage: stage.path(),
+        tools: &stock.tools,
+        packages: &stock.rpms,
+        normalise: normalise.clone(),
+        spool: &bench.store.temporary_folder(),
+    };
+    let root = create::install(&bench.backend, &ingredients, &bench.cancel).unwrap();
+    let installed = seconds(started);
+    let expected = bench.lock.environment.tree;
+    let layer = snapshot::freeze(
+        &bench.backend,
+        &root,
+        &normalise,
+        &bench.layout,
+        expected.as_ref(),
+    )
+    .unwrap();
+    let total = seconds(started);
+    // Deleted later, by `forget`: on ext4 a deletion slows down whoever makes files next.
+    let kept = RootId(format!("{MEASURED}{}", std::process::id()));
+    bench.backend.rename(&root, &kept).unwrap();
+    assert_eq!(
+        Some(layer.diff_id),
+        expected,
+        "another tree than the lock's"
+    );
+    println!(
+        "{}",
+        serde_json::json!({
+            "open": opened,
+            "verify": verified - opened,
+            "install": installed - verified,
+            "digest": total - installed,
+            "total": total,
+            "packages": stock.rpms.len(),
+        })
+    );
+}
+
+/// Opening a clone, one `/bin/true` in it, destroying it; and the peer, in turn.
+fn clone(bench: &Bench, runs: usize, peer: &[&str]) {
+    let root = bench.root();
+    let command = Command::new(["/bin/true"]);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let start = Instant::now();
+        let mut clone = bench.backend.open(std::slice::from_ref(&root)).unwrap();
+        bench.run(&mut *clone, &command);
+        clone.destroy().unwrap();
+        ours.push(seconds(start));
+        if let Some((program, arguments)) = peer.split_first() {
+            let start = Instant::now();
+            let status = Process::new(program)
+                .args(arguments)
+                .stdin(Stdio::null())
+                .status()
+                .unwrap();
+            theirs.push(seconds(start));
+            assert!(status.success(), "{program}: {status}");
+        }
+    }
+    println!(
+        "{}",
+        serde_json::json!({ "pristine": ours, "peer": theirs })
+    );
+}
+
+/// The spec of the trivial package: all the time is rpmbuild's and ours.
+const SPEC: &str = "Name: trivial\nVersion: 1\nRelease: 1\nSummary: Trivial\nLicense: MIT\nBuildArch: noarch\n\
+    %description\nTrivial.\n%install\nmkdir -p %{buildroot}/usr/share\necho trivial > %{buildroot}/usr/share/trivial\n\
+    %files\n/usr/share/trivial\n%changelog\n* Thu Jan 01 2026 A <a@example.org> - 1-1\n- First\n";
+
+/// One package the whole way (its clone, sources, account, rpmbuild, collection, repository, log), and in turn
+/// rpmbuild alone in a sandbox that is ready.
+fn package(bench: &Bench, runs: usize) {
+    let root = bench.root();
+    let builder = bench.builder();
+    let folder = tempfile::tempdir_in(bench.store.temporary_folder()).unwrap();
+    let spec = folder.path().join("trivial.spec");
+    std::fs::write(&spec, SPEC).unwrap();
+    let ready = Ready {
+        name: "trivial".to_owned(),
+        spec: "trivial.spec".to_owned(),
+        build_requires: Vec::new(),
+        files: vec![("trivial.spec".to_owned(), spec)],
+        inputs: Vec::new(),
+        options: Vec::new(),
+        has_changelog: true,
+        processors: processors().get(),
+        limits: backend::Limits::default(),
+    };
+    let node = Node {
+        name: ready.name.clone(),
+        build_requires: Vec::new(),
+        binaries: Vec::new(),
+    };
+    let plan = Plan::new(&[node]).unwrap();
+    let installed: Vec<_> = bench
+        .stock()
+        .rpms
+        .iter()
+        .map(|rpm| pristine::rpm::read_package(&rpm.path).unwrap())
+        .collect();
+    let (mut whole, mut alone) = (Vec::new(), Vec::new());
+    for number in 0..runs {
+        let output = folder.path().join(number.to_string());
+        std::fs::create_dir(&output).unwrap();
+        let site = Site {
+            backend: &bench.backend,
+            roots: std::slice::from_ref(&root),
+            installed: &installed,
+            folder: &output,
+            builder: &builder,
+            macros: &BTreeMap::new(),
+            epoch: u64::try_from(bench.lock.epoch).unwrap(),
+            arch: bench.lock.architecture.as_str(),
+            spool: &bench.store.temporary_folder(),
+            sink: &Silent,
+            cancel: &bench.cancel,
+        };
+        let start = Instant::now();
+        let records = run::run(site, &plan, std::slice::from_ref(&ready)).unwrap();
+        whole.push(seconds(start));
+        assert!(records[0].outcome.good(), "{:?}", records[0]);
+        alone.push(rpmbuild_alone(bench, &root, &ready));
+    }
+    println!(
+        "{}",
+        serde_json::json!({ "whole": whole, "rpmbuild": alone })
+    );
+}
+
+/// The time of rpmbuild and nothing else, in a clone that has seen another command before.
+fn rpmbuild_alone(bench: &Bench, root: &RootId, ready: &Ready) -> f64 {
+    let builder = bench.builder();
+    let mut clone = bench.backend.open(std::slice::from_ref(root)).unwrap();
+    let script = format!(
+        "mkdir -p {top}/SPECS && cat > {top}/SPECS/trivial.spec && chown -R {uid}:{gid} {top}",
+        top = package::TOPDIR,
+        uid = builder.user.uid,
+        gid = builder.user.gid
+    );
+    bench.run(&mut *clone, &builder.command());
+    let mut input = SPEC.as_bytes();
+    let io = Io {
+        stdin: Some(&mut input),
+        output: &mut |_, _| {},
+        cancel: &bench.cancel,
+    };
+    assert!(
+        clone
+            .run(&Command::new(["sh", "-c", &script]), io)
+            .unwrap()
+            .success()
+    );
+    let define = |text: &str| ["--define".to_owned(), text.to_owned()];
+    let mut command = Command::new(["rpmbuild", "-ba"]);
+    command
+        .argv
+        .extend(define(&format!("_topdir {}", package::TOPDIR)));
+    command
+        .argv
+        .push(format!("{}/SPECS/{}", package::TOPDIR, ready.spec));
+    command.user = builder.user;
+    package::TOPDIR.clone_into(&mut command.cwd);
+    command.env.extend(builder.environment());
+    let start = Instant::now();
+    bench.run(&mut *clone, &command);
+    let took = seconds(start);
+    clone.destroy().unwrap();
+    took
+}

@@ -1,0 +1,173 @@
+//! Packages made ready for rpm, on processors that it leaves idle while it installs others.
+//!
+//! rpm decompresses and installs on one thread. It opens each package by name when its turn
+//! comes, so a package may until then be replaced, in one step, by one with the same
+//! headers and a payload that is decompressed already. Whichever rpm finds, it installs the same.
+
+use std::fs::Permissions;
+use std::io::{self, BufWriter, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::environment::create::Ingredient;
+use crate::tree::payload::write_plain;
+
+/// Larger packages stay as they are, so that the space that this takes has a bound.
+const LARGEST: u64 = 64 << 20;
+/// Bytes of packages, as published, that are made ready at most.
+const MOST: u64 = 512 << 20;
+/// Inside, rpm is root without a right to files of others.
+const READABLE: u32 = 0o644;
+
+/// A folder with the packages of one transaction.
+#[derive(Debug)]
+pub(super) struct Ahead<'a> {
+    folder: &'a Path,
+    packages: &'a [Ingredient],
+}
+
+impl<'a> Ahead<'a> {
+    /// Links verified packages of the store into `folder`, an empty one on the same file system.
+    pub(super) fn new(folder: &'a Path, packages: &'a [Ingredient]) -> io::Result<Self> {
+        fs_err::set_permissions(folder, Permissions::from_mode(0o755))?;
+        let ahead = Self { folder, packages };
+        for (name, package) in ahead.names().zip(packages) {
+            fs_err::hard_link(&package.path, folder.join(name))?;
+        }
+        Ok(ahead)
+    }
+
+    /// The packages' file names, in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> + use<> {
+        (0..self.packages.len()).map(name)
+    }
+
+    /// Does `work` and meanwhile makes packages ready; when it is done, the rest is left.
+    pub(super) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        let idle = thread::available_parallelism().map_or(0, |all| all.get() - 1);
+        let progress = Progress::default();
+        thread::scope(|scope| {
+            for _ in 0..idle {
+                scope.spawn(|| self.make_ready(&progress));
+            }
+            let result = work();
+            progress.done.store(true, Ordering::Relaxed);
+            result
+        })
+    }
+
+    fn make_ready(&self, progress: &Progress) {
+        while !progress.done.load(Ordering::Relaxed) {
+            let at = progress.next.fetch_add(1, Ordering::Relaxed);
+            let Some(package) = self.packages.get(at) else {
+                return;
+            };
+            if let Err(error) = self.replace(at, &package.path, progress) {
+                // A full disk, most likely: rpm has the package as it was.
+                tracing::debug!(%error, package = %package.nevra, "not made ready");
+                return;
+            }
+        }
+    }
+
+    fn replace(&self, at: usize, package: &Path, progress: &Progress) -> io::Result<()> {
+        let input = fs_err::File::open(package)?;
+        let length = input.metadata()?.len();
+        if length > LARGEST || progress.taken.fetch_add(length, Ordering::Relaxed) > MOST {
+            return Ok(());
+        }
+        let new = tempfile::NamedTempFile::new_in(self.folder)?;
+        let mut output = BufWriter::with_capacity(1 << 20, new);
+        if write_plain(input, &mut output)? {
+            output.flush()?;
+            let new = output
+                .into_inner()
+                .map_err(io::IntoInnerError::into_error)?;
+            new.as_file()
+                .set_permissions(Permissions::from_mode(READABLE))?;
+            new.persist(self.folder.join(name(at)))?;
+        }
+        Ok(())
+    }
+}
+
+/// How far all threads together are.
+#[derive(Debug, Default)]
+struct Progress {
+    next: AtomicUsize,
+    taken: AtomicU64,
+    done: AtomicBool,
+}
+
+fn name(at: usize) -> String {
+    format!("{at}.rpm")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::digest::Digest;
+
+    /// Two packages as far as this module reads them: lead, two headers, a payload.
+    fn package(folder: &Path, name: &str, payload: &[u8]) -> Ingredient {
+        let mut bytes = vec![0; 96];
+        bytes[..4].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb]);
+        for _ in 0..2 {
+            bytes.extend([0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0]);
+            bytes.extend([0, 0, 0, 1, 0, 0, 0, 8]);
+            // One tag, of type INT32, at offset 0, once.
+            for word in [1000_u32, 4, 0, 1] {
+                bytes.extend(word.to_be_bytes());
+            }
+            bytes.extend([0; 8]);
+        }
+        bytes.extend(payload);
+        let path = folder.join(name);
+        fs_err::write(&path, &bytes).unwrap();
+        Ingredient {
+            nevra: format!("{name}-1-1.noarch").parse().unwrap(),
+            sha256: Digest::of(&bytes),
+            path,
+        }
+    }
+
+    #[test]
+    fn packages_are_replaced_in_the_stage_and_nowhere_else() {
+        let (store, stage) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let content = vec![b'x'; 100_000];
+        let packed = zstd::encode_all(&content[..], 19).unwrap();
+        let packages = [
+            package(store.path(), "packed", &packed),
+            package(store.path(), "other", b"070701"),
+            package(store.path(), "broken", &packed[..packed.len() - 3]),
+        ];
+        let ahead = Ahead::new(stage.path(), &packages).unwrap();
+        let read = |name: &str| fs_err::read(stage.path().join(name)).unwrap();
+        let names: Vec<String> = ahead.names().collect();
+        assert_eq!(names, ["0.rpm", "1.rpm", "2.rpm"]);
+        if thread::available_parallelism().unwrap().get() > 1 {
+            ahead.during(|| {
+                let limit = Instant::now() + Duration::from_mins(1);
+                while Digest::of(&read("0.rpm")) == packages[0].sha256 && Instant::now() < limit {
+                    thread::yield_now();
+                }
+            });
+            assert_ne!(Digest::of(&read("0.rpm")), packages[0].sha256);
+        }
+        for (package, name) in packages.iter().zip(&names).skip(1) {
+            assert_eq!(Digest::of(&read(name)), package.sha256, "{name}");
+        }
+        for package in &packages {
+            assert_eq!(
+                Digest::of(&fs_err::read(&package.path).unwrap()),
+                package.sha256
+            );
+        }
+        let left = std::fs::read_dir(stage.path()).unwrap().count();
+        assert_eq!(left, 3, "something unfinished was left");
+    }
+}
