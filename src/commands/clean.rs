@@ -1,22 +1,13 @@
 //! `pristine clean`: what interrupted runs left, and runs beyond the number to keep.
 
-use crate::commands::context::{Context, now};
+use crate::commands::context::Context;
 use crate::documents::config::Project;
 use crate::error::{Failure, Kind};
-
-/// Partial downloads older than this are not resumed any more.
-const PARTIALS_KEPT: std::time::Duration = std::time::Duration::from_hours(72);
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     let project = Project::load(&context.folder)?;
     let workshop = context.workshop(&project)?;
-    let before = std::time::SystemTime::UNIX_EPOCH + now().saturating_sub(PARTIALS_KEPT);
-    let mut removed: Vec<String> = workshop
-        .store
-        .sweep_temporary(before)?
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
+    let mut removed = workshop.swept;
     removed.extend(old_runs(
         &workshop.store.runs_folder(),
         project.build.keep_runs.get() as usize,

@@ -20,6 +20,9 @@ use crate::store::Store;
 use crate::store::fetch::{FetchOptions, Fetcher};
 use crate::ui::Ui;
 
+/// Partial downloads older than this are not resumed any more.
+const PARTIALS_KEPT: Duration = Duration::from_hours(72);
+
 /// What the command line says, and what the program shares.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
@@ -46,6 +49,8 @@ pub(super) struct Workshop {
     pub(super) fetcher: Fetcher,
     pub(super) backend: Box<dyn Backend>,
     pub(super) layout: Layout,
+    /// What dead runs had left, a line each.
+    pub(super) swept: Vec<String>,
 }
 
 impl Context<'_> {
@@ -79,13 +84,16 @@ impl Context<'_> {
     pub(super) fn workshop(&self, project: &Project) -> Result<Workshop, Failure> {
         let store = self.store(project)?;
         let backend = Native::open(store.root())?;
-        for line in backend.sweep()? {
-            tracing::info!(%line, "swept");
-        }
+        let mut swept = backend.sweep()?;
+        let before = SystemTime::UNIX_EPOCH + now().saturating_sub(PARTIALS_KEPT);
+        let temporary = store.sweep_temporary(before)?;
+        swept.extend(temporary.iter().map(|path| path.display().to_string()));
+        tracing::info!(?swept);
         let fetcher = Fetcher::new(store.clone(), FetchOptions::default());
         let layout = Layout::open(&store.oci_folder())?;
         layout.sweep()?;
         Ok(Workshop {
+            swept,
             layout,
             store,
             fetcher,

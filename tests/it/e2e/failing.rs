@@ -3,7 +3,6 @@
 use super::project::{Project, spec, spec_with};
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one story with its snapshots")]
 fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built() {
     let Some(project) = Project::new() else {
         return;

@@ -94,9 +94,14 @@ impl Place {
 
     /// Everything beside the tree.
     fn outside(&self) -> Vec<u8> {
-        let all = listing(&archive(self.top.path()));
         let mut text = String::new();
-        for line in all.iter().filter(|line| !line.contains(" root")) {
+        let mut beside: Vec<_> = fs_err::read_dir(self.top.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        beside.sort();
+        writeln!(text, "{beside:?}").unwrap();
+        for line in listing(&archive(&self.top.path().join("outside"))) {
             writeln!(text, "{line}").unwrap();
         }
         for file in ["outside/file", "file"] {
