@@ -125,7 +125,8 @@ impl Store {
             let file =
                 file.map_err(|error| StoreError::from_write(self.root(), &path, needed, error))?;
             match file.try_lock() {
-                Ok(()) if links(&file).map_err(doing("inspect", &path))? == 0 => {}
+                // Meanwhile another process may have completed it: then it is a blob, and no longer ours to write.
+                Ok(()) if !is_at(&file, &path).map_err(doing("inspect", &path))? => {}
                 Ok(()) => {
                     let mut path = TempPath::try_from_path(&path).map_err(doing("name", &path))?;
                     path.disable_cleanup(true);
@@ -170,6 +171,16 @@ fn owned(file: &File) -> io::Result<bool> {
     }
 }
 
+/// Whether `path` still is the name of `file`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn links(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.nlink())
 }
@@ -186,6 +197,9 @@ fn sweep(path: &Path, partials_before: SystemTime) -> io::Result<bool> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(false),
         Err(TryLockError::Error(error)) => return Err(error),
+    }
+    if !is_at(&file, path)? {
+        return Ok(false);
     }
     let metadata = file.metadata()?;
     if partial && metadata.len() > 0 && metadata.modified()? >= partials_before {
@@ -218,6 +232,30 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_download_that_another_completed_is_not_written_to() {
+        use std::io::Write as _;
+        let (_folder, store) = store();
+        let digest = crate::digest::Digest::of(b"abc");
+        let key = digest.hex();
+        let first = store.partial(Some(&key), None).unwrap();
+        first.file().write_all(b"abc").unwrap();
+        let path = first.path().to_owned();
+        // Opened before it has its final name, locked afterwards: as happens to two runs at once.
+        let late = File::open(&path).unwrap();
+        assert!(is_at(&late, &path).unwrap());
+        let (file, name) = first.into_parts();
+        store.adopt(&file, name, &digest).unwrap();
+        drop(file);
+        late.try_lock().unwrap();
+        assert!(links(&late).unwrap() == 1 && !is_at(&late, &path).unwrap());
+        let second = store.partial(Some(&key), None).unwrap();
+        assert!(
+            second.file().metadata().unwrap().len() == 0 && is_at(second.file(), &path).unwrap()
+        );
+        store.verified(&digest).unwrap();
     }
 
     #[test]
