@@ -14,7 +14,9 @@ use std::thread;
 use crate::environment::create::Ingredient;
 use crate::tree::payload::write_plain;
 
-/// Larger packages stay as they are, so that the space that this takes has a bound.
+/// Smaller packages stay as they are: most packages are small, and hold little of all the bytes.
+const SMALLEST: u64 = 512 << 10;
+/// So do larger ones: the space that this takes has a bound.
 const LARGEST: u64 = 64 << 20;
 /// Bytes of packages, as published, that are made ready at most.
 const MOST: u64 = 512 << 20;
@@ -44,18 +46,30 @@ impl<'a> Ahead<'a> {
         (0..self.packages.len()).map(name)
     }
 
-    /// Does `work` and meanwhile makes packages ready; when it is done, the rest is left.
+    /// Does `work` and meanwhile makes packages ready; when it is done, the rest is left as it is,
+    /// and the folder is emptied: at once, so that what was made is mostly never written to disk.
     pub(super) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         let idle = thread::available_parallelism().map_or(0, |all| all.get() - 1);
         let progress = Progress::default();
-        thread::scope(|scope| {
+        let result = thread::scope(|scope| {
             for _ in 0..idle {
                 scope.spawn(|| self.make_ready(&progress));
             }
             let result = work();
             progress.done.store(true, Ordering::Relaxed);
             result
-        })
+        });
+        self.clear();
+        result
+    }
+
+    /// Empties the folder, as far as that is possible: its owner removes it anyway.
+    fn clear(&self) {
+        for name in self.names() {
+            if let Err(error) = fs_err::remove_file(self.folder.join(name)) {
+                tracing::debug!(%error, "not removed yet");
+            }
+        }
     }
 
     fn make_ready(&self, progress: &Progress) {
@@ -75,7 +89,9 @@ impl<'a> Ahead<'a> {
     fn replace(&self, at: usize, package: &Path, progress: &Progress) -> io::Result<()> {
         let input = fs_err::File::open(package)?;
         let length = input.metadata()?.len();
-        if length > LARGEST || progress.taken.fetch_add(length, Ordering::Relaxed) > MOST {
+        if !(SMALLEST..=LARGEST).contains(&length)
+            || progress.taken.fetch_add(length, Ordering::Relaxed) > MOST
+        {
             return Ok(());
         }
         let new = tempfile::NamedTempFile::new_in(self.folder)?;
@@ -138,29 +154,37 @@ mod tests {
     #[test]
     fn packages_are_replaced_in_the_stage_and_nowhere_else() {
         let (store, stage) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let content = vec![b'x'; 100_000];
+        // Without a pattern, so that it is as large when it is packed.
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state.to_be_bytes()[0]
+        });
+        let content: Vec<u8> = noise.take(1 << 20).collect();
         let packed = zstd::encode_all(&content[..], 19).unwrap();
         let packages = [
             package(store.path(), "packed", &packed),
-            package(store.path(), "other", b"070701"),
+            package(store.path(), "small", &packed[..1000]),
+            package(store.path(), "other", &content),
             package(store.path(), "broken", &packed[..packed.len() - 3]),
         ];
         let ahead = Ahead::new(stage.path(), &packages).unwrap();
         let read = |name: &str| fs_err::read(stage.path().join(name)).unwrap();
         let names: Vec<String> = ahead.names().collect();
-        assert_eq!(names, ["0.rpm", "1.rpm", "2.rpm"]);
-        if thread::available_parallelism().unwrap().get() > 1 {
-            ahead.during(|| {
-                let limit = Instant::now() + Duration::from_mins(1);
-                while Digest::of(&read("0.rpm")) == packages[0].sha256 && Instant::now() < limit {
-                    thread::yield_now();
-                }
-            });
-            assert_ne!(Digest::of(&read("0.rpm")), packages[0].sha256);
-        }
-        for (package, name) in packages.iter().zip(&names).skip(1) {
-            assert_eq!(Digest::of(&read(name)), package.sha256, "{name}");
-        }
+        assert_eq!(names, ["0.rpm", "1.rpm", "2.rpm", "3.rpm"]);
+        ahead.during(|| {
+            let limit = Instant::now() + Duration::from_mins(1);
+            let alone = thread::available_parallelism().unwrap().get() == 1;
+            while !alone && Digest::of(&read("0.rpm")) == packages[0].sha256 {
+                assert!(Instant::now() < limit, "it was not replaced");
+                thread::yield_now();
+            }
+            for (package, name) in packages.iter().zip(&names).skip(1) {
+                assert_eq!(Digest::of(&read(name)), package.sha256, "{name}");
+            }
+        });
         for package in &packages {
             assert_eq!(
                 Digest::of(&fs_err::read(&package.path).unwrap()),
@@ -168,6 +192,6 @@ mod tests {
             );
         }
         let left = std::fs::read_dir(stage.path()).unwrap().count();
-        assert_eq!(left, 3, "something unfinished was left");
+        assert_eq!(left, 0);
     }
 }
