@@ -67,15 +67,20 @@ pub enum PlanError {
 }
 
 fn describe(cycle: &[(String, String)]) -> String {
-    let mut text = cycle
+    let others = cycle.iter().map(|(name, _)| name).cycle().skip(1);
+    cycle
         .iter()
-        .map(|(name, capability)| format!("{name} needs {capability}"))
+        .zip(others)
+        .map(|((name, capability), other)| {
+            // The package's own name says it all where it is what is needed.
+            if capability == other {
+                format!("{name} needs {other}")
+            } else {
+                format!("{name} needs {capability} of {other}")
+            }
+        })
         .collect::<Vec<_>>()
-        .join(", ");
-    if let Some((first, _)) = cycle.first() {
-        text = format!("{text} from {first}");
-    }
-    text
+        .join(", ")
 }
 
 /// The name in a dependency: `gcc` of `gcc >= 4`. A rich dependency has none and stays whole.
@@ -367,7 +372,7 @@ mod tests {
             node("c", &["a-devel"], &[(&["c"], &[])]),
         ])
         .unwrap_err();
-        insta::assert_snapshot!(error, @"the packages need each other to build: a needs b-devel, b needs c, c needs a-devel from a");
+        insta::assert_snapshot!(error, @"the packages need each other to build: a needs b-devel of b, b needs c, c needs a-devel of a");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cancel::Cancel;
+use crate::digest::{Digest, HashingWriter};
 
 pub mod native;
 
@@ -277,6 +278,17 @@ pub trait Backend: Send + Sync + fmt::Debug {
         normalise: Option<&crate::tree::Normalise>,
         tar: &mut (dyn Write + Send),
     ) -> Result<(), BackendError>;
+
+    /// The digest of what `export` would write: dearer to hand out than to compute, for some backends.
+    fn digest(
+        &self,
+        root: &RootId,
+        normalise: Option<&crate::tree::Normalise>,
+    ) -> Result<Digest, BackendError> {
+        let mut hasher = HashingWriter::new(std::io::sink());
+        self.export(root, normalise, &mut hasher)?;
+        Ok(hasher.finish().1)
+    }
 
     /// Gives a root another id. Where a root of that id is there already, that one stays, since clones
     /// of it may be open, and this one is removed: an id that others know names one content for good.

@@ -9,6 +9,7 @@ use crate::documents::config::Package;
 use crate::documents::lock::{
     FILE, Lock, LockedEnvironment, LockedInputs, LockedPackage, LockedRpm, LockedTools, SpecFacts,
 };
+use crate::documents::nearest;
 use crate::environment::create::tools_root;
 use crate::environment::specs;
 use crate::error::{Failure, Kind};
@@ -88,10 +89,13 @@ fn check_names(moves: &Moves, old: Option<&Lock>) -> Result<(), Failure> {
     match names.iter().find(|name| !locked.contains(name.as_str())) {
         Some(name) => {
             let failure = Failure::new(Kind::Input, format!("`{name}` is not a package of {FILE}"));
-            let near = |other: &&&str| strsim::damerau_levenshtein(name, other);
-            Err(match locked.iter().min_by_key(near) {
+            let names: Vec<&str> = locked.into_iter().collect();
+            Err(match nearest(name, &names) {
                 Some(nearest) => failure.hint(format!("did you mean `{nearest}`?")),
-                None => failure.hint("write the lock first: pristine lock"),
+                None if names.is_empty() => failure.hint("write the lock first: pristine lock"),
+                None => failure.hint(format!(
+                    "the names that `update` takes are those of packages in {FILE}"
+                )),
             })
         }
         None => Ok(()),

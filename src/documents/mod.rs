@@ -17,6 +17,7 @@ pub use config::Project;
 pub use error::{DocumentError, Problem};
 pub use lock::Lock;
 pub use recipe::Recipe;
+pub use source::nearest;
 pub use template::Template;
 pub use values::{
     AbsolutePath, Architecture, ByteSize, Fingerprint, Glob, Line, MacroName, Mode, Name, Owner,

@@ -248,7 +248,7 @@ fn plain(text: &str) -> String {
 }
 
 /// The one of `known` that `text` was probably meant to be.
-pub(super) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
     let distance = |candidate: &str| {
         let plain = |text: &str| text.to_lowercase().replace('-', "_");
         let (text, candidate) = (plain(text), plain(candidate));

@@ -7,7 +7,7 @@ use crate::backend::{Backend, RootId};
 use crate::digest::Digest;
 use crate::documents::Lock;
 use crate::environment::create::EnvironmentError;
-use crate::oci::{DiffIdHasher, Image, ImageConfig, ImageRef, Layer, Layout};
+use crate::oci::{Image, ImageConfig, ImageRef, Layer, Layout};
 use crate::tree::Normalise;
 
 /// The label with the digest of the lock that the image was made from.
@@ -35,11 +35,8 @@ pub fn freeze(
         None => None,
     };
     if let Some(known) = known {
-        let mut hasher = DiffIdHasher::default();
-        backend
-            .export(root, Some(normalise), &mut hasher)
-            .map_err(archive())?;
-        if hasher.finish() == known.diff_id {
+        let digest = backend.digest(root, Some(normalise)).map_err(archive())?;
+        if digest == known.diff_id {
             return Ok(known);
         }
     }

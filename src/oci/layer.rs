@@ -7,40 +7,13 @@ use tempfile::NamedTempFile;
 
 use super::layout::{blob_name, mismatch, wrong_size};
 use super::{Compression, Layer, Layout, OciError};
-use crate::digest::{Digest, HashingWriter};
+use crate::digest::HashingWriter;
 
 /// Level and workers are part of the format: others give other bytes. One worker or many give
 /// the same bytes, none gives others.
 const LEVEL: i32 = 3;
 const WORKERS: u32 = 2;
 const BUFFER: usize = 128 * 1024;
-
-/// Computes a diff-id alone: for a tree whose layer is kept already.
-#[derive(Debug)]
-pub struct DiffIdHasher(HashingWriter<io::Sink>);
-
-impl Default for DiffIdHasher {
-    fn default() -> Self {
-        Self(HashingWriter::new(io::sink()))
-    }
-}
-
-impl DiffIdHasher {
-    /// The SHA-256 of all that was written.
-    pub fn finish(self) -> Digest {
-        self.0.finish().1
-    }
-}
-
-impl Write for DiffIdHasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 type Encoder = zstd::Encoder<'static, HashingWriter<BufWriter<std::fs::File>>>;
 

@@ -16,7 +16,7 @@ mod layer;
 mod layout;
 
 pub use error::OciError;
-pub use layer::{DiffIdHasher, LayerReader, LayerWriter};
+pub use layer::{LayerReader, LayerWriter};
 pub use layout::Layout;
 
 /// How a layer's blob is compressed; decides its media type.

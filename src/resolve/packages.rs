@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::digest::Digest;
 use crate::documents::lock::{Lock, LockedRpm, Origin};
@@ -128,29 +129,28 @@ pub fn verify(
     let digests: Vec<_> = packages.iter().map(|package| package.digest).collect();
     let paths = supply.store.verify_many(&digests, threads)?;
     let work: Vec<(&LockedRpm, PathBuf)> = packages.iter().copied().zip(paths).collect();
-    let share = work.len().div_ceil(threads.get()).max(1);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = work
-            .chunks(share)
-            .map(|chunk| {
-                scope.spawn(move || {
-                    chunk
-                        .iter()
-                        .map(|(package, path)| signature(package, path, trust))
-                        .collect()
-                })
-            })
-            .collect();
-        let mut verified = Vec::with_capacity(work.len());
-        for worker in workers {
-            let part: Result<Vec<Verified>, ResolveError> = match worker.join() {
-                Ok(part) => part,
-                Err(panic) => std::panic::resume_unwind(panic),
+    let next = AtomicUsize::new(0);
+    let check = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some((package, path)) = work.get(index) else {
+                return done;
             };
-            verified.extend(part?);
+            done.push((index, signature(package, path, trust)));
         }
-        Ok(verified)
-    })
+    };
+    let mut verified: Vec<(usize, Result<Verified, ResolveError>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(check)).collect();
+        let parts = workers.into_iter().map(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        parts.flatten().collect()
+    });
+    verified.sort_unstable_by_key(|(index, _)| *index);
+    verified.into_iter().map(|(_, result)| result).collect()
 }
 
 /// A package that may be used.

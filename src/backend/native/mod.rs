@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Backend, BackendError, Capabilities, Clone, RootId};
+use crate::digest::Digest;
 use crate::tree::Normalise;
 
 mod cgroup;
@@ -209,6 +210,21 @@ impl Backend for Native {
             normalise: normalise.cloned(),
         };
         pump::out_of_worker(&self.shared.session, &request, tar)
+    }
+
+    fn digest(&self, root: &RootId, normalise: Option<&Normalise>) -> Result<Digest, BackendError> {
+        named(root)?;
+        let request = Request::Digest {
+            root: root.clone(),
+            normalise: normalise.cloned(),
+        };
+        match self.shared.session.call(&request, &[])? {
+            Answer::Digest(digest) => Ok(digest),
+            other => Err(BackendError::Step {
+                doing: format!("digest root `{}`", root.0),
+                source: std::io::Error::other(format!("the worker answered {other:?}")),
+            }),
+        }
     }
 
     fn rename(&self, from: &RootId, to: &RootId) -> Result<(), BackendError> {

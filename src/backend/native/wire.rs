@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{BackendError, Command, RootId};
+use crate::digest::Digest;
 use crate::tree::Normalise;
 
 /// Files beside one message, at most (the kernel's own limit is 253).
@@ -45,6 +46,10 @@ pub(super) enum Request {
         root: RootId,
     },
     Export {
+        root: RootId,
+        normalise: Option<Normalise>,
+    },
+    Digest {
         root: RootId,
         normalise: Option<Normalise>,
     },
@@ -115,6 +120,8 @@ pub(super) enum Answer {
     Unmapped,
     /// Done.
     Done,
+    /// The digest of a root's archive.
+    Digest(Digest),
     /// What a sweep removed.
     Swept(Vec<String>),
     /// The sandbox exists; its pid file descriptor comes beside it.

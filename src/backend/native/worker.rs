@@ -11,6 +11,9 @@ use super::inside::{self, Kind};
 use super::stack::{self, Places};
 use super::wire::{Answer, Doing, Failure, Request, Stack};
 use super::{keeper, sweep, sys, trees, wire};
+use crate::backend::RootId;
+use crate::digest::{Digest, HashingWriter};
+use crate::tree::Normalise;
 
 /// Turns the forked keeper into a worker: root inside, gone when the keeper goes. The
 /// caller's supplementary groups stay: they may be what makes a package file readable.
@@ -49,12 +52,11 @@ pub(super) fn work(
             trees::apply(folder.as_fd(), &mut std::fs::File::from(pipe()?))?;
         }
         Request::Export { root, normalise } => {
-            let folder = stack::open_folder(&stack::root(&root))
-                .doing(|| format!("open root `{}`", root.0))?;
-            if let Some(rules) = normalise {
-                trees::normalise(folder.as_fd(), &rules)?;
-            }
+            let folder = normalised(&root, normalise.as_ref())?;
             trees::write(folder.as_fd(), &mut std::fs::File::from(pipe()?))?;
+        }
+        Request::Digest { root, normalise } => {
+            return digest(&root, normalise.as_ref()).map(Answer::Digest);
         }
         Request::CopyIn { stack, path } => {
             copy_in(places, &stack, &path, &mut std::fs::File::from(pipe()?))?;
@@ -71,6 +73,24 @@ pub(super) fn work(
         }
     }
     Ok(Answer::Done)
+}
+
+/// Opens a root, after what is made the same in it.
+fn normalised(root: &RootId, rules: Option<&Normalise>) -> Result<OwnedFd, Failure> {
+    let folder =
+        stack::open_folder(&stack::root(root)).doing(|| format!("open root `{}`", root.0))?;
+    if let Some(rules) = rules {
+        trees::normalise(folder.as_fd(), rules)?;
+    }
+    Ok(folder)
+}
+
+/// Digests the archive where it is made, so that its bytes need not go through a pipe.
+fn digest(root: &RootId, rules: Option<&Normalise>) -> Result<Digest, Failure> {
+    let folder = normalised(root, rules)?;
+    let mut hasher = HashingWriter::new(io::sink());
+    trees::write(folder.as_fd(), &mut hasher)?;
+    Ok(hasher.finish().1)
 }
 
 /// Through the overlay, so that a path whose parents lie in the layers is found there.
