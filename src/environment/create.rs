@@ -17,8 +17,12 @@ use crate::tree::Normalise;
 const TARGET: &str = "/target";
 /// Where the packages are visible meanwhile.
 const PACKAGES: &str = "/packages";
-/// rpm's database of the transaction itself; its content is imported into the real one and it is removed.
+/// rpm's database of the transaction itself, where that tells the time; its content is imported into the
+/// real one and it is removed.
 const ASIDE: &str = "/var/lib/rpm.transaction";
+/// From this version on rpm's install times count up from `SOURCE_DATE_EPOCH`, and its database is the same each time.
+/// (rpm 4.18 and 4.19 know the variable too, and go the other way, which they also can.)
+const DATED: &str = "4.20";
 
 /// A package in the store, verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,7 +175,7 @@ pub fn install(
         target: &target,
         cancel,
     };
-    let filled = rpm.transaction().and_then(|()| rpm.import_database());
+    let filled = rpm.fill();
     rpm.clone.destroy().map_err(EnvironmentError::backend(
         "remove the clone of the tools root",
     ))?;
@@ -264,10 +268,20 @@ impl Rpm<'_> {
         }
     }
 
+    /// Installs the packages, so that the database is the same each time.
+    fn fill(&mut self) -> Result<(), EnvironmentError> {
+        if dates_its_database(self.ingredients.tools) {
+            return self.transaction(&[]);
+        }
+        self.transaction(&["--dbpath", ASIDE])?;
+        self.import_database()
+    }
+
     /// Digests and signatures are checked before; rpm need not check them again, nor write to disk in order.
-    fn transaction(&mut self) -> Result<(), EnvironmentError> {
-        let mut argv: Vec<String> = ["rpm", "--root", TARGET, "--dbpath", ASIDE, "--install"]
+    fn transaction(&mut self, database: &[&str]) -> Result<(), EnvironmentError> {
+        let mut argv: Vec<String> = ["rpm", "--root", TARGET, "--install"]
             .into_iter()
+            .chain(database.iter().copied())
             .chain([
                 "--nosignature",
                 "--nodigest",
@@ -323,6 +337,12 @@ impl Rpm<'_> {
             None,
         )
     }
+}
+
+/// Whether the tools root's rpm takes install times from `SOURCE_DATE_EPOCH`.
+fn dates_its_database(tools: &[Ingredient]) -> bool {
+    let mut rpms = tools.iter().filter(|tool| tool.nevra.name == "rpm");
+    rpms.any(|rpm| rpm.nevra.compare_version(DATED).is_ge())
 }
 
 /// Keeps the last 16 KiB of what a command says.

@@ -4,7 +4,7 @@ use crate::tree::Normalise;
 
 /// Removed: made by what ran, of no use later, and different each time.
 const REMOVE: [&str; 12] = [
-    // The transaction's own database, after its content was imported into the real one.
+    // The transaction's own database, where its content was imported into the real one.
     "/var/lib/rpm.transaction",
     // SQLite's shared memory and journal: salts from a random source.
     "/var/lib/rpm/rpmdb.sqlite-shm",

@@ -43,6 +43,11 @@ impl Nevra {
         }
     }
 
+    /// Compares the version alone with another, whatever epoch a distribution added to it.
+    pub fn compare_version(&self, version: &str) -> Ordering {
+        rpm_version::rpm_evr_compare(&self.version, version)
+    }
+
     /// Compares epoch, version and release as rpm does (`rpmvercmp`, `~` and `^` included).
     pub fn compare_evr(&self, other: &Self) -> Ordering {
         let full = |nevra: &Self| format!("{}:{}-{}", nevra.epoch, nevra.version, nevra.release);
