@@ -12,7 +12,6 @@
 mod certificate;
 mod error;
 mod fingerprint;
-mod layout;
 mod package;
 mod signature;
 

@@ -2,15 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use pgp::packet::{Packet, PacketParser, Signature, SignatureType};
 use rpm::{IndexSignatureTag, IndexTag, PackageMetadata};
 
-use super::layout;
 use super::{Keyring, KeyringError, SignatureFault, SignedBy};
 use crate::digest::Digest;
+use crate::rpm::{HeaderError, read_headers};
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;
@@ -34,13 +33,15 @@ impl Keyring {
             why,
         };
         let file = File::open(path).map_err(unreadable)?;
-        layout::check(&file)
-            .map_err(unreadable)?
-            .map_err(|why| malformed(why.to_owned()))?;
-        let mut reader = BufReader::with_capacity(CHUNK, &file);
-        let metadata =
-            PackageMetadata::parse(&mut reader).map_err(|error| malformed(describe(&error)))?;
-        let header = read_header(&file, &metadata).map_err(unreadable)?;
+        let mut reader = BufReader::with_capacity(CHUNK, file);
+        let headers = read_headers(&mut reader).map_err(|error| match error {
+            HeaderError::Read { source, .. } => unreadable(source),
+            damage => malformed(damage.to_string()),
+        })?;
+        let metadata = PackageMetadata::parse(&mut headers.as_slice())
+            .map_err(|error| malformed(describe(&error)))?;
+        let offsets = metadata.get_package_segment_offsets();
+        let header = usize::try_from(offsets.header).map_or(&[][..], |from| &headers[from..]);
         // What is signed are bytes; what is used later is what a parser made of them.
         if metadata
             .header_bytes()
@@ -49,10 +50,10 @@ impl Keyring {
         {
             return Err(malformed("its header is not in the usual form".to_owned()));
         }
-        check_header(&metadata, &header).map_err(faulty)?;
+        check_header(&metadata, header).map_err(faulty)?;
         let signatures = signatures(&metadata).map_err(faulty)?;
         let signed_by = self
-            .verify(&signatures, &[SignatureType::Binary], &header)
+            .verify(&signatures, &[SignatureType::Binary], header)
             .map_err(faulty)?;
         let (actual, _length) = Digest::of_reader(&mut reader).map_err(unreadable)?;
         check_payload(&metadata, actual).map_err(faulty)?;
@@ -69,15 +70,6 @@ fn describe(error: &rpm::Error) -> String {
         rpm::Error::InvalidMagic { .. } => "it does not begin like one".to_owned(),
         other => other.to_string(),
     }
-}
-
-/// The header as it is in the file.
-fn read_header(file: &File, metadata: &PackageMetadata) -> io::Result<Vec<u8>> {
-    let offsets = metadata.get_package_segment_offsets();
-    let length = usize::try_from(offsets.payload - offsets.header).map_err(io::Error::other)?;
-    let mut header = vec![0; length];
-    file.read_exact_at(&mut header, offsets.header)?;
-    Ok(header)
 }
 
 /// The digest beside the header: it tells damage from forgery.

@@ -545,10 +545,10 @@ fn every_fault_of_a_package_has_its_own_message() {
         the package `/hello.rpm` is not signed
         the package `/hello.rpm` is signed by the key 1F727FE8F744238933B0CF17250058C74FC0BA78, which is not trusted here (trusted: 74FB18F50E5FA8A70325A3CAE608D76BF4BCDF2B)
         the package `/hello.rpm` has a wrong signature of the key 74FB18F50E5FA8A70325A3CAE608D76BF4BCDF2B: it does not fit the content
-        `/hello.rpm` is not a readable RPM package: it is cut short
-        `/hello.rpm` is not a readable RPM package: it is cut short
-        `/hello.rpm` is not a readable RPM package: a header does not begin where it should
-        `/hello.rpm` is not a readable RPM package: it is cut short
+        `/hello.rpm` is not a readable RPM package: the header at byte 4760 is cut off
+        `/hello.rpm` is not a readable RPM package: the header at byte 96 is cut off
+        `/hello.rpm` is not a readable RPM package: it does not begin as an RPM package does
+        `/hello.rpm` is not a readable RPM package: it does not begin as an RPM package does
         ");
     });
     let missing = trial

@@ -10,6 +10,7 @@ use crate::documents::lock::{Lock, LockedRpm, Origin};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::{KeySource, Template};
 use crate::environment::create::Ingredient;
+use crate::events::Event;
 use crate::keyring::Keyring;
 use crate::resolve::repositories::{SMALL, join, load, one, read_file, value};
 use crate::resolve::{ResolveError, Supply};
@@ -209,7 +210,16 @@ impl Stock {
     ) -> Result<Self, ResolveError> {
         let all: Vec<&LockedRpm> = lock.rpms().collect();
         fetch(supply, lock, &all)?;
-        let verified = verify(supply, &all, trust, threads)?;
+        let verified = match verify(supply, &all, trust, threads) {
+            Err(ResolveError::Store(damage)) if damage.fetching_mends() => {
+                supply.sink.emit(Event::Warning {
+                    text: damage.to_string(),
+                });
+                fetch(supply, lock, &all)?;
+                verify(supply, &all, trust, threads)?
+            }
+            verified => verified?,
+        };
         let ingredients: BTreeMap<&Nevra, &Ingredient> = verified
             .iter()
             .map(|one| (&one.ingredient.nevra, &one.ingredient))

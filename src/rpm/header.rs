@@ -14,9 +14,16 @@ const INDEX_ENTRY: usize = 16;
 /// As in rpm: the largest header it reads.
 const MAX_SIZE: u64 = 256 * 1024 * 1024;
 
+/// Size of the obsolete lead before the signature header, and what it begins with.
+const LEAD: usize = 96;
+const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
+
 /// Bytes that are not an RPM header.
 #[derive(Debug, Error)]
 pub enum HeaderError {
+    /// The first bytes are not those of a package file.
+    #[error("it does not begin as an RPM package does")]
+    Lead,
     /// The first bytes are not those of a header.
     #[error("byte {offset} does not begin an RPM header")]
     Magic {
@@ -53,6 +60,31 @@ pub enum HeaderError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// Reads lead, signature header and header of a package file; what follows in `input` is the payload.
+///
+/// Every entry is checked: the `rpm` crate (0.30) slices with the offsets of a file and reserves memory
+/// for its counts as they are.
+pub fn read_headers(input: &mut impl Read) -> Result<Vec<u8>, HeaderError> {
+    let mut bytes = read_up_to(input, LEAD as u64, 0)?;
+    if !bytes.starts_with(&LEAD_MAGIC) {
+        return Err(HeaderError::Lead);
+    }
+    if bytes.len() != LEAD {
+        return Err(HeaderError::Truncated { offset: 0 });
+    }
+    for _signature_then_main in 0..2 {
+        // The signature header is padded to eight bytes.
+        let at = bytes.len() as u64;
+        let padding = read_up_to(input, at.next_multiple_of(8) - at, at)?;
+        bytes.extend_from_slice(&padding);
+        let offset = bytes.len() as u64;
+        let header = Header::read(input, offset)?.ok_or(HeaderError::Truncated { offset })?;
+        header.check()?;
+        bytes.extend_from_slice(header.bytes());
+    }
+    Ok(bytes)
 }
 
 /// One header, as bytes with its index checked for size only.

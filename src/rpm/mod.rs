@@ -13,7 +13,7 @@ mod rich;
 pub(crate) mod testing;
 
 pub use dependency::{Comparison, Dependency, DependencyError, Requirement};
-pub use header::HeaderError;
+pub use header::{HeaderError, read_headers};
 pub use nevra::{Nevra, NevraError};
 pub use package::{PackageFacts, RpmError, read_package};
 pub use rich::{Operator, Rich};

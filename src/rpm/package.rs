@@ -1,17 +1,14 @@
 //! What the solver and the lock need to know of a package, from metadata or from its own header.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rpm::{DependencyFlags, PackageMetadata};
 use thiserror::Error;
 
 use super::dependency::{Comparison, Dependency, Requirement};
-use super::header::{Header, HeaderError};
+use super::header::{HeaderError, read_headers};
 use super::nevra::Nevra;
-
-/// Size of the obsolete lead before the signature header.
-const LEAD: u64 = 96;
 
 /// A package's own words about itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,7 +124,14 @@ pub enum RpmError {
 ///
 /// Neither digests nor signatures are checked here.
 pub fn read_package(path: &Path) -> Result<PackageFacts, RpmError> {
-    let bytes = read_headers(path)?;
+    let file = std::fs::File::open(path).map_err(|source| RpmError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let bytes = read_headers(&mut io::BufReader::new(file)).map_err(|source| RpmError::Header {
+        path: path.to_owned(),
+        source,
+    })?;
     let content = |reason: String| RpmError::Content {
         path: path.to_owned(),
         reason,
@@ -135,42 +139,6 @@ pub fn read_package(path: &Path) -> Result<PackageFacts, RpmError> {
     let metadata = PackageMetadata::parse(&mut bytes.as_slice())
         .map_err(|error| content(error.to_string()))?;
     facts(&metadata).map_err(content)
-}
-
-/// Lead, signature header and header, every entry checked: the `rpm` crate takes offsets as given.
-fn read_headers(path: &Path) -> Result<Vec<u8>, RpmError> {
-    let read = |source| RpmError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let damaged = |source| RpmError::Header {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = io::BufReader::new(std::fs::File::open(path).map_err(read)?);
-    let mut bytes = Vec::new();
-    let lead = file
-        .by_ref()
-        .take(LEAD)
-        .read_to_end(&mut bytes)
-        .map_err(read)?;
-    if lead as u64 != LEAD {
-        return Err(damaged(HeaderError::Truncated { offset: 0 }));
-    }
-    for _signature_then_main in 0..2 {
-        // The signature header is padded to eight bytes.
-        let padding = bytes.len().next_multiple_of(8) - bytes.len();
-        file.by_ref()
-            .take(padding as u64)
-            .read_to_end(&mut bytes)
-            .map_err(read)?;
-        let offset = bytes.len() as u64;
-        let header = Header::read(&mut file, offset).map_err(damaged)?;
-        let header = header.ok_or_else(|| damaged(HeaderError::Truncated { offset }))?;
-        header.check().map_err(damaged)?;
-        bytes.extend_from_slice(header.bytes());
-    }
-    Ok(bytes)
 }
 
 fn facts(metadata: &PackageMetadata) -> Result<PackageFacts, String> {

@@ -309,7 +309,7 @@ mod tests {
         let (_folder, store) = store();
         let digest = store.insert(&b"abc"[..], None, None).unwrap();
         overwrite(&store.blob(&digest).unwrap(), b"abd");
-        insta::assert_snapshot!(shown(&store, &store.verified(&digest).unwrap_err()), @"`STORE/blobs/sha256/ba/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad` was damaged: its content has sha256:a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe86298449c9; it was removed, and the next run fetches or makes it again");
+        insta::assert_snapshot!(shown(&store, &store.verified(&digest).unwrap_err()), @"`STORE/blobs/sha256/ba/ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad` was damaged: its content has sha256:a52d159f262b2c6ddb724a61840befc36eb30c88877a4030b65cbe86298449c9; it was removed, and is fetched or made again");
         insta::assert_snapshot!(shown(&store, &store.verified(&digest).unwrap_err()), @"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad is not in the store `STORE`");
     }
 
@@ -344,7 +344,7 @@ mod tests {
         std::fs::remove_file(&paths[30]).unwrap();
         insta::assert_snapshot!(shown(&store, &store.verify_many(&digests, threads()).unwrap_err()), @"
         2 blobs cannot be used
-          `STORE/blobs/sha256/c0/c00efe33c067b26684902028a1ff7e6e10b155e351a86e7e3fc1b36c5301eb87` was damaged: its content has sha256:6f5a5c61ccdbd8ff2a620d28c86c721feda2dcc809d23b29e1983af5cc50bd85; it was removed, and the next run fetches or makes it again
+          `STORE/blobs/sha256/c0/c00efe33c067b26684902028a1ff7e6e10b155e351a86e7e3fc1b36c5301eb87` was damaged: its content has sha256:6f5a5c61ccdbd8ff2a620d28c86c721feda2dcc809d23b29e1983af5cc50bd85; it was removed, and is fetched or made again
           sha256:f084488d6820b7aee9ab42faa3b71ba03edd87862fe4f4f683f82db3bcc426a7 is not in the store `STORE`
         ");
         insta::assert_snapshot!(shown(&store, &store.verify_many(&digests[..20], threads()).unwrap_err()), @"sha256:c00efe33c067b26684902028a1ff7e6e10b155e351a86e7e3fc1b36c5301eb87 is not in the store `STORE`");

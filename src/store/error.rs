@@ -120,6 +120,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether all that is wrong are blobs that are not in the store, or not any more: fetching mends it.
+    pub fn fetching_mends(&self) -> bool {
+        match self {
+            Self::Missing { .. } | Self::Damaged { removed: true, .. } => true,
+            Self::Unusable { faults } => faults.iter().all(Self::fetching_mends),
+            _ => false,
+        }
+    }
+
     /// Names the cause of a failed write: a full disk, a read-only file system, or another.
     pub(super) fn from_write(
         root: &Path,
@@ -180,7 +189,7 @@ impl fmt::Display for List<'_> {
 
 fn removal(removed: bool) -> &'static str {
     if removed {
-        "it was removed, and the next run fetches or makes it again"
+        "it was removed, and is fetched or made again"
     } else {
         "it could not be removed"
     }

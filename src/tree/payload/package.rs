@@ -1,21 +1,14 @@
 //! One RPM file: its header, checked before it is believed, and where its payload begins.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufReader, Read};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use rpm::{FileEntry, FileFlags, IndexTag, PackageMetadata};
 
 use super::super::extract::inside;
 use super::super::{TreeError, xattr};
-
-const LEAD: usize = 96;
-const INTRO: usize = 16;
-const INDEX_ENTRY: usize = 16;
-const MAGIC: [u8; 4] = [0x8e, 0xad, 0xe8, 0x01];
-/// Bounds on one header section, far above those of real packages (a kernel's has about 1 MiB).
-const MOST_ENTRIES: usize = 1 << 16;
-const LARGEST_STORE: usize = 64 << 20;
+use crate::rpm::read_headers;
 
 /// What an entry of the header's file list is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +55,8 @@ impl Package {
     pub(super) fn read(file: &Path) -> Result<Self, TreeError> {
         let damaged = |why: String| TreeError::package(file, why);
         let input = fs_err::File::open(file).map_err(|error| damaged(error.to_string()))?;
-        let bytes = headers(&mut BufReader::with_capacity(64 * 1024, input)).map_err(damaged)?;
+        let bytes = read_headers(&mut BufReader::with_capacity(64 * 1024, input))
+            .map_err(|error| damaged(error.to_string()))?;
         let metadata = PackageMetadata::parse(&mut bytes.as_slice())
             .map_err(|error| damaged(error.to_string()))?;
         if metadata.is_source_package() {
@@ -181,69 +175,4 @@ fn link_sets(metadata: &PackageMetadata, entries: &mut [Entry]) -> Vec<Vec<usize
         }
     }
     sets
-}
-
-/// Reads lead, signature header and header, and checks what the RPM library believes: lengths,
-/// and that every index entry lies within its store.
-pub(super) fn headers(input: &mut impl Read) -> Result<Vec<u8>, String> {
-    let cut = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
-        _ => error.to_string(),
-    };
-    let mut bytes = vec![0; LEAD];
-    input.read_exact(&mut bytes).map_err(cut)?;
-    if bytes[..4] != [0xed, 0xab, 0xee, 0xdb] {
-        return Err("it does not begin as an RPM package does".to_owned());
-    }
-    for (section, alignment) in [("signature header", 8), ("header", 1)] {
-        let from = bytes.len();
-        bytes.resize(from + INTRO, 0);
-        input.read_exact(&mut bytes[from..]).map_err(cut)?;
-        if bytes[from..from + 4] != MAGIC {
-            return Err(format!("its {section} does not begin as one"));
-        }
-        let (entries, store) = (word(&bytes, from + 8), word(&bytes, from + 12));
-        if entries == 0 || entries > MOST_ENTRIES || store > LARGEST_STORE {
-            return Err(format!(
-                "its {section} claims {entries} entries and {store} bytes"
-            ));
-        }
-        let index = from + INTRO;
-        let padded = store.next_multiple_of(alignment);
-        bytes.resize(index + entries * INDEX_ENTRY + padded, 0);
-        input.read_exact(&mut bytes[index..]).map_err(cut)?;
-        for entry in 0..entries {
-            check_entry(&bytes, index + entry * INDEX_ENTRY, store)
-                .map_err(|tag| format!("tag {tag} of its {section} lies outside of it"))?;
-        }
-    }
-    Ok(bytes)
-}
-
-/// Checks that the index entry at `at` lies within a store of that size; else returns its tag.
-fn check_entry(bytes: &[u8], at: usize, store: usize) -> Result<(), usize> {
-    let (tag, kind, offset, count) = (
-        word(bytes, at),
-        word(bytes, at + 4),
-        word(bytes, at + 8),
-        word(bytes, at + 12),
-    );
-    let least = match kind {
-        3 => count.saturating_mul(2),
-        4 => count.saturating_mul(4),
-        5 => count.saturating_mul(8),
-        _ => count,
-    };
-    if offset.saturating_add(least) > store {
-        Err(tag)
-    } else {
-        Ok(())
-    }
-}
-
-fn word(bytes: &[u8], at: usize) -> usize {
-    let word = bytes[at..]
-        .first_chunk()
-        .map_or(0, |word| u32::from_be_bytes(*word));
-    usize::try_from(word).unwrap_or(usize::MAX)
 }

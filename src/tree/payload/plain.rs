@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Write};
 
-use super::{cpio, package};
+use super::cpio;
+use crate::rpm::read_headers;
 
 /// The level at which zstd keeps nearly everything as it is.
 const PLAIN: i32 = -131_072;
@@ -13,7 +14,7 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// blocks that need no decompression. Headers are copied byte for byte: the same package to
 /// rpm, which must not be asked to check its digests again. Other packages: false, nothing written.
 pub fn write_plain(mut package: impl Read, to: &mut impl Write) -> io::Result<bool> {
-    let headers = package::headers(&mut package).map_err(io::Error::other)?;
+    let headers = read_headers(&mut package).map_err(io::Error::other)?;
     let mut magic = [0; ZSTD.len()];
     package.read_exact(&mut magic)?;
     if magic != ZSTD {

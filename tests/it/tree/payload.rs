@@ -487,13 +487,13 @@ fn hostile_packages_are_refused_and_nothing_outside_changes() {
     file and folder: refused entry `l` of package `TOP/p.rpm`: package `TOP/q.rpm` has a folder there
     file and folder below: refused entry `l` of package `TOP/p.rpm`: another package has files below it
     cut short in the payload: damaged package `TOP/p.rpm`: its payload is cut short
-    cut short in the header: damaged package `TOP/p.rpm`: it is cut short
-    empty: damaged package `TOP/p.rpm`: it is cut short
+    cut short in the header: damaged package `TOP/p.rpm`: the header at byte 96 is cut off
+    empty: damaged package `TOP/p.rpm`: it does not begin as an RPM package does
     not a package: damaged package `TOP/p.rpm`: it does not begin as an RPM package does
-    too many header entries: damaged package `TOP/p.rpm`: its signature header claims 4294967295 entries and 4256 bytes
-    too large a header: damaged package `TOP/p.rpm`: its signature header claims 5 entries and 4294967295 bytes
-    header entry outside: damaged package `TOP/p.rpm`: tag 62 of its signature header lies outside of it
-    header entry with too many items: damaged package `TOP/p.rpm`: tag 62 of its signature header lies outside of it
+    too many header entries: damaged package `TOP/p.rpm`: the header at byte 96 says it has 68719480976 bytes; at most 268435456 are read
+    too large a header: damaged package `TOP/p.rpm`: the header at byte 96 says it has 4294967375 bytes; at most 268435456 are read
+    header entry outside: damaged package `TOP/p.rpm`: tag 62 of the header at byte 96 is damaged
+    header entry with too many items: damaged package `TOP/p.rpm`: tag 62 of the header at byte 96 is damaged
     missing: damaged package `TOP/none.rpm`: failed to open file `TOP/none.rpm`: No such file or directory (os error 2)
     cpio magic: damaged package `TOP/p.rpm`: its payload: an entry does not begin as one
     ");
