@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::backend::Exit;
@@ -16,7 +16,8 @@ const LONGEST: usize = 500;
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: BufWriter<File>,
+    /// Not buffered: a log can be followed while it grows.
+    file: File,
     lines: VecDeque<String>,
     partial: Vec<u8>,
     errors: Vec<String>,
@@ -38,7 +39,7 @@ impl Log {
     pub fn create(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            file: BufWriter::new(fs_err::File::create(path)?.into_parts().0),
+            file: fs_err::File::create(path)?.into_parts().0,
             lines: VecDeque::new(),
             partial: Vec::new(),
             errors: Vec::new(),

@@ -215,7 +215,10 @@ const REPRODUCIBLE: [(&str, &str); 6] = [
 ];
 
 fn rpmbuild(job: &Job<'_>) -> Command {
-    let mut argv = vec!["rpmbuild".to_owned(), "-ba".to_owned()];
+    // One stream, so that errors stand in the log where they happened.
+    let mut argv = ["sh", "-c", r#"exec rpmbuild -ba "$@" 2>&1"#, "rpmbuild"]
+        .map(str::to_owned)
+        .to_vec();
     argv.extend(job.options.iter().cloned());
     let own = job
         .macros
