@@ -7,11 +7,13 @@
 mod explain;
 mod libsolv;
 mod meaning;
+mod nearest;
 mod problem;
 mod request;
 mod universe;
 
-pub use problem::{Asked, Cause, Link, Problem, Reason, Unsolvable};
+pub use nearest::Nearest;
+pub use problem::{Asked, Cause, Help, Link, Problem, Reason, Unsolvable};
 pub use request::{Meaning, Request, Selected, Solution, Wanted};
 pub use universe::{Preference, RepositoryId, SolveError, Universe};
 
