@@ -30,6 +30,7 @@ mod repository;
 mod rules;
 mod sources;
 mod tree;
+mod universe;
 mod version;
 mod workers;
 
@@ -44,6 +45,7 @@ pub use error::MinidistroError;
 pub use mirror::{FALLBACK, of_host};
 pub use packages::{Suite, default_packages};
 pub use sources::Source;
+pub use universe::Described;
 
 use crate::adjust::Context;
 use crate::convert::Converter;
@@ -58,6 +60,9 @@ use crate::workers::Workers;
 /// The key is derived from a text in the source, so everybody has its secret half: its signatures show that
 /// signatures are checked, and nothing about who made a package.
 pub const FINGERPRINT: &str = "757d6b99e52d84149f60c0f858ea10df30515592";
+
+/// The index of all packages, below the suite's folder.
+const PACKAGES: &str = "main/binary-amd64/Packages.xz";
 
 /// Downloads that run at the same time.
 const DOWNLOADS: usize = 8;
@@ -175,6 +180,24 @@ pub async fn generate(
     })
 }
 
+/// What all packages of the suite say of themselves: a universe as large as any distribution's. Of the options
+/// only the suite, the mirror and the place of the downloads count; nothing is converted.
+pub async fn universe(options: &Options) -> Result<Vec<Described>, MinidistroError> {
+    let archive = Archive::open(options).await?;
+    let (path, suite) = (archive.index(PACKAGES).await?, options.suite);
+    blocking(move || {
+        let mut text = String::new();
+        let file = fs_err::File::open(&path).map_err(MinidistroError::file(&path))?;
+        let read = liblzma::read::XzDecoder::new(file).read_to_string(&mut text);
+        read.map_err(MinidistroError::file(&path))?;
+        universe::read(&text).map_err(|reason| MinidistroError::Index {
+            what: format!("{}/{PACKAGES}", suite.codename()),
+            reason,
+        })
+    })
+    .await
+}
+
 /// The public half of the signing key, in ASCII armor. See [`FINGERPRINT`].
 pub fn signing_key_armored() -> Result<String, MinidistroError> {
     SigningKey::derive()?.armored()
@@ -228,7 +251,7 @@ impl Archive {
     }
 
     async fn plan(&self, options: &Options) -> Result<Vec<Binary>, MinidistroError> {
-        let file = "main/binary-amd64/Packages.xz";
+        let file = PACKAGES;
         let (path, roots, suite) = (
             self.index(file).await?,
             options.packages.clone(),

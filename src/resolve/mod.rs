@@ -14,8 +14,10 @@ use crate::store::fetch::{Download, FetchError, Fetched, Fetcher};
 use crate::store::{Store, StoreError};
 
 pub mod advice;
+pub mod chain;
 pub mod metadata;
 pub mod packages;
+pub mod places;
 pub mod repositories;
 pub mod request;
 pub mod solving;

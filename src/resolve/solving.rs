@@ -6,10 +6,10 @@ use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origi
 use crate::documents::recipe::{Recipe, ThirdParty};
 use crate::documents::template::Template;
 use crate::repository::{Offered, PackageEntry, Reach};
-use crate::resolve::advice;
 use crate::resolve::repositories::{self, Published};
 use crate::resolve::{ResolveError, Supply};
-use crate::rpm::{Nevra, PackageFacts, read_package};
+use crate::resolve::{advice, chain};
+use crate::rpm::{Dependency, Gathering, Nevra, PackageFacts, read_package};
 use crate::solve::{Preference, RepositoryId, Request, Selected, Universe, Wanted};
 use crate::store::fetch::Download;
 
@@ -231,6 +231,76 @@ impl Offer {
                 .map(|part| part.into_values().collect())
                 .collect(),
         })
+    }
+
+    /// What the packages of a lock say of themselves, and the paths among their files that others require;
+    /// `wanted` is what the lock was solved for. What no repository has any more is left out.
+    pub fn facts(
+        &mut self,
+        supply: Supply<'_>,
+        lock: &Lock,
+        wanted: &[Wanted],
+    ) -> Result<Vec<PackageFacts>, ResolveError> {
+        let texts: Vec<&str> = wanted
+            .iter()
+            .map(|wanted| wanted.capability.as_str())
+            .collect();
+        let mut view = self.view(supply, &texts)?;
+        for (part, place, paths) in &view.owners {
+            let files = &mut view.parts[*part][*place].facts.files;
+            files.extend(paths.iter().cloned());
+        }
+        let mut facts = Vec::new();
+        for (one, entries) in self.published.iter().zip(view.parts) {
+            let from_here = |nevra: &Nevra| {
+                lock.rpm(nevra).is_some_and(|rpm| match &rpm.origin {
+                    Origin::Repository { name, .. } => *name == one.repository.name,
+                    Origin::Url(_) => false,
+                })
+            };
+            let entries = entries.into_iter().map(|entry| entry.facts);
+            facts.extend(entries.filter(|facts| from_here(&facts.nevra)));
+        }
+        let outside = self.third_party().cloned();
+        facts.extend(outside.filter(|facts| lock.rpm(&facts.nevra).is_some()));
+        Ok(facts)
+    }
+
+    /// All packages of all repositories, hidden ones too, that are called `text` or provide it, the newest first;
+    /// with the repository's name, and whether it may be seen.
+    pub fn candidates(&self, text: &str) -> Result<Vec<(PackageEntry, &Published)>, ResolveError> {
+        let dependency = text.parse().unwrap_or_else(|_| Dependency::new(text, None));
+        let (mut called, mut providing) = (Vec::new(), Vec::new());
+        for one in &self.published {
+            let mut names = vec![dependency.name()];
+            names.extend(text.match_indices('-').map(|(at, _)| &text[..at]));
+            names.extend(text.match_indices('.').map(|(at, _)| &text[..at]));
+            let mut numbers = BTreeSet::new();
+            for name in names {
+                numbers.extend(one.index.packages_of(name)?);
+            }
+            for number in numbers {
+                let entry = one.index.entry(number)?;
+                if chain::is_called(&entry.facts.nevra, text) {
+                    called.push((entry, one));
+                } else if !Gathering::new(vec![&entry.facts])
+                    .providers(&dependency)
+                    .is_empty()
+                {
+                    providing.push((entry, one));
+                }
+            }
+        }
+        let mut found = if called.is_empty() { providing } else { called };
+        found.sort_by(|(one, _), (other, _)| other.facts.cmp(&one.facts));
+        Ok(found)
+    }
+
+    /// The priority of the repository of that name.
+    pub fn priority(&self, name: &str) -> Option<u32> {
+        let mut published = self.published.iter();
+        let found = published.find(|one| one.repository.name.as_str() == name)?;
+        Some(found.repository.priority)
     }
 
     /// The universe of a view, and its repositories' ids.

@@ -1,9 +1,11 @@
 //! Which name was meant by one that does not exist.
 
 /// A name is nearly right where no more of its characters, in percent, are wrong.
-const WRONG: usize = 34;
+const WRONG: usize = 25;
 /// And no more than these.
 const MOST: usize = 3;
+/// In a name of so many characters one may be wrong, whatever the part.
+const SHORT: usize = 3;
 
 /// Looks for the name most like a wanted one, where one is like it at all.
 #[derive(Debug)]
@@ -16,9 +18,11 @@ pub struct Nearest<'a> {
 impl<'a> Nearest<'a> {
     /// Nothing is found yet.
     pub fn new(wanted: &'a str) -> Self {
+        let length = wanted.chars().count();
+        let least = usize::from(length >= SHORT);
         Self {
             wanted,
-            limit: (wanted.chars().count() * WRONG / 100).min(MOST),
+            limit: (length * WRONG / 100).clamp(least, MOST),
             best: None,
         }
     }

@@ -77,6 +77,8 @@ the newest version: a-1-1.noarch | a-1.10-1.noarch | a-1.9-1.noarch => a => a-1.
 an older one by name: a-1-1.noarch | a-2-1.noarch => a-1 => a-1-1.noarch
 an epoch beats a version: a-9-1.noarch | a-1:1-1.noarch => a => a-1:1-1.noarch
 what obsoletes the name: a-1-1.noarch | b-2-1.noarch; obsoletes: a < 2; provides: a = 2 => a => b-2-1.noarch
+what obsoletes it in all versions: a-1-1.noarch | b-2-1.noarch; obsoletes: a => a => b-2-1.noarch
+what obsoletes something else: a-1-1.noarch | b-2-1.noarch; obsoletes: c | c-1-1.noarch => a => a-1-1.noarch
 own architecture first: a-1-1.i686 | a-1-1.x86_64 => a => a-1-1.x86_64
 the other one where asked: a-1-1.i686 | a-1-1.x86_64 => a.i686 => a-1-1.i686
 a foreign architecture never: a-2-1.aarch64 | a-1-1.noarch => a => a-1-1.noarch
