@@ -45,7 +45,6 @@ pub use error::MinidistroError;
 pub use mirror::{FALLBACK, of_host};
 pub use packages::{Suite, default_packages};
 pub use sources::Source;
-pub use universe::Described;
 
 use crate::adjust::Context;
 use crate::convert::Converter;
@@ -180,17 +179,19 @@ pub async fn generate(
     })
 }
 
-/// What all packages of the suite say of themselves: a universe as large as any distribution's. Of the options
-/// only the suite, the mirror and the place of the downloads count; nothing is converted.
-pub async fn universe(options: &Options) -> Result<Vec<Described>, MinidistroError> {
+/// Writes metadata of all packages of the suite, some 60,000, into the output folder: a universe for solvers as large
+/// as any distribution's. They have no packages and no signature. Gives their number.
+pub async fn universe(options: &Options) -> Result<usize, MinidistroError> {
     let archive = Archive::open(options).await?;
     let (path, suite) = (archive.index(PACKAGES).await?, options.suite);
+    let output = options.output.clone();
     blocking(move || {
         let mut text = String::new();
         let file = fs_err::File::open(&path).map_err(MinidistroError::file(&path))?;
         let read = liblzma::read::XzDecoder::new(file).read_to_string(&mut text);
         read.map_err(MinidistroError::file(&path))?;
-        universe::read(&text).map_err(|reason| MinidistroError::Index {
+        fs_err::create_dir_all(&output).map_err(MinidistroError::file(&output))?;
+        universe::write(&text, &output).map_err(|reason| MinidistroError::Index {
             what: format!("{}/{PACKAGES}", suite.codename()),
             reason,
         })

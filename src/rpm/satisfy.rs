@@ -180,10 +180,10 @@ impl<'a> Gathering<'a> {
             self.unmet(place, &mut faults);
             for &other in &self.names[facts.nevra.name.as_str()] {
                 let other_nevra = &self.packages[other].nevra;
+                // Two word sizes of one package may have different versions.
                 let beside = facts.nevra.arch != other_nevra.arch
                     && facts.nevra.arch != "noarch"
-                    && other_nevra.arch != "noarch"
-                    && facts.nevra.evr() == other_nevra.evr();
+                    && other_nevra.arch != "noarch";
                 if other > place && !beside && !multiple(&facts.nevra.name) {
                     faults.push(format!("{} and {other_nevra}", facts.nevra));
                 }

@@ -20,4 +20,6 @@ pub use universe::{Preference, RepositoryId, SolveError, Universe};
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod restricted;
+#[cfg(test)]
 mod tests;
