@@ -385,7 +385,7 @@ fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
     let warm = kept.is_some();
     let index = kept.unwrap_or_else(|| {
         let primary = std::fs::File::open(folder.join(&record.location)).unwrap();
-        store.insert(primary, Some(&digest)).unwrap();
+        store.insert(primary, Some(&digest), None).unwrap();
         let label = "primary".to_owned();
         metadata::make_index(&store, &Kept { digest, label }).unwrap()
     });

@@ -10,7 +10,7 @@ use super::{Damage, SECTIONS, VERSION};
 use crate::digest::Digest;
 
 /// Bytes of a block; a multiple of a number's size, so that no number lies in two blocks.
-const BLOCK: usize = 32 << 10;
+const BLOCK: usize = 4 << 10;
 /// Larger ones are not made.
 pub(super) const MAX_LENGTH: usize = 2 << 30;
 
