@@ -23,3 +23,5 @@ mod differential;
 mod restricted;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod versions;

@@ -97,6 +97,28 @@ or: a-1-1.noarch; requires: (x or b) | b-1-1.noarch => a => a-1-1.noarch | b-1-1
 with: a-1-1.noarch; requires: (x >= 2 with x < 3) | b-1-1.noarch; provides: x = 1 | c-1-1.noarch; provides: x = 2.5 | d-1-1.noarch; provides: x = 3 => a => a-1-1.noarch | c-1-1.noarch
 without: a-1-1.noarch; requires: (x without y) | b-1-1.noarch; provides: x, y | c-1-1.noarch; provides: x => a => a-1-1.noarch | c-1-1.noarch
 unless: a-1-1.noarch; conflicts: (b unless c) | b-1-1.noarch | c-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
+unless, not needed: a-1-1.noarch; conflicts: (b unless c) | c-1-1.noarch => a => a-1-1.noarch
+unless with else: a-1-1.noarch; conflicts: (b unless c else d) | b-1-1.noarch | c-1-1.noarch | d-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
+without, an older one: a-1-1.noarch; requires: (x without x >= 2) | b-1-1.noarch; provides: x = 1 | c-1-1.noarch; provides: x = 2 => a => a-1-1.noarch | b-1-1.noarch
+no other word size by a name: a-1-1.x86_64; requires: b | b-1-1.i686 | b-1-1.x86_64 => a => a-1-1.x86_64 | b-1-1.x86_64
+no other word size though it is newer: a-1-1.x86_64; requires: b | b-2-1.i686 | b-1-1.x86_64 => a => a-1-1.x86_64 | b-1-1.x86_64
+the other word size where required, beside the own: a-1-1.x86_64; requires: b(x86-32) | b-1-1.i686; provides: b(x86-32) | b-1-1.x86_64 => a => a-1-1.x86_64 | b-1-1.i686 | b-1-1.x86_64
+both word sizes where asked: a-1-1.i686 | a-1-1.x86_64 => a.i686 | a.x86_64 => a-1-1.i686 | a-1-1.x86_64
+from noarch to an architecture: a-1-1.noarch | a-2-1.x86_64 => a => a-2-1.x86_64
+from an architecture to noarch: a-1-1.x86_64 | a-2-1.noarch => a => a-2-1.noarch
+two kernels where asked: kernel-1-1.x86_64; provides: kernel = 1-1 | kernel-2-1.x86_64; provides: kernel = 2-1 => kernel-1 | kernel-2 => kernel-1-1.x86_64 | kernel-2-1.x86_64
+a kernel's modules by name: m-1-1.x86_64; provides: installonlypkg(kernel-module) | m-2-1.x86_64; provides: installonlypkg(kernel-module) => m-1 | m-2 => m-1-1.x86_64 | m-2-1.x86_64
+obsoletes mean names alone: a-1-1.noarch; obsoletes: v | b-1-1.noarch; provides: v => a | b => a-1-1.noarch | b-1-1.noarch
+an obsolete of other versions: a-1-1.noarch; obsoletes: b < 1 | b-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch
+its own name obsoleted: a-2-1.noarch; obsoletes: a < 2 => a => a-2-1.noarch
+a conflict with what it provides: a-1-1.noarch; provides: v; conflicts: v => a => a-1-1.noarch
+a release that is missing in what is required: a-1-1.noarch; requires: b = 1 | b-1-7.noarch => a => a-1-1.noarch | b-1-7.noarch
+a release that is missing in what is provided: a-1-1.noarch; requires: v = 1-5 | b-1-7.noarch; provides: v = 1 => a => a-1-1.noarch | b-1-7.noarch
+what is provided without a version: a-1-1.noarch; requires: v >= 5 | b-1-7.noarch; provides: v => a => a-1-1.noarch | b-1-7.noarch
+config of its own: a-1-1.noarch; provides: config(a) = 1-1; requires: config(a) = 1-1 => a => a-1-1.noarch
+config of another: a-1-1.noarch; requires: config(b) = 1-1 | b-1-1.noarch; provides: config(b) = 1-1 => a => a-1-1.noarch | b-1-1.noarch
+rpm's features in a rich one: a-1-1.noarch; requires: rpmlib(RichDependencies) <= 4.12.0-1, (b if c) | b-1-1.noarch => a => a-1-1.noarch
+a cycle of provides: a-1-1.noarch; provides: x; requires: y | b-1-1.noarch; provides: y; requires: z | c-1-1.noarch; provides: z; requires: x => a => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
 nested: a-1-1.noarch; requires: ((b and c) if (d or e)) | b-1-1.noarch | c-1-1.noarch | d-1-1.noarch | e-1-1.noarch => a | e => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch | e-1-1.noarch";
 
 #[test]
