@@ -16,9 +16,11 @@ use crate::version::Evr;
 /// Writes the repository of an uncompressed `Packages` file into `output`. Gives the number of packages; the error says
 /// what is wrong.
 pub(crate) fn write(text: &str, output: &Path) -> Result<usize, String> {
-    let packages = iter_paragraphs_borrowed(text)
+    let mut packages = iter_paragraphs_borrowed(text)
         .map(|paragraph| package(&paragraph.map_err(|error| error.to_string())?))
         .collect::<Result<Vec<_>, String>>()?;
+    // As the usual tools write a repository. Solvers break ties by the order, dnf's by that of the file.
+    packages.sort_by(|one, other| one.name().cmp(other.name()));
     publish(&packages, output).map_err(|error| error.to_string())?;
     Ok(packages.len())
 }

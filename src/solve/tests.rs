@@ -415,3 +415,63 @@ fn unsolvable_requests_are_explained() {
     insta::assert_snapshot!(explain(&["a-1-1.noarch; requires: (b and nothing)", "b-1-1.noarch"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but a-1-1.noarch requires `(b and nothing)`, and no package provides `nothing`");
     insta::assert_snapshot!(explain(&["b-1-1.noarch"], &[("(b and nothing)", foo)]), @"package foo (BuildRequires) asks for `(b and nothing)`, but no package provides `nothing`");
 }
+
+#[test]
+fn hostile_dependencies_end_in_bounded_time() {
+    // As many alternatives, and as deep, as anybody could write into one line.
+    let wide: Vec<String> = (0..100_000).map(|number| format!("n{number}")).collect();
+    let deep = format!("{}x{}", "(a and ".repeat(200_000), ")".repeat(200_000));
+    let mut facts: Vec<PackageFacts> = ["wide-1-1.noarch", "deep-1-1.noarch", "good-1-1.noarch"]
+        .map(|text| PackageFacts::new(text.parse().unwrap()))
+        .into();
+    let requirement = |text: &str| Requirement {
+        dependency: Dependency::new(text, None),
+        pre: false,
+    };
+    facts[0]
+        .requires
+        .push(requirement(&format!("({})", wide.join(" or "))));
+    facts[1].requires.push(requirement(&deep));
+    // Everybody provides and requires what everybody provides.
+    for number in 0..2000 {
+        let mut package = PackageFacts::new(format!("c{number}-1-1.noarch").parse().unwrap());
+        package.provides.push(Dependency::new("all", None));
+        package.requires.push(requirement("all"));
+        package
+            .requires
+            .push(requirement(&format!("c{}", (number + 1) % 2000)));
+        facts.push(package);
+    }
+    let mut universe = Universe::new("x86_64").unwrap();
+    universe.add_repository("hostile", Preference::default(), &facts);
+    assert!(universe.solve(&request(&["wide"])).is_err());
+    assert!(universe.solve(&request(&["deep"])).is_err());
+    assert_eq!(
+        solved(&mut universe, &request(&["good"])),
+        ["good-1-1.noarch"]
+    );
+    assert_eq!(solved(&mut universe, &request(&["c0"])).len(), 2000);
+}
+
+#[test]
+fn combinations_that_would_explode_are_refused() {
+    // In the form that solvers need, this has two to the power of its length of parts.
+    let pairs: Vec<String> = (0..60)
+        .map(|number| format!("(a{number} and b{number})"))
+        .collect();
+    let mut lines = vec!["good-1-1.noarch".to_owned()];
+    for number in 0..60 {
+        lines.push(format!("a{number}-1-1.noarch"));
+        lines.push(format!("b{number}-1-1.noarch"));
+    }
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut facts: Vec<PackageFacts> = lines.iter().map(|line| package(line)).collect();
+    facts[0].requires.push(Requirement {
+        dependency: Dependency::new(&format!("({})", pairs.join(" or ")), None),
+        pre: false,
+    });
+    let mut universe = Universe::new("x86_64").unwrap();
+    universe.add_repository("hostile", Preference::default(), &facts);
+    let message = universe.solve(&request(&["good"])).unwrap_err().to_string();
+    assert!(message.contains("good-1-1.noarch"), "{message}");
+}
