@@ -7,6 +7,7 @@
 //! measure root PROJECT           the path of the kept environment's root
 //! measure clone PROJECT RUNS -- PEER…   /bin/true in a clone, each run followed by one of the peer command
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
+//! measure solve STORE REPOSITORY NAME…   the packages that these names need, from a repository's metadata
 //! ```
 #![expect(
     clippy::unwrap_used,
@@ -35,8 +36,11 @@ use pristine::environment::{rules, snapshot};
 use pristine::events::Silent;
 use pristine::oci::Layout;
 use pristine::plan::{Node, Plan};
+use pristine::repository::{Offered, PackageEntry, Reach, Repomd};
 use pristine::resolve::Supply;
+use pristine::resolve::metadata::{self, Kept};
 use pristine::resolve::packages::{self, Stock};
+use pristine::solve::{Preference, Request, Universe, Wanted};
 use pristine::store::Store;
 use pristine::store::fetch::{FetchOptions, Fetcher};
 use pristine::tree::Normalise;
@@ -57,6 +61,7 @@ fn main() {
             clone(&Bench::open(project), runs.parse().unwrap(), peer);
         }
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
+        ["solve", store, repository, names @ ..] => solve(store, repository, names, started),
         // `cargo bench` without words: there is nothing to measure without a project.
         [] => println!("run benches/compare"),
         other => panic!("not a measurement: {other:?}"),
@@ -366,4 +371,60 @@ fn rpmbuild_alone(bench: &Bench, root: &RootId, ready: &Ready) -> f64 {
     let took = seconds(start);
     clone.destroy().unwrap();
     took
+}
+
+/// Solves a request for packages by name in one repository's metadata, with the kept index where there is one; each part timed.
+fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
+    let store = Store::open(Path::new(store)).unwrap();
+    let folder = Path::new(repository);
+    let bytes = std::fs::read(folder.join("repodata/repomd.xml")).unwrap();
+    let repomd = Repomd::parse(&bytes, "repomd.xml").unwrap();
+    let record = &repomd.records["primary"];
+    let digest = record.checksum.sha256().unwrap();
+    let kept = metadata::kept_index(&store, &digest);
+    let warm = kept.is_some();
+    let index = kept.unwrap_or_else(|| {
+        let primary = std::fs::File::open(folder.join(&record.location)).unwrap();
+        store.insert(primary, Some(&digest), None).unwrap();
+        let label = "primary".to_owned();
+        metadata::make_index(&store, &Kept { digest, label }).unwrap()
+    });
+    let loaded = seconds(started);
+    let all = |_: &PackageEntry| true;
+    let offered = Offered {
+        index: &index,
+        sees: &all,
+    };
+    let mut reach = Reach::new([offered], false);
+    for name in names {
+        reach.request(name).unwrap();
+    }
+    let reached: Vec<PackageEntry> = reach.into_packages().remove(0).into_values().collect();
+    let found = seconds(started);
+    let mut universe = Universe::new("x86_64").unwrap();
+    universe.add_repository("large", Preference::default(), &reached);
+    let request = Request {
+        install: names
+            .iter()
+            .map(|name| Wanted::package(*name, "a measurement"))
+            .collect(),
+        ..Request::default()
+    };
+    assert!(universe.needs_filelists(&request).is_empty());
+    let filled = seconds(started);
+    let solution = universe.solve(&request).unwrap();
+    let total = seconds(started);
+    println!(
+        "{}",
+        serde_json::json!({
+            "warm": warm,
+            "load": loaded,
+            "reach": found - loaded,
+            "fill": filled - found,
+            "solve": total - filled,
+            "total": total,
+            "reached": reached.len(),
+            "packages": solution.packages.len(),
+        })
+    );
 }

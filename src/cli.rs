@@ -39,11 +39,35 @@ pub enum Verb {
     /// Solve everything that the project needs and write `pristine.lock`
     ///
     /// Packages that are locked already stay as they are; `update` moves them.
-    Lock,
+    Lock {
+        /// Ask nothing of the network: what the store does not have is named
+        #[arg(long)]
+        offline: bool,
+    },
     /// Solve again, taking the newest versions, and write `pristine.lock`
     Update {
         /// Only these packages may move; without names, all may
         names: Vec<String>,
+        /// Ask nothing of the network: what the store does not have is named
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Say which request brings a package into the lock, along the shortest chain
+    Why {
+        /// A package of the lock (name, name-version, full name), or something that one provides
+        name: String,
+        /// Ask nothing of the network
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Say what keeps a package out of the lock
+    WhyNot {
+        /// A package of the repositories: name, name-version or full name
+        #[arg(value_name = "NAME[-VERSION]")]
+        name: String,
+        /// Ask nothing of the network
+        #[arg(long)]
+        offline: bool,
     },
     /// Create the environment from the lock, then build every package in a clone of it
     Build(BuildArgs),
@@ -58,6 +82,20 @@ pub enum Verb {
     Clean,
 }
 
+impl Verb {
+    /// Whether nothing may be asked of the network.
+    pub fn offline(&self) -> bool {
+        match self {
+            Self::Lock { offline }
+            | Self::Update { offline, .. }
+            | Self::Why { offline, .. }
+            | Self::WhyNot { offline, .. } => *offline,
+            Self::Build(arguments) => arguments.offline,
+            Self::Enter(_) | Self::Snapshot(_) | Self::Demo(_) | Self::Clean => false,
+        }
+    }
+}
+
 /// Arguments of `build`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct BuildArgs {
@@ -69,6 +107,9 @@ pub struct BuildArgs {
     /// Start from the kept snapshot of this lock, where there is one, instead of creating it anew
     #[arg(long)]
     pub reuse_snapshot: bool,
+    /// Ask nothing of the network: what the store does not have is named
+    #[arg(long)]
+    pub offline: bool,
     /// Where the results go, instead of a new folder below the store's `runs/`
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,

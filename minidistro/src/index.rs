@@ -147,7 +147,10 @@ fn version(name: &str, text: &str) -> Result<Evr, String> {
 }
 
 /// A field that may be missing, but must not have several lines.
-fn optional<'a>(paragraph: &BorrowedParagraph<'a>, field: &str) -> Result<&'a str, String> {
+pub(crate) fn optional<'a>(
+    paragraph: &BorrowedParagraph<'a>,
+    field: &str,
+) -> Result<&'a str, String> {
     match paragraph.get_field(field) {
         None => Ok(""),
         Some(value) => value
@@ -156,7 +159,11 @@ fn optional<'a>(paragraph: &BorrowedParagraph<'a>, field: &str) -> Result<&'a st
     }
 }
 
-fn needed<'a>(paragraph: &BorrowedParagraph<'a>, field: &str) -> Result<&'a str, String> {
+/// A field that must be there, in one line.
+pub(crate) fn needed<'a>(
+    paragraph: &BorrowedParagraph<'a>,
+    field: &str,
+) -> Result<&'a str, String> {
     let value = optional(paragraph, field)?;
     if value.is_empty() {
         Err(format!("a package without `{field}`"))

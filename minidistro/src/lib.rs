@@ -30,6 +30,7 @@ mod repository;
 mod rules;
 mod sources;
 mod tree;
+mod universe;
 mod version;
 mod workers;
 
@@ -58,6 +59,9 @@ use crate::workers::Workers;
 /// The key is derived from a text in the source, so everybody has its secret half: its signatures show that
 /// signatures are checked, and nothing about who made a package.
 pub const FINGERPRINT: &str = "757d6b99e52d84149f60c0f858ea10df30515592";
+
+/// The index of all packages, below the suite's folder.
+const PACKAGES: &str = "main/binary-amd64/Packages.xz";
 
 /// Downloads that run at the same time.
 const DOWNLOADS: usize = 8;
@@ -175,6 +179,26 @@ pub async fn generate(
     })
 }
 
+/// Writes metadata of all packages of the suite, some 60,000, into the output folder: a universe for solvers as large
+/// as any distribution's. They have no packages and no signature. Gives their number.
+pub async fn universe(options: &Options) -> Result<usize, MinidistroError> {
+    let archive = Archive::open(options).await?;
+    let (path, suite) = (archive.index(PACKAGES).await?, options.suite);
+    let output = options.output.clone();
+    blocking(move || {
+        let mut text = String::new();
+        let file = fs_err::File::open(&path).map_err(MinidistroError::file(&path))?;
+        let read = liblzma::read::XzDecoder::new(file).read_to_string(&mut text);
+        read.map_err(MinidistroError::file(&path))?;
+        fs_err::create_dir_all(&output).map_err(MinidistroError::file(&output))?;
+        universe::write(&text, &output).map_err(|reason| MinidistroError::Index {
+            what: format!("{}/{PACKAGES}", suite.codename()),
+            reason,
+        })
+    })
+    .await
+}
+
 /// The public half of the signing key, in ASCII armor. See [`FINGERPRINT`].
 pub fn signing_key_armored() -> Result<String, MinidistroError> {
     SigningKey::derive()?.armored()
@@ -228,7 +252,7 @@ impl Archive {
     }
 
     async fn plan(&self, options: &Options) -> Result<Vec<Binary>, MinidistroError> {
-        let file = "main/binary-amd64/Packages.xz";
+        let file = PACKAGES;
         let (path, roots, suite) = (
             self.index(file).await?,
             options.packages.clone(),

@@ -28,6 +28,9 @@ struct Arguments {
     /// Debian source packages whose upstream tarballs are looked up, separated by commas.
     #[arg(long, value_delimiter = ',')]
     sources: Vec<String>,
+    /// Only metadata, of all packages of the suite: a large universe for solvers.
+    #[arg(long)]
+    universe: bool,
 }
 
 #[tokio::main]
@@ -58,6 +61,11 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
         output: arguments.output,
         sources: arguments.sources,
     };
+    if arguments.universe {
+        let count = minidistro::universe(&options).await?;
+        say(&format!("{{\"packages\": {count}}}"));
+        return Ok(());
+    }
     let summary = generate(&options, &show).await?;
     say(&serde_json::to_string_pretty(&summary)?);
     Ok(())

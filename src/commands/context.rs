@@ -16,6 +16,7 @@ use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::oci::Layout;
 use crate::resolve::Supply;
+use crate::resolve::places::Places;
 use crate::store::Store;
 use crate::store::fetch::{FetchOptions, Fetcher};
 use crate::ui::Ui;
@@ -31,6 +32,8 @@ pub(super) struct Context<'a> {
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) store_option: Option<PathBuf>,
     pub(super) folder: PathBuf,
+    /// Whether nothing may be asked of the network.
+    pub(super) offline: bool,
 }
 
 /// A project, loaded and checked as far as its own files go.
@@ -89,7 +92,7 @@ impl Context<'_> {
         let temporary = store.sweep_temporary(before)?;
         swept.extend(temporary.iter().map(|path| path.display().to_string()));
         tracing::info!(?swept);
-        let fetcher = Fetcher::new(store.clone(), FetchOptions::default());
+        let fetcher = self.fetcher(&store);
         let layout = Layout::open(&store.oci_folder())?;
         layout.sweep()?;
         Ok(Workshop {
@@ -99,6 +102,15 @@ impl Context<'_> {
             fetcher,
             backend: Box::new(backend),
         })
+    }
+
+    /// Downloads into the store, where they are allowed.
+    pub(super) fn fetcher(&self, store: &Store) -> Fetcher {
+        let options = FetchOptions {
+            offline: self.offline,
+            ..FetchOptions::default()
+        };
+        Fetcher::new(store.clone(), options)
     }
 
     /// Where downloads come from and go to.
@@ -157,6 +169,12 @@ impl Context<'_> {
 }
 
 impl Documents {
+    /// Where these files ask for something.
+    pub(super) fn places(&self) -> Places {
+        let recipe = self.recipe.as_ref();
+        Places::read(&self.project, &self.template, recipe, &self.packages)
+    }
+
     /// The macros of specs and builds: the template's, and the project's over them.
     pub(super) fn macros(&self) -> BTreeMap<String, String> {
         let build = &self.project.build;

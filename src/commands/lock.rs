@@ -119,21 +119,26 @@ pub(super) fn make(
         |offer| format!("{} packages on offer", offer.len()),
     )?;
     let kept = moves.kept(old);
-    let tools = offer.solve(supply, "the tools", request::tools(template), &kept)?;
+    let places = documents.places();
+    let tools = request::tools(template, &places);
+    let tools = offer.solve(supply, "the tools", tools, &kept)?;
     let readers = offer.solve(
         supply,
         "the template's packages",
-        request::specs_root(template),
+        request::specs_root(template, &places),
         &kept,
     )?;
     let mut lock = start(documents, &offer, tools, readers, old)?;
-    let locked = read_specs(context, documents, workshop, &lock, old)?;
+    let locked = match old.filter(|old| reads_the_same(&lock, old)) {
+        Some(old) if old.check(&documents.inputs()?).is_empty() => old.packages.clone(),
+        _ => read_specs(context, documents, workshop, &lock, old)?,
+    };
     let nodes: Vec<_> = locked
         .iter()
         .map(|package| request::node(package.name.as_str(), &package.facts))
         .collect();
     Plan::new(&nodes)?;
-    let mut wanted = request::environment(template, recipe, &nodes)?;
+    let mut wanted = request::environment(template, recipe, &nodes, &places)?;
     wanted.extend(
         recipe
             .iter()
@@ -193,6 +198,15 @@ fn split_tools(tools: Vec<LockedRpm>, rpms: &[LockedRpm]) -> LockedTools {
         .collect();
     only.sort_by(|a, b| a.nevra.cmp(&b.nevra));
     LockedTools { packages, only }
+}
+
+/// Whether what reads the specs is part of the older lock: where the specs are the same too, so is what they say.
+fn reads_the_same(readers: &Lock, old: &Lock) -> bool {
+    let same = |rpm: &LockedRpm| {
+        old.rpm(&rpm.nevra)
+            .is_some_and(|known| known.digest == rpm.digest)
+    };
+    readers.architecture == old.architecture && readers.rpms().all(same)
 }
 
 /// Reads every spec with the distribution's own rpmspec, and finds its sources.
@@ -273,6 +287,25 @@ fn lock_package(
     })
 }
 
+/// Whether an older lock has the same packages, signatures aside, and the tree that they make.
+fn same_packages(lock: &Lock, old: &Lock) -> bool {
+    let unsigned = |rpms: &[LockedRpm]| -> Vec<LockedRpm> {
+        let unsigned = |rpm: &LockedRpm| LockedRpm {
+            key: None,
+            ..rpm.clone()
+        };
+        rpms.iter().map(unsigned).collect()
+    };
+    old.environment.tree.is_some()
+        && lock.epoch == old.epoch
+        && lock.inputs.template == old.inputs.template
+        && lock.inputs.recipe == old.inputs.recipe
+        && lock.tools.packages == old.tools.packages
+        && lock.keys == old.keys
+        && unsigned(&lock.environment.rpms) == unsigned(&old.environment.rpms)
+        && unsigned(&lock.tools.only) == unsigned(&old.tools.only)
+}
+
 /// Fetches and checks what the lock names, creates the environment once, and writes down its digest;
 /// an environment of the same packages that is in the old lock is not created again.
 fn complete(
@@ -282,6 +315,12 @@ fn complete(
     mut lock: Lock,
     old: Option<&Lock>,
 ) -> Result<Lock, Failure> {
+    if let Some(old) = old.filter(|old| same_packages(&lock, old)) {
+        // All of it was fetched, checked and tried when the older lock was made.
+        lock.environment = old.environment.clone();
+        lock.tools = old.tools.clone();
+        return Ok(lock);
+    }
     let stock = creating::stock(context, documents, workshop, &lock)?;
     lock.environment.rpms = stock.signed(lock.environment.rpms)?;
     lock.tools.only = stock.signed(lock.tools.only)?;

@@ -20,6 +20,8 @@ mod failure;
 mod lock;
 mod snapshot;
 mod tables;
+mod why;
+mod why_not;
 
 /// Exit code when a package did not build (`docs/exit-codes.md`).
 const PACKAGE_FAILED: u8 = 1;
@@ -65,10 +67,13 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         runtime,
         store_option: cli.store.clone(),
         folder: cli.project.clone(),
+        offline: cli.verb.offline(),
     };
     match &cli.verb {
-        Verb::Lock => lock::run(&context, &lock::Moves::Nothing),
-        Verb::Update { names } => lock::run(&context, &lock::Moves::from_names(names)),
+        Verb::Lock { .. } => lock::run(&context, &lock::Moves::Nothing),
+        Verb::Update { names, .. } => lock::run(&context, &lock::Moves::from_names(names)),
+        Verb::Why { name, .. } => why::why(&context, name),
+        Verb::WhyNot { name, .. } => why_not::why_not(&context, name),
         Verb::Build(args) => build::run(&context, args),
         Verb::Clean => clean::run(&context),
         Verb::Enter(args) => enter::run(&context, args),

@@ -13,7 +13,11 @@ use crate::solve::{SolveError, Unsolvable};
 use crate::store::fetch::{Download, FetchError, Fetched, Fetcher};
 use crate::store::{Store, StoreError};
 
+pub mod advice;
+pub mod chain;
+pub mod metadata;
 pub mod packages;
+pub mod places;
 pub mod repositories;
 pub mod request;
 pub mod solving;
@@ -98,6 +102,9 @@ pub enum ResolveError {
         /// What it uses.
         what: &'static str,
     },
+    /// A kept index, made anew just now.
+    #[error(transparent)]
+    Damage(#[from] crate::repository::Damage),
     /// A header.
     #[error(transparent)]
     Rpm(#[from] RpmError),

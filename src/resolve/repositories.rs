@@ -1,12 +1,13 @@
 //! What the template's repositories offer: repomd verified, primary read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::documents::lock::{LockedKey, LockedMetadata, LockedRepository};
 use crate::documents::template::{KeySource, Repository, RepositorySource};
 use crate::documents::{Fingerprint, Url};
 use crate::keyring::{self, Keyring};
-use crate::repository::{PackageEntry, Repomd, find_files, read_primary};
+use crate::repository::{Index, PackageEntry, Repomd};
+use crate::resolve::metadata::{self, Kept};
 use crate::resolve::{ResolveError, Supply};
 use crate::store::fetch::{Download, Fetched};
 
@@ -18,16 +19,21 @@ pub(super) const SMALL: u64 = 16 << 20;
 pub struct Published {
     /// What the template says of it.
     pub repository: Repository,
-    /// What the lock says of it.
-    pub locked: LockedRepository,
-    /// The keys that are trusted for it.
-    pub keyring: Keyring,
-    /// Where they came from.
+    /// Where the keys came from that are trusted for it.
     pub keys: Vec<LockedKey>,
-    /// Its packages, as far as the template lets them be seen.
-    pub entries: Vec<PackageEntry>,
+    /// Its packages; which of them may be seen, [`Published::sees`] says.
+    pub index: Index,
+    primary: Kept,
+    source: Source,
+}
+
+/// Where a repository's metadata are, and what the lock says of them.
+#[derive(Debug)]
+struct Source {
+    name: String,
     bases: Vec<String>,
     repomd: Repomd,
+    locked: LockedRepository,
 }
 
 /// Reads one repository of the template.
@@ -50,87 +56,166 @@ pub fn read(supply: Supply<'_>, repository: &Repository) -> Result<Published, Re
     }
     let repomd = Repomd::parse(&bytes, &format!("repomd.xml of {}", name()))
         .map_err(in_repository(repository))?;
-    let mut published = Published {
-        repository: repository.clone(),
-        locked: LockedRepository {
-            name: repository.name.clone(),
-            urls: written_urls(repository)?,
-            revision: repomd.revision.clone().unwrap_or_default(),
-            repomd: repomd_file.digest,
-            key,
-            metadata: Vec::new(),
-        },
-        keyring,
-        keys,
-        entries: Vec::new(),
-        bases,
-        repomd,
+    let locked = LockedRepository {
+        name: repository.name.clone(),
+        urls: written_urls(repository)?,
+        revision: repomd.revision.clone().unwrap_or_default(),
+        repomd: repomd_file.digest,
+        key,
+        metadata: Vec::new(),
     };
-    let primary = published.fetch_metadata(supply, "primary")?;
-    let mut entries = Vec::new();
-    let label = format!("primary of {}", name());
-    read_primary(&primary.path, &label, |entry| {
-        if visible(repository, &entry) {
-            entries.push(entry);
-        }
-    })
-    .map_err(in_repository(repository))?;
-    published.entries = entries;
-    Ok(published)
+    Published::open(supply, repository, (bases, repomd), locked, keys)
+}
+
+/// The state of a repository that a lock names: from the store, or fetched by its digest.
+pub fn read_locked(
+    supply: Supply<'_>,
+    repository: &Repository,
+    locked: &LockedRepository,
+) -> Result<Published, ResolveError> {
+    let bases: Vec<String> = locked
+        .urls
+        .iter()
+        .flat_map(|url| {
+            let url = url.resolve(&supply.project.directory);
+            supply.project.mirrored(&url)
+        })
+        .collect();
+    let name = format!("repomd.xml of {}", repository.name);
+    let download = Download {
+        name: name.clone(),
+        urls: bases
+            .iter()
+            .map(|base| join(base, "repodata/repomd.xml"))
+            .collect(),
+        digest: Some(locked.repomd),
+        size: None,
+        max_size: Some(SMALL),
+    };
+    let bytes = read_file(supply, &one(supply, download)?)?;
+    let repomd = Repomd::parse(&bytes, &name).map_err(in_repository(repository))?;
+    let locked = locked.clone();
+    Published::open(supply, repository, (bases, repomd), locked, Vec::new())
 }
 
 impl Published {
-    /// Which packages (by their place in `entries`) have which of `paths`, as `filelists` says.
-    pub fn owners(
-        &mut self,
+    fn open(
         supply: Supply<'_>,
-        paths: &BTreeSet<String>,
-    ) -> Result<Vec<(usize, Vec<String>)>, ResolveError> {
-        let filelists = self.fetch_metadata(supply, "filelists")?;
-        let label = format!("filelists of {}", self.repository.name);
-        let mut found =
-            find_files(&filelists.path, &label, paths).map_err(in_repository(&self.repository))?;
-        let places = self.entries.iter().enumerate();
-        Ok(places
-            .filter_map(|(place, entry)| Some((place, found.remove(&entry.id)?)))
-            .collect())
+        repository: &Repository,
+        (bases, repomd): (Vec<String>, Repomd),
+        locked: LockedRepository,
+        keys: Vec<LockedKey>,
+    ) -> Result<Self, ResolveError> {
+        let mut source = Source {
+            name: repository.name.to_string(),
+            bases,
+            repomd,
+            locked,
+        };
+        let primary = source.metadata(supply, "primary")?;
+        let index = match metadata::kept_index(supply.store, &primary.digest) {
+            Some(index) => index,
+            None => metadata::make_index(supply.store, &primary)?,
+        };
+        Ok(Self {
+            repository: repository.clone(),
+            keys,
+            index,
+            primary,
+            source,
+        })
     }
 
-    fn fetch_metadata(
-        &mut self,
+    /// What the lock says of it.
+    pub fn locked(&self) -> &LockedRepository {
+        &self.source.locked
+    }
+
+    /// Whether the template lets a package of it be seen.
+    pub fn sees(&self, entry: &PackageEntry) -> bool {
+        visible(&self.repository, entry)
+    }
+
+    /// Makes the index anew: the kept one is damaged.
+    pub fn mend(&mut self, supply: Supply<'_>) -> Result<(), ResolveError> {
+        self.index = metadata::make_index(supply.store, &self.primary)?;
+        Ok(())
+    }
+
+    /// Which packages, by their numbers in the index, have which of `paths`, as `filelists` says.
+    pub fn owners(
+        &self,
         supply: Supply<'_>,
-        kind: &'static str,
-    ) -> Result<Fetched, ResolveError> {
+        paths: &BTreeSet<String>,
+    ) -> Result<BTreeMap<u32, Vec<String>>, ResolveError> {
+        let (filelists, download) = self.source.download("filelists")?;
+        let metadata = (&self.primary, &filelists);
+        metadata::owners(supply.store, &self.index, metadata, paths, || {
+            one(supply, download).map(|_fetched| ())
+        })
+    }
+
+    /// Says in the lock that `filelists` was used.
+    pub fn note_filelists(&mut self, supply: Supply<'_>) -> Result<(), ResolveError> {
+        let (kept, mut download) = self.source.download("filelists")?;
+        if download.size.is_none() {
+            download.size = Some(one(supply, download.clone())?.size);
+        }
+        self.source.note("filelists", &kept, &download)
+    }
+}
+
+impl Source {
+    /// Where a metadata file is, and what it is called.
+    fn download(&self, kind: &'static str) -> Result<(Kept, Download), ResolveError> {
         let missing = || ResolveError::NoMetadata {
-            name: self.repository.name.to_string(),
+            name: self.name.clone(),
             kind,
         };
         let record = self.repomd.records.get(kind).ok_or_else(missing)?;
         let digest = record.checksum.sha256().ok_or_else(missing)?;
-        let urls = self
-            .bases
-            .iter()
-            .map(|base| join(base, &record.location))
-            .collect();
+        let label = format!("{kind} of {}", self.name);
         let download = Download {
-            name: format!("{kind} of {}", self.repository.name),
-            urls,
+            name: label.clone(),
+            urls: self
+                .bases
+                .iter()
+                .map(|base| join(base, &record.location))
+                .collect(),
             digest: Some(digest),
             size: record.size,
             max_size: None,
         };
-        let fetched = one(supply, download)?;
-        supply.store.verified(&digest)?;
+        Ok((Kept { digest, label }, download))
+    }
+
+    /// Brings a metadata file into the store.
+    fn metadata(&mut self, supply: Supply<'_>, kind: &'static str) -> Result<Kept, ResolveError> {
+        let (kept, mut download) = self.download(kind)?;
+        let fetched = one(supply, download.clone())?;
+        download.size = Some(fetched.size);
+        self.note(kind, &kept, &download)?;
+        Ok(kept)
+    }
+
+    /// Says in the lock that a metadata file was used.
+    fn note(
+        &mut self,
+        kind: &'static str,
+        kept: &Kept,
+        download: &Download,
+    ) -> Result<(), ResolveError> {
+        let location = self.repomd.records.get(kind).map(|record| &record.location);
         let locked = LockedMetadata {
             kind: value(kind)?,
-            location: record.location.clone(),
-            size: fetched.size,
-            digest,
+            location: location.cloned().unwrap_or_default(),
+            size: download.size.unwrap_or(0),
+            digest: kept.digest,
         };
         if !self.locked.metadata.contains(&locked) {
             self.locked.metadata.push(locked);
         }
-        Ok(fetched)
+        Ok(())
     }
 }
 

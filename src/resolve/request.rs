@@ -5,25 +5,34 @@ use crate::documents::lock::{BinaryFacts, SpecFacts};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
 use crate::plan::{self, Binary, Node, PlanError};
+use crate::resolve::places::Places;
 use crate::solve::Wanted;
 
 /// What the tools root is asked for.
-pub fn tools(template: &Template) -> Vec<Wanted> {
-    let asked_by = format!("template {} (tools)", template.name);
-    let wanted = |request: &Request| Wanted::package(request.to_string(), asked_by.clone());
+pub fn tools(template: &Template, places: &Places) -> Vec<Wanted> {
+    let wanted = |request: &Request| {
+        let text = request.to_string();
+        let place = format!("{} (tools)", places.template(&text));
+        Wanted::package(text, place)
+    };
     template.tools.iter().map(wanted).collect()
 }
 
 /// What the template's own packages are asked for.
-pub fn base(template: &Template) -> Vec<Wanted> {
-    let asked_by = format!("template {}", template.name);
-    let wanted = |request: &Request| Wanted::package(request.to_string(), asked_by.clone());
+fn base(template: &Template, places: &Places) -> Vec<Wanted> {
+    let wanted = |request: &Request| {
+        let text = request.to_string();
+        let place = places.template(&text);
+        Wanted::package(text, place)
+    };
     template.packages.iter().map(wanted).collect()
 }
 
 /// What a root that only reads specs is asked for: the tools and the template's packages, which own the macros.
-pub fn specs_root(template: &Template) -> Vec<Wanted> {
-    tools(template).into_iter().chain(base(template)).collect()
+pub fn specs_root(template: &Template, places: &Places) -> Vec<Wanted> {
+    let mut wanted = tools(template, places);
+    wanted.extend(base(template, places));
+    wanted
 }
 
 /// What the environment is asked for.
@@ -31,26 +40,21 @@ pub fn environment(
     template: &Template,
     recipe: Option<&Recipe>,
     nodes: &[Node],
+    places: &Places,
 ) -> Result<Vec<Wanted>, PlanError> {
-    let mut wanted = specs_root(template);
-    if let Some(recipe) = recipe {
-        let asked_by = format!("recipe {}", recipe.name);
-        wanted.extend(
-            recipe
-                .packages
-                .iter()
-                .map(|request| Wanted::package(request.to_string(), asked_by.clone())),
-        );
+    let mut wanted = specs_root(template, places);
+    for request in recipe.iter().flat_map(|recipe| &recipe.packages) {
+        let text = request.to_string();
+        let place = places.recipe(&text);
+        wanted.push(Wanted::package(text, place));
     }
     for node in nodes {
         for (asker, capability) in plan::foreign_requirements(nodes, &node.name)? {
             let asked_by = if asker == node.name {
-                format!("package {asker} (BuildRequires)")
+                places.spec(asker, "BuildRequires", capability)
             } else {
-                format!(
-                    "package {asker} (Requires), which is installed to build {}",
-                    node.name
-                )
+                let place = places.spec(asker, "Requires", capability);
+                format!("{place}, which is installed to build {},", node.name)
             };
             wanted.push(Wanted::dependency(capability, asked_by));
         }

@@ -1,25 +1,28 @@
-//! The universe of all repositories of a template, and locked packages out of its solutions.
+//! What can be chosen, what of it a request can reach, and locked packages out of the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::documents::lock::{LockedKey, LockedRepository, LockedRpm, Origin};
+use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
 use crate::documents::template::Template;
-use crate::repository::PackageEntry;
+use crate::repository::{Offered, PackageEntry, Reach};
 use crate::resolve::repositories::{self, Published};
 use crate::resolve::{ResolveError, Supply};
-use crate::rpm::{Nevra, PackageFacts, read_package};
+use crate::resolve::{advice, chain};
+use crate::rpm::{Dependency, Gathering, Nevra, PackageFacts, read_package};
 use crate::solve::{Preference, RepositoryId, Request, Selected, Universe, Wanted};
 use crate::store::fetch::Download;
 
 /// Everything that can be chosen.
 #[derive(Debug)]
 pub struct Offer {
-    universe: Universe,
-    published: Vec<(RepositoryId, Published)>,
-    third_party: Option<(RepositoryId, Vec<Outside>)>,
+    architecture: String,
+    pub(super) published: Vec<Published>,
+    outside: Vec<Outside>,
     keys: Vec<LockedKey>,
     allow_weak: bool,
+    /// When the packages of earlier answers were built.
+    built: BTreeMap<Nevra, u64>,
 }
 
 /// A third-party package of the recipe.
@@ -36,6 +39,17 @@ impl AsRef<PackageFacts> for Outside {
     }
 }
 
+/// The packages that a request can reach.
+#[derive(Debug)]
+pub struct View {
+    /// By repository, in the template's order.
+    pub parts: Vec<Vec<PackageEntry>>,
+    /// Required paths that `primary` does not list.
+    paths: BTreeSet<String>,
+    /// Who has them: repository, place, paths.
+    owners: Vec<(usize, usize, Vec<String>)>,
+}
+
 impl Offer {
     /// Reads all repositories of the template and the third-party packages of the recipe.
     pub fn read(
@@ -43,46 +57,61 @@ impl Offer {
         template: &Template,
         recipe: Option<&Recipe>,
     ) -> Result<Self, ResolveError> {
-        let mut universe = Universe::new(template.architecture.as_str())?;
-        let mut published = Vec::new();
-        let mut keys = Vec::new();
+        let mut offer = Self::empty(template);
         for repository in &template.repositories {
             let one = repositories::read(supply, repository)?;
-            let preference = Preference {
-                priority: u16::try_from(repository.priority).unwrap_or(u16::MAX),
-                cost: u16::try_from(repository.cost).unwrap_or(u16::MAX),
-            };
-            let id = universe.add_repository(repository.name.as_str(), preference, &one.entries);
-            keys.extend(one.keys.iter().cloned());
-            published.push((id, one));
+            offer.keys.extend(one.keys.iter().cloned());
+            offer.published.push(one);
         }
-        let mut outside = Vec::new();
+        offer.add_outside(supply, recipe)?;
+        Ok(offer)
+    }
+
+    /// The same as a lock saw it: its states of the repositories, which the store has as a rule.
+    pub fn of_lock(
+        supply: Supply<'_>,
+        template: &Template,
+        recipe: Option<&Recipe>,
+        lock: &Lock,
+    ) -> Result<Self, ResolveError> {
+        let mut offer = Self::empty(template);
+        for repository in &template.repositories {
+            if let Some(locked) = lock.repository(&repository.name) {
+                let one = repositories::read_locked(supply, repository, locked)?;
+                offer.published.push(one);
+            }
+        }
+        offer.add_outside(supply, recipe)?;
+        Ok(offer)
+    }
+
+    fn empty(template: &Template) -> Self {
+        Self {
+            architecture: template.architecture.as_str().to_owned(),
+            published: Vec::new(),
+            outside: Vec::new(),
+            keys: Vec::new(),
+            allow_weak: template.weak_dependencies,
+            built: BTreeMap::new(),
+        }
+    }
+
+    fn add_outside(
+        &mut self,
+        supply: Supply<'_>,
+        recipe: Option<&Recipe>,
+    ) -> Result<(), ResolveError> {
         for rpm in recipe.iter().flat_map(|recipe| &recipe.rpms) {
             let (one, own_keys) = third_party(supply, rpm)?;
-            keys.extend(own_keys);
-            outside.push(one);
+            self.keys.extend(own_keys);
+            self.outside.push(one);
         }
-        let third_party = if outside.is_empty() {
-            None
-        } else {
-            let id = universe.add_repository("recipe", Preference::default(), &outside);
-            Some((id, outside))
-        };
-        Ok(Self {
-            universe,
-            published,
-            third_party,
-            keys,
-            allow_weak: template.weak_dependencies,
-        })
+        Ok(())
     }
 
     /// Packages on offer.
     pub fn len(&self) -> usize {
-        self.published
-            .iter()
-            .map(|(_, one)| one.entries.len())
-            .sum()
+        self.published.iter().map(|one| one.index.len()).sum()
     }
 
     /// Whether nothing is on offer.
@@ -92,10 +121,15 @@ impl Offer {
 
     /// Requests for the recipe's third-party packages, by their exact names.
     pub fn third_party_requests(&self, recipe: &str) -> Vec<Wanted> {
-        let outside = self.third_party.iter().flat_map(|(_, packages)| packages);
-        outside
-            .map(|one| Wanted::package(one.facts.nevra.to_string(), format!("recipe {recipe}")))
-            .collect()
+        let wanted = |one: &Outside| {
+            Wanted::package(one.facts.nevra.to_string(), format!("recipe {recipe}"))
+        };
+        self.outside.iter().map(wanted).collect()
+    }
+
+    /// What the recipe's third-party packages say of themselves.
+    pub fn third_party(&self) -> impl Iterator<Item = &PackageFacts> {
+        self.outside.iter().map(|one| &one.facts)
     }
 
     /// Solves; the packages come in transaction order. `what` names the request in messages.
@@ -112,46 +146,206 @@ impl Offer {
             keep: keep.to_vec(),
             allow_weak: self.allow_weak,
         };
-        loop {
-            let paths = self.universe.needs_filelists(&request);
-            if paths.is_empty() {
-                break;
-            }
-            let mut owners = Vec::new();
-            for (id, one) in &mut self.published {
-                let found = one.owners(supply, &paths)?;
-                owners.extend(found.into_iter().map(|(place, paths)| (*id, place, paths)));
-            }
-            self.universe.add_files(&paths, owners);
-        }
-        let solution = self
-            .universe
-            .solve(&request)
-            .map_err(|why| ResolveError::Unsolvable { what, why })?;
-        solution
-            .packages
+        let texts: Vec<&str> = request
+            .install
             .iter()
-            .map(|selected| self.locked(selected))
+            .map(|wanted| wanted.capability.as_str())
+            .collect();
+        let view = self.view(supply, &texts)?;
+        let (mut universe, ids) = self.universe(&view)?;
+        let solution = match universe.solve(&request) {
+            Ok(solution) => solution,
+            Err(mut why) => {
+                advice::add(self, &mut why)?;
+                return Err(ResolveError::Unsolvable { what, why });
+            }
+        };
+        let packages = solution.packages.iter();
+        packages
+            .map(|selected| self.locked(&view, &ids, selected))
             .collect()
     }
 
-    fn locked(&self, selected: &Selected) -> Result<LockedRpm, ResolveError> {
-        let published = self
+    /// Everything that has to do with these requests; an index that is found damaged is made anew.
+    pub fn view(&mut self, supply: Supply<'_>, requests: &[&str]) -> Result<View, ResolveError> {
+        match self.try_view(supply, requests) {
+            Err(ResolveError::Damage(damage)) => {
+                tracing::info!(%damage, "the indexes of the repositories are made anew");
+                for one in &mut self.published {
+                    one.mend(supply)?;
+                }
+                self.try_view(supply, requests)
+            }
+            result => result,
+        }
+    }
+
+    fn try_view(&mut self, supply: Supply<'_>, requests: &[&str]) -> Result<View, ResolveError> {
+        let sees: Vec<_> = self
             .published
             .iter()
-            .find(|(id, _)| *id == selected.repository);
-        if let Some((_, one)) = published {
-            return locked_entry(one, &one.entries[selected.package]);
+            .map(|one| |entry: &PackageEntry| one.sees(entry))
+            .collect();
+        let offered = self.published.iter().zip(&sees).map(|(one, sees)| Offered {
+            index: &one.index,
+            sees,
+        });
+        let mut reach = Reach::new(offered, self.allow_weak);
+        for text in requests {
+            reach.request(text)?;
         }
-        let outside = self
-            .third_party
+        for one in &self.outside {
+            reach.outside(&one.facts)?;
+        }
+        let mut paths = BTreeSet::new();
+        let mut owners = Vec::new();
+        loop {
+            let asked = reach.take_paths();
+            if asked.is_empty() {
+                break;
+            }
+            for (part, one) in self.published.iter().enumerate() {
+                for (package, owned) in one.owners(supply, &asked)? {
+                    reach.owner(part, package)?;
+                    owners.push((part, package, owned));
+                }
+            }
+            paths.extend(asked);
+        }
+        let found = reach.into_packages();
+        drop(sees);
+        if !paths.is_empty() {
+            for one in &mut self.published {
+                one.note_filelists(supply)?;
+            }
+        }
+        let places = owners.into_iter().filter_map(|(part, package, owned)| {
+            let place = found[part].keys().position(|number| *number == package)?;
+            Some((part, place, owned))
+        });
+        Ok(View {
+            owners: places.collect(),
+            paths,
+            parts: found
+                .into_iter()
+                .map(|part| part.into_values().collect())
+                .collect(),
+        })
+    }
+
+    /// What the packages of a lock say of themselves, and the paths among their files that others require;
+    /// `wanted` is what the lock was solved for. What no repository has any more is left out.
+    pub fn facts(
+        &mut self,
+        supply: Supply<'_>,
+        lock: &Lock,
+        wanted: &[Wanted],
+    ) -> Result<Vec<PackageFacts>, ResolveError> {
+        let texts: Vec<&str> = wanted
             .iter()
-            .find(|(id, _)| *id == selected.repository);
-        let (_, packages) = outside.ok_or_else(|| ResolveError::Value {
-            text: selected.nevra.to_string(),
-            why: "it comes from no repository".to_owned(),
-        })?;
-        let one = &packages[selected.package];
+            .map(|wanted| wanted.capability.as_str())
+            .collect();
+        let mut view = self.view(supply, &texts)?;
+        for (part, place, paths) in &view.owners {
+            let files = &mut view.parts[*part][*place].facts.files;
+            files.extend(paths.iter().cloned());
+        }
+        let mut facts = Vec::new();
+        for (one, entries) in self.published.iter().zip(view.parts) {
+            let from_here = |nevra: &Nevra| {
+                lock.rpm(nevra).is_some_and(|rpm| match &rpm.origin {
+                    Origin::Repository { name, .. } => *name == one.repository.name,
+                    Origin::Url(_) => false,
+                })
+            };
+            let entries = entries.into_iter().map(|entry| entry.facts);
+            facts.extend(entries.filter(|facts| from_here(&facts.nevra)));
+        }
+        let outside = self.third_party().cloned();
+        facts.extend(outside.filter(|facts| lock.rpm(&facts.nevra).is_some()));
+        Ok(facts)
+    }
+
+    /// All packages of all repositories, hidden ones too, that are called `text` or provide it, the newest first;
+    /// with the repository's name, and whether it may be seen.
+    pub fn candidates(&self, text: &str) -> Result<Vec<(PackageEntry, &Published)>, ResolveError> {
+        let dependency = text.parse().unwrap_or_else(|_| Dependency::new(text, None));
+        let (mut called, mut providing) = (Vec::new(), Vec::new());
+        for one in &self.published {
+            let mut names = vec![dependency.name()];
+            names.extend(text.match_indices('-').map(|(at, _)| &text[..at]));
+            names.extend(text.match_indices('.').map(|(at, _)| &text[..at]));
+            let mut numbers = BTreeSet::new();
+            for name in names {
+                numbers.extend(one.index.packages_of(name)?);
+            }
+            for number in numbers {
+                let entry = one.index.entry(number)?;
+                if chain::is_called(&entry.facts.nevra, text) {
+                    called.push((entry, one));
+                } else if !Gathering::new(vec![&entry.facts])
+                    .providers(&dependency)
+                    .is_empty()
+                {
+                    providing.push((entry, one));
+                }
+            }
+        }
+        let mut found = if called.is_empty() { providing } else { called };
+        found.sort_by(|(one, _), (other, _)| other.facts.cmp(&one.facts));
+        Ok(found)
+    }
+
+    /// The priority of the repository of that name.
+    pub fn priority(&self, name: &str) -> Option<u32> {
+        let mut published = self.published.iter();
+        let found = published.find(|one| one.repository.name.as_str() == name)?;
+        Some(found.repository.priority)
+    }
+
+    /// The universe of a view, and its repositories' ids.
+    pub fn universe(&self, view: &View) -> Result<(Universe, Vec<RepositoryId>), ResolveError> {
+        let mut universe = Universe::new(&self.architecture)?;
+        let entries = view.parts.iter().flatten().map(|entry| &entry.facts);
+        let all = entries.chain(self.outside.iter().map(|one| &one.facts));
+        universe.introduce(all.map(|facts| facts.nevra.name.as_str()));
+        let mut ids = Vec::new();
+        for (one, entries) in self.published.iter().zip(&view.parts) {
+            let repository = &one.repository;
+            let preference = Preference {
+                priority: u16::try_from(repository.priority).unwrap_or(u16::MAX),
+                cost: u16::try_from(repository.cost).unwrap_or(u16::MAX),
+            };
+            ids.push(universe.add_repository(repository.name.as_str(), preference, entries));
+        }
+        if !self.outside.is_empty() {
+            universe.add_repository("recipe", Preference::default(), &self.outside);
+        }
+        let owners = view.owners.iter();
+        let owners = owners.map(|(part, place, paths)| (ids[*part], *place, paths.clone()));
+        universe.add_files(&view.paths, owners);
+        Ok((universe, ids))
+    }
+
+    fn locked(
+        &mut self,
+        view: &View,
+        ids: &[RepositoryId],
+        selected: &Selected,
+    ) -> Result<LockedRpm, ResolveError> {
+        if let Some(part) = ids.iter().position(|id| *id == selected.repository) {
+            let entry = &view.parts[part][selected.package];
+            self.built
+                .insert(entry.facts.nevra.clone(), entry.facts.build_time);
+            return locked_entry(&self.published[part], entry);
+        }
+        let one = self
+            .outside
+            .get(selected.package)
+            .ok_or_else(|| ResolveError::Value {
+                text: selected.nevra.to_string(),
+                why: "it comes from no repository".to_owned(),
+            })?;
         Ok(LockedRpm {
             nevra: one.facts.nevra.clone(),
             origin: Origin::Url(one.origin.url.clone()),
@@ -161,16 +355,14 @@ impl Offer {
         })
     }
 
-    /// When the newest of these packages was built, seconds since 1970.
+    /// When the newest of these packages, which an answer gave, was built, seconds since 1970.
     pub fn newest_build(&self, packages: &[LockedRpm]) -> i64 {
-        let chosen: BTreeSet<&Nevra> = packages.iter().map(|package| &package.nevra).collect();
-        let published = self.published.iter().flat_map(|(_, one)| &one.entries);
-        let times = published
-            .filter(|entry| chosen.contains(&entry.facts.nevra))
-            .map(|entry| entry.facts.build_time);
+        let times = packages
+            .iter()
+            .filter_map(|package| self.built.get(&package.nevra));
         times
             .max()
-            .and_then(|time| i64::try_from(time).ok())
+            .and_then(|time| i64::try_from(*time).ok())
             .unwrap_or(0)
     }
 
@@ -179,7 +371,7 @@ impl Offer {
         let repositories = self
             .published
             .iter()
-            .map(|(_, one)| one.locked.clone())
+            .map(|one| one.locked().clone())
             .collect();
         let by_fingerprint: BTreeMap<_, _> = self
             .keys

@@ -95,6 +95,11 @@ impl Dependency {
                 (comparison, version.strip_prefix("0:").unwrap_or(version))
             })
             .filter(|(_, version)| !version.is_empty());
+        Self::exact(name, comparison)
+    }
+
+    /// A dependency of exactly these parts, which another dependency gave.
+    pub(crate) fn exact(name: &str, comparison: Option<(Comparison, &str)>) -> Self {
         let text = match comparison {
             Some((comparison, version)) => format!("{name} {} {version}", comparison.as_str()),
             None => name.to_owned(),
@@ -138,6 +143,18 @@ impl Dependency {
     /// Whether it asks for a feature of rpm itself, which no package provides.
     pub fn is_rpmlib(&self) -> bool {
         self.text.starts_with("rpmlib(")
+    }
+
+    /// The names of all plain dependencies in it; its own where it is one, or cannot be read.
+    pub fn leaf_names(&self) -> Vec<String> {
+        match self.rich() {
+            Ok(rich) => rich
+                .leaves()
+                .into_iter()
+                .map(|leaf| leaf.name().to_owned())
+                .collect(),
+            Err(_) => vec![self.name().to_owned()],
+        }
     }
 
     /// The parts of a rich dependency; a plain one is a single part.

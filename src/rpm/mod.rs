@@ -9,6 +9,7 @@ mod header;
 mod nevra;
 mod package;
 mod rich;
+mod satisfy;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -17,3 +18,4 @@ pub use header::{HeaderError, read_headers};
 pub use nevra::{Nevra, NevraError};
 pub use package::{PackageFacts, RpmError, read_package};
 pub use rich::{Operator, Rich};
+pub use satisfy::Gathering;

@@ -7,6 +7,11 @@ use super::dependency::{Dependency, DependencyError};
 /// Deeper nesting is refused, so that no text can exhaust the stack.
 const MAX_DEPTH: usize = 32;
 
+/// More parts are refused: solvers go down a chain of them one call deeper for each.
+const MAX_PARTS: usize = 512;
+/// More clauses than these, written out as solvers need them, are refused: parts multiply there.
+const MAX_CLAUSES: u64 = 1 << 16;
+
 /// What joins the operands of a rich dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operator {
@@ -83,13 +88,57 @@ pub enum Rich {
 impl Rich {
     /// Reads the text of a rich dependency, outer parentheses included.
     pub fn parse(text: &str) -> Result<Self, DependencyError> {
-        let mut parser = Parser { rest: text.trim() };
+        let mut parser = Parser {
+            rest: text.trim(),
+            parts: 0,
+        };
         let fail = |reason| DependencyError::new(text, reason);
         let rich = parser.group(0).map_err(fail)?;
-        if parser.rest.trim().is_empty() {
-            Ok(rich)
-        } else {
-            Err(fail("there is more text after the closing parenthesis"))
+        if !parser.rest.trim().is_empty() {
+            return Err(fail("there is more text after the closing parenthesis"));
+        }
+        let (all, any) = rich.clauses();
+        if all.max(any) > MAX_CLAUSES {
+            return Err(fail("its parts multiply beyond measure"));
+        }
+        Ok(rich)
+    }
+
+    /// How many clauses it has when it is written as alternatives of which all must be met, and as sets of which any must.
+    fn clauses(&self) -> (u64, u64) {
+        let Self::Joined {
+            operator,
+            operands,
+            otherwise,
+        } = self
+        else {
+            return (1, 1);
+        };
+        let sum = |all: u64, more: u64| all.saturating_add(more);
+        let product = |all: u64, more: u64| all.saturating_mul(more);
+        let sizes: Vec<(u64, u64)> = operands.iter().map(Self::clauses).collect();
+        let all = || sizes.iter().map(|(all, _)| *all);
+        let any = || sizes.iter().map(|(_, any)| *any);
+        let (left, right) = match sizes.as_slice() {
+            [left, right] => (*left, *right),
+            _ => ((1, 1), (1, 1)),
+        };
+        let (more_all, more_any) = otherwise.as_ref().map_or((0, 1), |rich| rich.clauses());
+        match operator {
+            Operator::And => (all().fold(0, sum), any().fold(1, product)),
+            Operator::Or => (all().fold(1, product), any().fold(0, sum)),
+            // One package meets them: a set of packages, however it is found.
+            Operator::With | Operator::Without => (1, 1),
+            // `a or not b`, and where there is an `else`, `c or b`.
+            Operator::If => (
+                sum(product(left.0, right.1), product(more_all, right.0)),
+                product(sum(left.1, right.0), sum(more_any, right.1)),
+            ),
+            // `a and not b`, or where there is an `else`, `c and b`.
+            Operator::Unless => (
+                product(sum(left.0, right.1), sum(more_all.max(1), right.0)),
+                sum(product(left.1, right.0), product(more_any, right.1)),
+            ),
         }
     }
 
@@ -136,6 +185,8 @@ impl fmt::Display for Rich {
 
 struct Parser<'a> {
     rest: &'a str,
+    /// Parts so far.
+    parts: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -179,6 +230,10 @@ impl<'a> Parser<'a> {
         self.rest = self.rest.trim_start();
         if self.rest.starts_with('(') {
             return self.group(depth + 1);
+        }
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err("it has too many parts");
         }
         let name = self.word();
         if name.is_empty() {

@@ -12,10 +12,10 @@ use crate::digest::Digest;
 use crate::repository::{PackageEntry, Repomd, Writer, find_files, read_primary};
 
 /// A fixed sequence of numbers that look random (`SplitMix64`).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut value = self.0;
         value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -127,7 +127,7 @@ fn requirement(random: &mut Random) -> String {
     }
 }
 
-fn write_repository(folder: &Path, seed: u64) {
+pub(super) fn write_repository(folder: &Path, seed: u64) {
     let mut random = Random(seed);
     let mut writer = Writer::new(folder, 1_600_000_000);
     for number in 0..NAMES {
@@ -149,7 +149,7 @@ fn write_repository(folder: &Path, seed: u64) {
     writer.write().unwrap();
 }
 
-fn jobs(seed: u64) -> Vec<Vec<String>> {
+pub(super) fn jobs(seed: u64) -> Vec<Vec<String>> {
     let mut random = Random(seed ^ 0x5555);
     let spec = |random: &mut Random| match random.below(10) {
         0..5 => format!("p{:03}", random.below(NAMES)),
@@ -165,12 +165,14 @@ fn jobs(seed: u64) -> Vec<Vec<String>> {
 }
 
 /// A repository's packages as the lock reads them.
-struct Read {
-    entries: Vec<PackageEntry>,
-    filelists: std::path::PathBuf,
+pub(super) struct Read {
+    pub(super) entries: Vec<PackageEntry>,
+    pub(super) filelists: std::path::PathBuf,
+    /// Lives as long as the repository is used, where a test made it.
+    pub(super) folder: Option<tempfile::TempDir>,
 }
 
-fn read(folder: &Path) -> Read {
+pub(super) fn read(folder: &Path) -> Read {
     let repomd = Repomd::parse(
         &fs_err::read(folder.join("repodata/repomd.xml")).unwrap(),
         "repomd.xml",
@@ -186,10 +188,11 @@ fn read(folder: &Path) -> Read {
     Read {
         entries,
         filelists: folder.join(&repomd.records["filelists"].location),
+        folder: None,
     }
 }
 
-fn request(job: &[String]) -> Request {
+pub(super) fn request(job: &[String]) -> Request {
     let wanted = |spec: &String| match spec.strip_prefix('=') {
         Some(dependency) => Wanted::dependency(dependency, "a package"),
         None => Wanted::package(spec, "a template"),
@@ -265,7 +268,33 @@ fn ask_dnf(repository: &Path, lines: &str) -> Vec<String> {
         .collect()
 }
 
+/// Compares all answers, says which share is the same, and which are not.
+#[expect(clippy::print_stderr, reason = "what was compared is the result")]
+pub(super) fn compare_jobs(folder: &Path, jobs: impl Fn(&[PackageEntry]) -> Vec<Vec<String>>) {
+    let jobs = jobs(&read(folder).entries);
+    let (different, failed) = differences(folder, &jobs);
+    let same = jobs.len() - different.len();
+    eprintln!(
+        "{same} of {} requests are answered as dnf does, {failed} of all are refused",
+        jobs.len()
+    );
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
 fn compare(folder: &Path, jobs: &[Vec<String>]) -> (usize, usize) {
+    let (different, failed) = differences(folder, jobs);
+    assert!(
+        different.is_empty(),
+        "{} of {} differ:\n{}",
+        different.len(),
+        jobs.len(),
+        different.join("\n")
+    );
+    (jobs.len(), failed)
+}
+
+/// The requests that are not answered as dnf does, and how many dnf refuses.
+fn differences(folder: &Path, jobs: &[Vec<String>]) -> (Vec<String>, usize) {
     let lines: String = jobs.iter().map(|job| job.join("\t") + "\n").collect();
     let expected = ask_dnf(folder, &lines);
     assert_eq!(expected.len(), jobs.len());
@@ -285,17 +314,8 @@ fn compare(folder: &Path, jobs: &[Vec<String>]) -> (usize, usize) {
             ));
         }
     }
-    assert!(
-        different.is_empty(),
-        "{} of {} differ:\n{}",
-        different.len(),
-        jobs.len(),
-        different.join("\n")
-    );
-    (
-        expected.len(),
-        expected.iter().filter(|answer| *answer == "FAIL").count(),
-    )
+    let failed = expected.iter().filter(|answer| *answer == "FAIL");
+    (different, failed.count())
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::libsolv::{Job, Rule, SolvableId, StringId};
-use super::problem::{Asked, Cause, Link, Problem, Reason, Unsolvable};
+use super::nearest::Nearest;
+use super::problem::{Asked, Cause, Help, Link, Problem, Reason, Unsolvable};
 use super::request::{Request, Wanted};
 use super::universe::Universe;
 use crate::rpm::{Dependency, Rich};
@@ -12,8 +13,6 @@ use crate::rpm::{Dependency, Rich};
 const MAX_REASONS: usize = 3;
 /// Candidates with other versions shown.
 const MAX_CANDIDATES: usize = 5;
-/// Below this similarity a name is no help.
-const SIMILAR: f64 = 0.85;
 
 /// What was asked for is not there at all.
 pub(super) fn missing(universe: &mut Universe, wanted: &Wanted) -> Problem {
@@ -54,7 +53,7 @@ fn missing_cause(
     candidates.sort_by(|one, other| other.cmp(one));
     candidates.dedup();
     candidates.truncate(MAX_CANDIDATES);
-    let nearest = if candidates.is_empty() && !dependency.is_rich() {
+    let help = if candidates.is_empty() && !dependency.is_rich() {
         nearest(universe, dependency.name())
     } else {
         None
@@ -64,7 +63,7 @@ fn missing_cause(
         parts: missing_parts(universe, &dependency),
         capability,
         candidates,
-        nearest,
+        help,
     }
 }
 
@@ -80,17 +79,12 @@ fn missing_parts(universe: &mut Universe, dependency: &Dependency) -> Vec<String
     leaves.map(Dependency::to_string).collect()
 }
 
-fn nearest(universe: &Universe, name: &str) -> Option<String> {
-    let candidates = universe
-        .pool
-        .provided()
-        .into_iter()
-        .filter(|candidate| candidate.starts_with('/') == name.starts_with('/'));
-    let scored = candidates.map(|candidate| (strsim::jaro_winkler(name, &candidate), candidate));
-    let similar = scored.filter(|(score, _)| *score >= SIMILAR);
-    // Of equals the first in the alphabet.
-    let best = similar.max_by(|(one, a), (other, b)| one.total_cmp(other).then_with(|| b.cmp(a)));
-    best.map(|(_, candidate)| candidate)
+fn nearest(universe: &Universe, name: &str) -> Option<Help> {
+    let mut nearest = Nearest::new(name);
+    for candidate in universe.pool.provided() {
+        nearest.consider(&candidate);
+    }
+    nearest.found().map(Help::Nearest)
 }
 
 /// The solver's problems.

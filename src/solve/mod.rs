@@ -7,15 +7,21 @@
 mod explain;
 mod libsolv;
 mod meaning;
+mod nearest;
 mod problem;
 mod request;
 mod universe;
 
-pub use problem::{Asked, Cause, Link, Problem, Reason, Unsolvable};
+pub use nearest::Nearest;
+pub use problem::{Asked, Cause, Help, Link, Problem, Reason, Unsolvable};
 pub use request::{Meaning, Request, Selected, Solution, Wanted};
 pub use universe::{Preference, RepositoryId, SolveError, Universe};
 
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod restricted;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod versions;

@@ -64,8 +64,8 @@ pub enum Cause {
         capability: String,
         /// What provides the same name, but not as needed.
         candidates: Vec<Nevra>,
-        /// The most similar capability, where there is none of the name.
-        nearest: Option<String>,
+        /// What would help, as far as it is known.
+        help: Option<Help>,
         /// Of a rich dependency the parts that nothing provides.
         parts: Vec<String>,
     },
@@ -99,6 +99,39 @@ pub enum Cause {
     },
     /// The requests contradict each other in a way the solver does not put a name to.
     Other,
+}
+
+/// What would help where something is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Help {
+    /// The most similar capability, where there is none of the name.
+    Nearest(String),
+    /// Packages that have it, and that the settings of their repository hide.
+    Hidden {
+        /// The first of them, the newest first.
+        packages: Vec<Nevra>,
+        /// The repository's name.
+        repository: String,
+    },
+}
+
+impl fmt::Display for Help {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nearest(name) => write!(f, "the nearest name is `{name}`"),
+            Self::Hidden {
+                packages,
+                repository,
+            } => {
+                let packages: Vec<_> = packages.iter().map(Nevra::to_string).collect();
+                let packages = packages.join(", ");
+                write!(
+                    f,
+                    "the template's settings of the repository {repository} hide {packages}"
+                )
+            }
+        }
+    }
 }
 
 impl fmt::Display for Unsolvable {
@@ -182,7 +215,7 @@ impl Cause {
             package,
             capability,
             candidates,
-            nearest,
+            help,
             parts,
         } = self
         else {
@@ -200,12 +233,15 @@ impl Cause {
             (None, parts) if parts.is_empty() => f.write_str("no package provides it")?,
             (None, parts) => write!(f, "no package provides `{parts}`")?,
         }
+        let mut notes = Vec::new();
         if !candidates.is_empty() {
             let candidates: Vec<_> = candidates.iter().map(Nevra::to_string).collect();
-            return write!(f, " (there is only {})", candidates.join(", "));
+            notes.push(format!("there is only {}", candidates.join(", ")));
         }
-        nearest.as_ref().map_or(Ok(()), |nearest| {
-            write!(f, " (the nearest name is `{nearest}`)")
-        })
+        notes.extend(help.as_ref().map(ToString::to_string));
+        match notes.as_slice() {
+            [] => Ok(()),
+            notes => write!(f, " ({})", notes.join("; ")),
+        }
     }
 }

@@ -77,6 +77,8 @@ the newest version: a-1-1.noarch | a-1.10-1.noarch | a-1.9-1.noarch => a => a-1.
 an older one by name: a-1-1.noarch | a-2-1.noarch => a-1 => a-1-1.noarch
 an epoch beats a version: a-9-1.noarch | a-1:1-1.noarch => a => a-1:1-1.noarch
 what obsoletes the name: a-1-1.noarch | b-2-1.noarch; obsoletes: a < 2; provides: a = 2 => a => b-2-1.noarch
+what obsoletes it in all versions: a-1-1.noarch | b-2-1.noarch; obsoletes: a => a => b-2-1.noarch
+what obsoletes something else: a-1-1.noarch | b-2-1.noarch; obsoletes: c | c-1-1.noarch => a => a-1-1.noarch
 own architecture first: a-1-1.i686 | a-1-1.x86_64 => a => a-1-1.x86_64
 the other one where asked: a-1-1.i686 | a-1-1.x86_64 => a.i686 => a-1-1.i686
 a foreign architecture never: a-2-1.aarch64 | a-1-1.noarch => a => a-1-1.noarch
@@ -95,6 +97,28 @@ or: a-1-1.noarch; requires: (x or b) | b-1-1.noarch => a => a-1-1.noarch | b-1-1
 with: a-1-1.noarch; requires: (x >= 2 with x < 3) | b-1-1.noarch; provides: x = 1 | c-1-1.noarch; provides: x = 2.5 | d-1-1.noarch; provides: x = 3 => a => a-1-1.noarch | c-1-1.noarch
 without: a-1-1.noarch; requires: (x without y) | b-1-1.noarch; provides: x, y | c-1-1.noarch; provides: x => a => a-1-1.noarch | c-1-1.noarch
 unless: a-1-1.noarch; conflicts: (b unless c) | b-1-1.noarch | c-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
+unless, not needed: a-1-1.noarch; conflicts: (b unless c) | c-1-1.noarch => a => a-1-1.noarch
+unless with else: a-1-1.noarch; conflicts: (b unless c else d) | b-1-1.noarch | c-1-1.noarch | d-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
+without, an older one: a-1-1.noarch; requires: (x without x >= 2) | b-1-1.noarch; provides: x = 1 | c-1-1.noarch; provides: x = 2 => a => a-1-1.noarch | b-1-1.noarch
+no other word size by a name: a-1-1.x86_64; requires: b | b-1-1.i686 | b-1-1.x86_64 => a => a-1-1.x86_64 | b-1-1.x86_64
+no other word size though it is newer: a-1-1.x86_64; requires: b | b-2-1.i686 | b-1-1.x86_64 => a => a-1-1.x86_64 | b-1-1.x86_64
+the other word size where required, beside the own: a-1-1.x86_64; requires: b(x86-32) | b-1-1.i686; provides: b(x86-32) | b-1-1.x86_64 => a => a-1-1.x86_64 | b-1-1.i686 | b-1-1.x86_64
+both word sizes where asked: a-1-1.i686 | a-1-1.x86_64 => a.i686 | a.x86_64 => a-1-1.i686 | a-1-1.x86_64
+from noarch to an architecture: a-1-1.noarch | a-2-1.x86_64 => a => a-2-1.x86_64
+from an architecture to noarch: a-1-1.x86_64 | a-2-1.noarch => a => a-2-1.noarch
+two kernels where asked: kernel-1-1.x86_64; provides: kernel = 1-1 | kernel-2-1.x86_64; provides: kernel = 2-1 => kernel-1 | kernel-2 => kernel-1-1.x86_64 | kernel-2-1.x86_64
+a kernel's modules by name: m-1-1.x86_64; provides: installonlypkg(kernel-module) | m-2-1.x86_64; provides: installonlypkg(kernel-module) => m-1 | m-2 => m-1-1.x86_64 | m-2-1.x86_64
+obsoletes mean names alone: a-1-1.noarch; obsoletes: v | b-1-1.noarch; provides: v => a | b => a-1-1.noarch | b-1-1.noarch
+an obsolete of other versions: a-1-1.noarch; obsoletes: b < 1 | b-1-1.noarch => a | b => a-1-1.noarch | b-1-1.noarch
+its own name obsoleted: a-2-1.noarch; obsoletes: a < 2 => a => a-2-1.noarch
+a conflict with what it provides: a-1-1.noarch; provides: v; conflicts: v => a => a-1-1.noarch
+a release that is missing in what is required: a-1-1.noarch; requires: b = 1 | b-1-7.noarch => a => a-1-1.noarch | b-1-7.noarch
+a release that is missing in what is provided: a-1-1.noarch; requires: v = 1-5 | b-1-7.noarch; provides: v = 1 => a => a-1-1.noarch | b-1-7.noarch
+what is provided without a version: a-1-1.noarch; requires: v >= 5 | b-1-7.noarch; provides: v => a => a-1-1.noarch | b-1-7.noarch
+config of its own: a-1-1.noarch; provides: config(a) = 1-1; requires: config(a) = 1-1 => a => a-1-1.noarch
+config of another: a-1-1.noarch; requires: config(b) = 1-1 | b-1-1.noarch; provides: config(b) = 1-1 => a => a-1-1.noarch | b-1-1.noarch
+rpm's features in a rich one: a-1-1.noarch; requires: rpmlib(RichDependencies) <= 4.12.0-1, (b if c) | b-1-1.noarch => a => a-1-1.noarch
+a cycle of provides: a-1-1.noarch; provides: x; requires: y | b-1-1.noarch; provides: y; requires: z | c-1-1.noarch; provides: z; requires: x => a => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch
 nested: a-1-1.noarch; requires: ((b and c) if (d or e)) | b-1-1.noarch | c-1-1.noarch | d-1-1.noarch | e-1-1.noarch => a | e => a-1-1.noarch | b-1-1.noarch | c-1-1.noarch | e-1-1.noarch";
 
 #[test]
@@ -390,4 +414,64 @@ fn unsolvable_requests_are_explained() {
     insta::assert_snapshot!(explain(&["a-1-1.aarch64"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but no package provides it (there is only a-1-1.aarch64)");
     insta::assert_snapshot!(explain(&["a-1-1.noarch; requires: (b and nothing)", "b-1-1.noarch"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but a-1-1.noarch requires `(b and nothing)`, and no package provides `nothing`");
     insta::assert_snapshot!(explain(&["b-1-1.noarch"], &[("(b and nothing)", foo)]), @"package foo (BuildRequires) asks for `(b and nothing)`, but no package provides `nothing`");
+}
+
+#[test]
+fn hostile_dependencies_end_in_bounded_time() {
+    // As many alternatives, and as deep, as anybody could write into one line.
+    let wide: Vec<String> = (0..100_000).map(|number| format!("n{number}")).collect();
+    let deep = format!("{}x{}", "(a and ".repeat(200_000), ")".repeat(200_000));
+    let mut facts: Vec<PackageFacts> = ["wide-1-1.noarch", "deep-1-1.noarch", "good-1-1.noarch"]
+        .map(|text| PackageFacts::new(text.parse().unwrap()))
+        .into();
+    let requirement = |text: &str| Requirement {
+        dependency: Dependency::new(text, None),
+        pre: false,
+    };
+    facts[0]
+        .requires
+        .push(requirement(&format!("({})", wide.join(" or "))));
+    facts[1].requires.push(requirement(&deep));
+    // Everybody provides and requires what everybody provides.
+    for number in 0..2000 {
+        let mut package = PackageFacts::new(format!("c{number}-1-1.noarch").parse().unwrap());
+        package.provides.push(Dependency::new("all", None));
+        package.requires.push(requirement("all"));
+        package
+            .requires
+            .push(requirement(&format!("c{}", (number + 1) % 2000)));
+        facts.push(package);
+    }
+    let mut universe = Universe::new("x86_64").unwrap();
+    universe.add_repository("hostile", Preference::default(), &facts);
+    assert!(universe.solve(&request(&["wide"])).is_err());
+    assert!(universe.solve(&request(&["deep"])).is_err());
+    assert_eq!(
+        solved(&mut universe, &request(&["good"])),
+        ["good-1-1.noarch"]
+    );
+    assert_eq!(solved(&mut universe, &request(&["c0"])).len(), 2000);
+}
+
+#[test]
+fn combinations_that_would_explode_are_refused() {
+    // In the form that solvers need, this has two to the power of its length of parts.
+    let pairs: Vec<String> = (0..60)
+        .map(|number| format!("(a{number} and b{number})"))
+        .collect();
+    let mut lines = vec!["good-1-1.noarch".to_owned()];
+    for number in 0..60 {
+        lines.push(format!("a{number}-1-1.noarch"));
+        lines.push(format!("b{number}-1-1.noarch"));
+    }
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut facts: Vec<PackageFacts> = lines.iter().map(|line| package(line)).collect();
+    facts[0].requires.push(Requirement {
+        dependency: Dependency::new(&format!("({})", pairs.join(" or ")), None),
+        pre: false,
+    });
+    let mut universe = Universe::new("x86_64").unwrap();
+    universe.add_repository("hostile", Preference::default(), &facts);
+    let message = universe.solve(&request(&["good"])).unwrap_err().to_string();
+    assert!(message.contains("good-1-1.noarch"), "{message}");
 }

@@ -96,6 +96,15 @@ impl Universe {
         })
     }
 
+    /// Tells the names of all packages before any is added. libsolv breaks ties by when it first heard
+    /// of a name: so they go by the alphabet, whatever other packages there are.
+    pub fn introduce<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let names: BTreeSet<&str> = names.into_iter().collect();
+        for name in names {
+            self.pool.string(name);
+        }
+    }
+
     /// Adds a repository with all its packages; source packages are never chosen.
     pub fn add_repository<P: AsRef<PackageFacts>>(
         &mut self,
@@ -134,6 +143,7 @@ impl Universe {
         let mut order: Vec<_> = packages.iter().map(AsRef::as_ref).enumerate().collect();
         // Strings and packages get their numbers in this order, and libsolv breaks ties by number.
         order.sort_by_key(|(_, facts)| *facts);
+        self.introduce(order.iter().map(|(_, facts)| facts.nevra.name.as_str()));
         let mut solvables = vec![None; packages.len()];
         for (place, facts) in order {
             if !facts.is_source() {

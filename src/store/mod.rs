@@ -17,10 +17,12 @@
 //! | `roots/`, `clones/` | the backend's |
 //! | `oci/` | OCI image layout of the snapshots |
 //! | `runs/` | a folder per run |
+//! | `derived/` | what was computed from blobs, to save time |
 //!
 //! Blobs are 0644 in folders of 0755, because sandboxes read them with other user ids.
 
 mod blobs;
+mod derived;
 mod error;
 pub mod fetch;
 mod locks;
@@ -46,7 +48,7 @@ use error::doing;
 pub const FORMAT: u32 = 1;
 
 const VERSION_FILE: &str = "store.json";
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "blobs",
     "blobs/sha256",
     "tmp",
@@ -55,6 +57,7 @@ const FOLDERS: [&str; 8] = [
     "oci",
     "runs",
     "locks",
+    "derived",
 ];
 
 /// A store on disk. Clones are cheap and mean the same store.

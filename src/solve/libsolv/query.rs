@@ -121,8 +121,12 @@ impl Pool {
         solvable: SolvableId,
         dependency: StringId,
     ) -> bool {
+        // libsolv takes only relations; without a version there is only the name.
+        let Place::Relation(_) = self.place(dependency) else {
+            return self.name_id(solvable) == dependency;
+        };
         let solvable = self.solvable(solvable);
-        // SAFETY: both belong to this pool.
+        // SAFETY: both belong to this pool, and the dependency is a relation.
         unsafe { ffi::pool_match_nevr_rel(self.raw.as_ptr(), solvable, dependency.0) != 0 }
     }
 

@@ -89,6 +89,8 @@ pub struct FetchOptions {
     pub max_size: u64,
     /// What servers are told of us.
     pub user_agent: String,
+    /// Whether nothing may be asked of the network: the store has it, or a local path, or it is an error.
+    pub offline: bool,
 }
 
 impl Default for FetchOptions {
@@ -103,6 +105,7 @@ impl Default for FetchOptions {
             minimum_rate: 1000,
             max_size: 8 << 30,
             user_agent: concat!("pristine/", env!("CARGO_PKG_VERSION")).to_owned(),
+            offline: false,
         }
     }
 }
@@ -220,7 +223,8 @@ impl Fetcher {
 
     /// What the store has of it already, by name and length.
     async fn present(&self, download: &Download) -> Result<Option<Fetched>, StoreError> {
-        let Some(digest) = download.digest else {
+        let remembered = || self.remembered(download).filter(|_| self.options.offline);
+        let Some(digest) = download.digest.or_else(remembered) else {
             return Ok(None);
         };
         let Some(path) = self.store.blob(&digest) else {
@@ -277,10 +281,16 @@ impl Fetcher {
             let url = mirrors.url(mirror);
             let result = match local::path(url) {
                 Some(path) => local::read(&path, &mut job).await,
+                None if self.options.offline => Err(Fault::from(error::Problem::lasting(
+                    "it is not in the store, and nothing is fetched (--offline)",
+                ))),
                 None => self.load(url, &mut job).await,
             };
             match result {
-                Ok(digest) => return Ok(finish(job, digest, Some(url)).await?),
+                Ok(digest) => {
+                    self.remember(download, url, &digest);
+                    return Ok(finish(job, digest, Some(url)).await?);
+                }
                 Err(Fault::Fatal(error)) => {
                     if matches!(error, FetchError::Store(StoreError::Full { .. })) {
                         job.transfer.discard();
@@ -304,6 +314,24 @@ impl Fetcher {
         Err(End::Failed(mirrors.into_failed(download.name.clone())))
     }
 
+    /// Notes what an address gave that promises no digest: with `offline` it gives the same again.
+    fn remember(&self, download: &Download, url: &str, digest: &Digest) {
+        if download.digest.is_none() && local::path(url).is_none() {
+            let kept = self
+                .store
+                .keep_derived(&latest(url), digest.hex().as_bytes());
+            if let Err(error) = kept {
+                tracing::warn!(%error, "what was fetched cannot be found again offline");
+            }
+        }
+    }
+
+    /// What the first address of a download gave last; whether the store still has it is not asked.
+    fn remembered(&self, download: &Download) -> Option<Digest> {
+        let text = |url: &String| fs_err::read_to_string(self.store.derived(&latest(url))).ok();
+        download.urls.iter().find_map(text)?.parse().ok()
+    }
+
     fn reachable(&self, url: &str) -> bool {
         let known = self
             .unreachable
@@ -322,6 +350,11 @@ impl Fetcher {
             known.push(origin);
         }
     }
+}
+
+/// The derived file that says what an address gave last.
+fn latest(url: &str) -> String {
+    format!("latest-{}", Digest::of(url.as_bytes()).hex())
 }
 
 /// Makes a blob of what was transferred.

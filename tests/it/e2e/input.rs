@@ -62,7 +62,7 @@ fn what_cannot_be_had_is_told_with_who_asks_for_it() {
     );
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"
     exit 2: error: what the project needs cannot be installed together:
-    package hello (BuildRequires) asks for `unobtainium-devel >= 3`, but no package provides it
+    packages/hello/hello.spec:7 (BuildRequires) asks for `unobtainium-devel >= 3`, but no package provides it
     ");
     // One that is there and needs something that is not.
     let repository = project.repository("extras");
@@ -77,7 +77,7 @@ fn what_cannot_be_had_is_told_with_who_asks_for_it() {
     );
     insta::assert_snapshot!(project.run(&["build"]).failure(), @"
     exit 2: error: what the project needs cannot be installed together:
-    package hello (BuildRequires) asks for `outer`, but outer-1-1.noarch requires `inner`, and inner-1-1.noarch requires `core-of-it >= 2`, which no package provides
+    packages/hello/hello.spec:7 (BuildRequires) asks for `outer`, but outer-1-1.noarch requires `inner`, and inner-1-1.noarch requires `core-of-it >= 2`, which no package provides
     ");
     project.write(
         "packages/hello/hello.spec",
@@ -87,9 +87,22 @@ fn what_cannot_be_had_is_told_with_who_asks_for_it() {
     insta::with_settings!({filters => vec![(r"coreutils-\d[^ )]*", "coreutils-VERSION")]}, {
         insta::assert_snapshot!(said, @"
         exit 2: error: what the project needs cannot be installed together:
-        package hello (BuildRequires) asks for `coreutils < 1`, but no package provides it (there is only coreutils-VERSION)
+        packages/hello/hello.spec:7 (BuildRequires) asks for `coreutils < 1`, but no package provides it (there is only coreutils-VERSION)
         ");
     });
+    // A name that is nearly right, and one that the template hides.
+    let wanted = "BuildRequires: coreutlis, outer";
+    project.write("packages/hello/hello.spec", spec("hello", wanted));
+    project.edit(
+        "templates/base.toml",
+        "name = \"extras\"",
+        "name = \"extras\"\nexclude = [\"outer\"]",
+    );
+    insta::assert_snapshot!(project.run(&["lock"]).failure(), @"
+    exit 2: error: what the project needs cannot be installed together:
+    packages/hello/hello.spec:7 (BuildRequires) asks for `coreutlis`, but no package provides it (the nearest name is `coreutils`)
+    packages/hello/hello.spec:7 (BuildRequires) asks for `outer`, but no package provides it (the template's settings of the repository extras hide outer-1-1.noarch)
+    ");
     project.write("packages/hello/hello.spec", spec("hello", ""));
     project.good(&["build"]);
 }

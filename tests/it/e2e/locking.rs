@@ -3,6 +3,7 @@
 use pristine::documents::lock::Lock;
 
 use super::project::{Project, spec};
+use crate::support::http::{Answer, Server};
 use crate::support::packages::package;
 
 /// A project whose environment has `apple` and `pear`, each of version 1, from a repository of its own.
@@ -192,4 +193,49 @@ fn a_damaged_lock_is_named_and_never_used() {
     assert!(matches!(ran.code, Some(2..=4)), "{}", ran.all());
     project.write("pristine.lock", good);
     project.good(&["build", "--locked"]);
+}
+
+#[test]
+fn offline_nothing_is_asked_of_the_network_and_what_is_missing_is_named() {
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    let folder = project.path("mini");
+    let server = Server::start(move |request| {
+        match fs_err::read(folder.join(request.path.trim_start_matches('/'))) {
+            Ok(bytes) => Answer::whole(&bytes),
+            Err(_) => Answer::status(404),
+        }
+    });
+    project.edit(
+        "templates/base.toml",
+        "baseurl = [\"./mini\"]",
+        &format!("baseurl = [\"{}\"]", server.url("")),
+    );
+    insta::with_settings!({filters => vec![(r"http://127\.0\.0\.1:\d+", "SERVER")]}, {
+        insta::assert_snapshot!(project.run(&["lock", "--offline"]).failure(), @"
+        exit 4: error: cannot fetch repodata/repomd.xml of mini
+          SERVER/repodata/repomd.xml: it is not in the store, and nothing is fetched (--offline)
+        ");
+    });
+    assert_eq!(server.requests().len(), 0);
+    project.good(&["lock"]);
+    let locked = project.read("pristine.lock");
+    let before = server.requests().len();
+    project.good(&["lock", "--offline"]);
+    project.good(&["update", "--offline"]);
+    project.good(&["build", "--offline"]);
+    project.good(&["why", "--offline", "bash"]);
+    assert_eq!(server.requests().len(), before);
+    assert_eq!(project.read("pristine.lock"), locked);
+    // A package that was not needed before.
+    project.wants("gcc");
+    let said = project.run(&["lock", "--offline"]);
+    assert_eq!(said.code, Some(4), "{}", said.all());
+    assert!(
+        said.err.contains("--offline") && said.err.contains("gcc"),
+        "{}",
+        said.all()
+    );
+    assert_eq!(server.requests().len(), before);
 }

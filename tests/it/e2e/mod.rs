@@ -13,3 +13,4 @@ mod locking;
 mod project;
 mod recipe;
 mod watch;
+mod why;

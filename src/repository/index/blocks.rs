@@ -1,0 +1,256 @@
+//! The file of an index: a header, and blocks that are read and checked when they are first touched.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::{Damage, SECTIONS, VERSION};
+use crate::digest::Digest;
+
+/// Bytes of a block; a multiple of a number's size, so that no number lies in two blocks.
+const BLOCK: usize = 4 << 10;
+/// Larger ones are not made.
+pub(super) const MAX_LENGTH: usize = 2 << 30;
+
+const MAGIC: [u8; 8] = *b"prstnidx";
+/// Magic, version, number of blocks, length of the sections, digest.
+const FIXED: usize = 8 + 4 + 4 + 8 + 32;
+const TABLE: usize = FIXED + SECTIONS * 16;
+
+/// A section: bytes after the header.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Span {
+    pub(super) start: usize,
+    pub(super) length: usize,
+}
+
+/// The sections' bytes.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    file: Option<File>,
+    start: usize,
+    length: usize,
+    sums: Vec<u32>,
+    loaded: Vec<OnceCell<Box<[u8]>>>,
+}
+
+/// The whole file, header first.
+pub(super) fn seal(sections: [Vec<u8>; SECTIONS], primary: &Digest) -> Vec<u8> {
+    let mut spans = Vec::new();
+    let mut body = Vec::with_capacity(sections.iter().map(|section| section.len() + 4).sum());
+    for section in sections {
+        spans.push((body.len() as u64, section.len() as u64));
+        body.extend_from_slice(&section);
+        body.resize(body.len().next_multiple_of(4), 0);
+    }
+    let blocks = body.len().div_ceil(BLOCK);
+    let mut bytes = Vec::with_capacity(TABLE + blocks * 4 + 4 + body.len());
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&u32::try_from(blocks).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(primary.bytes());
+    for (start, length) in spans {
+        bytes.extend_from_slice(&start.to_le_bytes());
+        bytes.extend_from_slice(&length.to_le_bytes());
+    }
+    for block in body.chunks(BLOCK) {
+        bytes.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
+    }
+    let sum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// What a header says.
+struct Header {
+    length: usize,
+    blocks: usize,
+    sections: [Span; SECTIONS],
+}
+
+impl Header {
+    fn whole(&self) -> usize {
+        TABLE + self.blocks * 4 + 4
+    }
+
+    /// Reads the part of fixed length.
+    fn parse(bytes: &[u8; TABLE], primary: &Digest) -> Result<Self, Damage> {
+        if bytes[..8] != MAGIC {
+            return Err(Damage("it is no index"));
+        }
+        if word(bytes, 8) != Some(VERSION) {
+            return Err(Damage("it has another version"));
+        }
+        if bytes[24..FIXED] != *primary.bytes() {
+            return Err(Damage("it is of other metadata"));
+        }
+        let blocks = number(word(bytes, 12).map(u64::from))?;
+        let length = number(long(bytes, 16))?;
+        if length > MAX_LENGTH || length.div_ceil(BLOCK) != blocks {
+            return Err(Damage("its length is wrong"));
+        }
+        let mut sections = [Span::default(); SECTIONS];
+        for (place, section) in sections.iter_mut().enumerate() {
+            let at = FIXED + place * 16;
+            let (start, size) = (number(long(bytes, at))?, number(long(bytes, at + 8))?);
+            let inside = start.checked_add(size).is_some_and(|end| end <= length);
+            if !inside || !start.is_multiple_of(4) {
+                return Err(Damage("a section lies outside"));
+            }
+            *section = Span {
+                start,
+                length: size,
+            };
+        }
+        Ok(Self {
+            length,
+            blocks,
+            sections,
+        })
+    }
+
+    /// The blocks' checksums, from the whole header.
+    fn sums(&self, bytes: &[u8]) -> Result<Vec<u32>, Damage> {
+        let end = self.whole() - 4;
+        let sealed = bytes.get(..end).ok_or(Damage("it is cut off"))?;
+        if word(bytes, end) != Some(crc32fast::hash(sealed)) {
+            return Err(Damage("its header has a wrong checksum"));
+        }
+        Ok((TABLE..end)
+            .step_by(4)
+            .filter_map(|at| word(bytes, at))
+            .collect())
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + 8)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn number(value: Option<u64>) -> Result<usize, Damage> {
+    let value = value.and_then(|value| usize::try_from(value).ok());
+    value.ok_or(Damage("a number is too large"))
+}
+
+impl Blocks {
+    /// Reads the header of the file at `path`.
+    pub(super) fn open(path: &Path, primary: &Digest) -> Result<(Self, [Span; SECTIONS]), Damage> {
+        let unreadable = |_| Damage("it cannot be read");
+        let file = File::open(path).map_err(unreadable)?;
+        let mut fixed = [0; TABLE];
+        file.read_exact_at(&mut fixed, 0).map_err(unreadable)?;
+        let header = Header::parse(&fixed, primary)?;
+        let actual = file.metadata().map_err(unreadable)?.len();
+        if actual != (header.whole() + header.length) as u64 {
+            return Err(Damage("it is cut off"));
+        }
+        let mut bytes = vec![0; header.whole()];
+        file.read_exact_at(&mut bytes, 0).map_err(unreadable)?;
+        let sums = header.sums(&bytes)?;
+        let blocks = Self {
+            file: Some(file),
+            start: header.whole(),
+            length: header.length,
+            loaded: vec![OnceCell::new(); sums.len()],
+            sums,
+        };
+        Ok((blocks, header.sections))
+    }
+
+    /// The same from memory, all of it checked.
+    pub(super) fn from_bytes(
+        bytes: Vec<u8>,
+        primary: &Digest,
+    ) -> Result<(Self, [Span; SECTIONS]), Damage> {
+        let fixed = bytes.first_chunk().ok_or(Damage("it is cut off"))?;
+        let header = Header::parse(fixed, primary)?;
+        let sums = header.sums(&bytes)?;
+        let body = bytes.get(header.whole()..).unwrap_or_default();
+        if body.len() != header.length {
+            return Err(Damage("it is cut off"));
+        }
+        let mut loaded = Vec::with_capacity(sums.len());
+        for (block, sum) in body.chunks(BLOCK).zip(&sums) {
+            if crc32fast::hash(block) != *sum {
+                return Err(Damage("a block has a wrong checksum"));
+            }
+            loaded.push(OnceCell::from(Box::from(block)));
+        }
+        let blocks = Self {
+            file: None,
+            start: 0,
+            length: header.length,
+            sums,
+            loaded,
+        };
+        Ok((blocks, header.sections))
+    }
+
+    fn block(&self, place: usize) -> Result<&[u8], Damage> {
+        let outside = Damage("a number points outside");
+        let cell = self.loaded.get(place).ok_or(outside)?;
+        if let Some(block) = cell.get() {
+            return Ok(block);
+        }
+        let file = self.file.as_ref().ok_or(outside)?;
+        let start = place * BLOCK;
+        let mut block = vec![0; BLOCK.min(self.length - start)];
+        file.read_exact_at(&mut block, (self.start + start) as u64)
+            .map_err(|_| Damage("it cannot be read"))?;
+        if crc32fast::hash(&block) != self.sums[place] {
+            return Err(Damage("a block has a wrong checksum"));
+        }
+        Ok(cell.get_or_init(|| block.into()))
+    }
+
+    /// The number at byte `at` of the section.
+    pub(super) fn word(&self, section: Span, at: usize) -> Result<u32, Damage> {
+        let outside = Damage("a number points outside");
+        if at.checked_add(4).is_none_or(|end| end > section.length) {
+            return Err(outside);
+        }
+        let at = section.start + at;
+        word(self.block(at / BLOCK)?, at % BLOCK).ok_or(outside)
+    }
+
+    /// `length` bytes of the section.
+    pub(super) fn bytes(
+        &self,
+        section: Span,
+        at: usize,
+        length: usize,
+    ) -> Result<Cow<'_, [u8]>, Damage> {
+        let outside = Damage("a number points outside");
+        if at
+            .checked_add(length)
+            .is_none_or(|end| end > section.length)
+        {
+            return Err(outside);
+        }
+        let start = section.start + at;
+        let (first, last) = (start / BLOCK, (start + length).saturating_sub(1) / BLOCK);
+        if first >= last {
+            let block = if length == 0 { &[] } else { self.block(first)? };
+            let at = if length == 0 { 0 } else { start % BLOCK };
+            return block.get(at..at + length).map(Cow::Borrowed).ok_or(outside);
+        }
+        let mut bytes = Vec::with_capacity(length);
+        for place in first..=last {
+            let block = self.block(place)?;
+            let from = if place == first { start % BLOCK } else { 0 };
+            let to = block.len().min(start + length - place * BLOCK);
+            bytes.extend_from_slice(block.get(from..to).ok_or(outside)?);
+        }
+        Ok(Cow::Owned(bytes))
+    }
+}

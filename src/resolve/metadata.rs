@@ -1,0 +1,145 @@
+//! Repository metadata that load without parsing: kept in the store, made anew where they are missing or damaged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::repository::{
+    INDEX_VERSION, Index, IndexBuilder, RepositoryError, TooLarge, find_files, read_primary,
+};
+use crate::resolve::ResolveError;
+use crate::store::Store;
+
+/// The version of the files that say who has which path.
+const OWNERS_VERSION: u32 = 1;
+
+/// A metadata file in the store.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its digest.
+    pub digest: Digest,
+    /// What messages call it.
+    pub label: String,
+}
+
+/// The name of the index of the `primary` with this digest, among the store's derived files.
+pub fn index_name(primary: &Digest) -> String {
+    format!("primary-{}.v{INDEX_VERSION}", primary.hex())
+}
+
+/// The name of the file that says who has which path, of the `filelists` with this digest,
+/// beside that `primary`.
+pub fn owners_name(primary: &Digest, filelists: &Digest) -> String {
+    let (primary, filelists) = (primary.hex(), filelists.hex());
+    format!("filelists-{filelists}-{primary}.v{OWNERS_VERSION}")
+}
+
+/// The index of a `primary` that the store has, where it is kept and its header is whole.
+pub fn kept_index(store: &Store, primary: &Digest) -> Option<Index> {
+    let path = store.derived(&index_name(primary));
+    match Index::open(&path, primary) {
+        Ok(index) => Some(index),
+        Err(damage) => {
+            tracing::debug!(%damage, path = %path.display(), "an index is made anew");
+            None
+        }
+    }
+}
+
+/// Makes the index of a `primary` that the store has, and keeps it.
+pub fn make_index(store: &Store, primary: &Kept) -> Result<Index, ResolveError> {
+    let path = store.verified(&primary.digest)?;
+    let damaged = |reason: String| RepositoryError::Damaged {
+        name: primary.label.clone(),
+        reason,
+    };
+    let in_repository = |source| ResolveError::Repository {
+        name: primary.label.clone(),
+        source,
+    };
+    let mut builder = IndexBuilder::new();
+    let mut large = None;
+    read_primary(&path, &primary.label, |entry| {
+        if large.is_none() {
+            large = builder.add(&entry).err();
+        }
+    })
+    .map_err(in_repository)?;
+    if let Some(TooLarge) = large {
+        return Err(in_repository(damaged(
+            "it has more than any repository".to_owned(),
+        )));
+    }
+    let bytes = builder.finish(&primary.digest);
+    if let Err(error) = store.keep_derived(&index_name(&primary.digest), &bytes) {
+        tracing::warn!(%error, "the index of a repository is not kept");
+    }
+    Index::from_bytes(bytes, &primary.digest)
+        .map_err(|damage| in_repository(damaged(damage.to_string())))
+}
+
+/// Which packages, by their numbers in the index, have which paths; as far as it was asked.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Owners {
+    paths: BTreeMap<String, BTreeSet<u32>>,
+}
+
+/// Who has these paths, by number in the index of `primary`. `filelists` is read where it was not asked
+/// for all of them before; `fetch` must bring it into the store.
+pub fn owners(
+    store: &Store,
+    index: &Index,
+    (primary, filelists): (&Kept, &Kept),
+    paths: &BTreeSet<String>,
+    fetch: impl FnOnce() -> Result<(), ResolveError>,
+) -> Result<BTreeMap<u32, Vec<String>>, ResolveError> {
+    let name = owners_name(&primary.digest, &filelists.digest);
+    let mut known = kept_owners(store, &name).unwrap_or_default();
+    if paths.iter().any(|path| !known.paths.contains_key(path)) {
+        let asked: BTreeSet<String> = known.paths.keys().chain(paths).cloned().collect();
+        fetch()?;
+        let file = store.verified(&filelists.digest)?;
+        let found = find_files(&file, &filelists.label, &asked).map_err(|source| {
+            ResolveError::Repository {
+                name: filelists.label.clone(),
+                source,
+            }
+        })?;
+        known.paths = asked
+            .into_iter()
+            .map(|path| (path, BTreeSet::new()))
+            .collect();
+        for package in index.numbers() {
+            for path in found.get(&index.id(package)?).into_iter().flatten() {
+                known.paths.entry(path.clone()).or_default().insert(package);
+            }
+        }
+        keep_owners(store, &name, &known);
+    }
+    let mut found: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for path in paths {
+        for package in known.paths.get(path).into_iter().flatten() {
+            found.entry(*package).or_default().push(path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// The first line is the digest of the rest.
+fn kept_owners(store: &Store, name: &str) -> Option<Owners> {
+    let text = fs_err::read_to_string(store.derived(name)).ok()?;
+    let (digest, rest) = text.split_once('\n')?;
+    (digest.parse() == Ok(Digest::of(rest.as_bytes()))).then_some(())?;
+    serde_json::from_str(rest).ok()
+}
+
+fn keep_owners(store: &Store, name: &str, owners: &Owners) {
+    let Ok(rest) = serde_json::to_string(owners) else {
+        return;
+    };
+    let text = format!("{}\n{rest}", Digest::of(rest.as_bytes()));
+    if let Err(error) = store.keep_derived(name, text.as_bytes()) {
+        tracing::warn!(%error, "who has which files is not kept");
+    }
+}
