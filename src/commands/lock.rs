@@ -116,12 +116,9 @@ pub(super) fn make(
     )?;
     let kept = moves.kept(old);
     let tools = offer.solve(supply, "the tools", request::tools(template), &kept)?;
-    let readers = offer.solve(
-        supply,
-        "the template's packages",
-        request::specs_root(template),
-        &kept,
-    )?;
+    let mut specs_root = request::specs_root(template);
+    specs_root.extend(offer.template_groups());
+    let readers = offer.solve(supply, "the template's packages", specs_root, &kept)?;
     let mut lock = start(documents, &offer, tools, readers, old)?;
     let locked = read_specs(context, documents, workshop, &lock, old)?;
     let nodes: Vec<_> = locked
@@ -130,6 +127,8 @@ pub(super) fn make(
         .collect();
     Plan::new(&nodes)?;
     let mut wanted = request::environment(template, recipe, &nodes)?;
+    wanted.extend(offer.template_groups());
+    wanted.extend(offer.recipe_groups());
     wanted.extend(
         recipe
             .iter()
@@ -167,6 +166,7 @@ fn start(
             template: inputs.template,
             recipe: inputs.recipe,
             requests: inputs.requests,
+            left_out: offer.left_out(),
         },
         repositories,
         keys,

@@ -30,6 +30,44 @@ pub(super) fn open(
     Ok(BufReader::with_capacity(1 << 16, Whole::new(inner, end)))
 }
 
+/// All of the possibly compressed file at `path`, of which at most `limit` bytes may come out.
+pub(super) fn whole_file(path: &Path, name: &str, limit: u64) -> Result<Vec<u8>, RepositoryError> {
+    let mut bytes = Vec::new();
+    // What is too short to be compressed is read as it is.
+    let small = path.metadata().is_ok_and(|metadata| metadata.len() < 8);
+    let inner: Box<dyn Read> = match File::open(path) {
+        Ok(file) if small => Box::new(file),
+        Ok(_) => utils::reader_from_file(path).map_err(|error| damaged(name, &error))?,
+        Err(source) => {
+            return Err(RepositoryError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    inner
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| damaged(name, &error))?;
+    if bytes.len() as u64 > limit {
+        return Err(damaged(
+            name,
+            &format_args!("it is larger than {} MiB", limit >> 20),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Bytes as text.
+pub(super) fn text<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, RepositoryError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        damaged(
+            name,
+            &format_args!("byte {} is not UTF-8 text", error.valid_up_to()),
+        )
+    })
+}
+
 pub(super) fn damaged(name: &str, error: &dyn std::fmt::Display) -> RepositoryError {
     RepositoryError::Damaged {
         name: name.to_owned(),

@@ -1,17 +1,25 @@
 //! What the template's repositories offer: repomd verified, primary read.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::documents::lock::{LockedKey, LockedMetadata, LockedRepository};
-use crate::documents::template::{KeySource, Repository, RepositorySource};
-use crate::documents::{Fingerprint, Url};
+use crate::documents::template::{Access, KeySource, Repository, Template};
+use crate::documents::{Fingerprint, Name, Url};
+use crate::events::Event;
 use crate::keyring::{self, Keyring};
-use crate::repository::{PackageEntry, Repomd, find_files, read_primary};
+use crate::repository::{Checksum, Comps, Modules, PackageEntry, Repomd, find_files, read_primary};
+use crate::resolve::mirrors::{self, Places};
 use crate::resolve::{ResolveError, Supply};
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.
 pub(super) const SMALL: u64 = 16 << 20;
+
+/// The kinds of metadata that hold groups, the smallest first.
+const GROUP_KINDS: [&str; 4] = ["group_zst", "group_xz", "group_gz", "group"];
+/// Older versions of `repomd.xml` that are looked for where no mirror has the current one.
+const LAGGING: usize = 4;
 
 /// One state of a repository, read.
 #[derive(Debug)]
@@ -27,34 +35,49 @@ pub struct Published {
     /// Its packages, as far as the template lets them be seen.
     pub entries: Vec<PackageEntry>,
     bases: Vec<String>,
+    access: Access,
     repomd: Repomd,
 }
 
-/// Reads one repository of the template.
-pub fn read(supply: Supply<'_>, repository: &Repository) -> Result<Published, ResolveError> {
-    let bases = base_urls(supply, repository)?;
-    let (keyring, keys) = keys(supply, repository.name.as_str(), &repository.keys)?;
-    let repomd_file = small(supply, repository, &bases, "repodata/repomd.xml")?;
-    let name = || repository.name.to_string();
+/// Reads one repository of the template. `None`, with a warning, where it cannot be reached and may be left out.
+pub fn read(
+    supply: Supply<'_>,
+    template: &Template,
+    repository: &Repository,
+) -> Result<Option<Published>, ResolveError> {
+    let name = &repository.name;
+    let access = repository.access.below(&supply.project.directory);
+    let reached = mirrors::places(supply, template, (name, &repository.source), &access);
+    let reached = reached.and_then(|places| fetch_repomd(supply, name, places, &access));
+    let (repomd_file, places) = match reached {
+        Err(error) if repository.skip_if_unavailable && error.is_unavailable() => {
+            let text = format!("the repository `{name}` is left out: {error}");
+            supply.sink.emit(Event::Warning { text });
+            return Ok(None);
+        }
+        reached => reached?,
+    };
+    let (keyring, keys) = trusted_keys(supply, repository, &access)?;
     let bytes = read_file(supply, &repomd_file)?;
     let mut key = None;
     if repository.check.metadata && repository.trusted.is_none() {
-        let signature = small(supply, repository, &bases, "repodata/repomd.xml.asc")?;
+        let path = "repodata/repomd.xml.asc";
+        let signature = one(supply, small(name, &places.bases, path, &access))?;
         let signed = keyring
             .verify_detached(&bytes, &read_file(supply, &signature)?)
             .map_err(|source| ResolveError::Signature {
-                subject: format!("repomd.xml of the repository {}", name()),
+                subject: format!("repomd.xml of the repository {name}"),
                 source,
             })?;
         key = Some(value(&signed.fingerprint.to_string())?);
     }
-    let repomd = Repomd::parse(&bytes, &format!("repomd.xml of {}", name()))
-        .map_err(in_repository(repository))?;
+    let repomd =
+        Repomd::parse(&bytes, &format!("repomd.xml of {name}")).map_err(in_repository(name))?;
     let mut published = Published {
         repository: repository.clone(),
         locked: LockedRepository {
-            name: repository.name.clone(),
-            urls: written_urls(repository)?,
+            name: name.clone(),
+            source: repository.source.clone(),
             revision: repomd.revision.clone().unwrap_or_default(),
             repomd: repomd_file.digest,
             key,
@@ -63,20 +86,114 @@ pub fn read(supply: Supply<'_>, repository: &Repository) -> Result<Published, Re
         keyring,
         keys,
         entries: Vec::new(),
-        bases,
+        bases: places.bases,
+        access,
         repomd,
     };
     let primary = published.fetch_metadata(supply, "primary")?;
     let mut entries = Vec::new();
-    let label = format!("primary of {}", name());
-    read_primary(&primary.path, &label, |entry| {
+    read_primary(&primary.path, &format!("primary of {name}"), |entry| {
         if visible(repository, &entry) {
             entries.push(entry);
         }
     })
-    .map_err(in_repository(repository))?;
+    .map_err(in_repository(name))?;
     published.entries = entries;
-    Ok(published)
+    Ok(Some(published))
+}
+
+/// Fetches `repomd.xml`, the one that a metalink promises where there is one; the mirror that had it is the
+/// first from then on, since it has what belongs to it.
+fn fetch_repomd(
+    supply: Supply<'_>,
+    name: &Name,
+    mut places: Places,
+    access: &Access,
+) -> Result<(Fetched, Places), ResolveError> {
+    let any = small(name, &places.bases, "repodata/repomd.xml", access);
+    let promised = places
+        .versions
+        .iter()
+        .take(LAGGING)
+        .map(|version| Download {
+            digest: Some(version.digest),
+            size: version.size.filter(|size| *size <= SMALL),
+            ..any.clone()
+        });
+    let mut downloads: Vec<Download> = promised.collect();
+    if downloads.is_empty() {
+        downloads.push(any);
+    }
+    let mut first = None;
+    for download in downloads {
+        match one(supply, download) {
+            Ok(file) => {
+                if let Some(url) = &file.url_used {
+                    places.bases.sort_by_key(|base| !url.starts_with(base));
+                }
+                return Ok((file, places));
+            }
+            Err(error) if error.is_unavailable() => first = first.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first.unwrap_or_else(|| ResolveError::NoMetadata {
+        name: name.to_string(),
+        kind: "repomd",
+    }))
+}
+
+/// The keys of a repository: those that the template names, and those of its `.repo` file that the template pins.
+fn trusted_keys(
+    supply: Supply<'_>,
+    repository: &Repository,
+    access: &Access,
+) -> Result<(Keyring, Vec<LockedKey>), ResolveError> {
+    let name = repository.name.as_str();
+    let mut sources = repository.keys.clone();
+    let mut found = Vec::new();
+    let files = repository.key_files.iter().flat_map(|keys| &keys.files);
+    for url in files {
+        let file = one(supply, key_download(supply, name, url, access))?;
+        let listed = Keyring::list(&read_file(supply, &file)?, url.as_str());
+        let listed = listed.map_err(|source| ResolveError::Key {
+            owner: name.to_owned(),
+            source,
+        })?;
+        for (fingerprint, user) in listed {
+            let fingerprint: Fingerprint = value(&fingerprint.to_string())?;
+            let mut pins = repository
+                .key_files
+                .iter()
+                .flat_map(|keys| &keys.fingerprints);
+            if pins.any(|pin| *pin == fingerprint) {
+                sources.push(KeySource {
+                    url: url.clone(),
+                    fingerprint,
+                });
+            } else {
+                found.push((fingerprint.to_string(), user, url.to_string()));
+            }
+        }
+    }
+    if sources.is_empty() && repository.trusted.is_none() {
+        return Err(ResolveError::NotPinned {
+            name: name.to_owned(),
+            found,
+        });
+    }
+    keys(supply, name, &sources, access)
+}
+
+fn key_download(supply: Supply<'_>, owner: &str, url: &Url, access: &Access) -> Download {
+    let project = supply.project;
+    Download {
+        name: format!("key of {owner}"),
+        urls: project.mirrored(&url.resolve(&project.directory)),
+        max_size: Some(SMALL),
+        access: access.clone(),
+        ..Download::default()
+    }
 }
 
 impl Published {
@@ -88,12 +205,43 @@ impl Published {
     ) -> Result<Vec<(usize, Vec<String>)>, ResolveError> {
         let filelists = self.fetch_metadata(supply, "filelists")?;
         let label = format!("filelists of {}", self.repository.name);
-        let mut found =
-            find_files(&filelists.path, &label, paths).map_err(in_repository(&self.repository))?;
+        let mut found = find_files(&filelists.path, &label, paths)
+            .map_err(in_repository(&self.repository.name))?;
         let places = self.entries.iter().enumerate();
         Ok(places
             .filter_map(|(place, entry)| Some((place, found.remove(&entry.id)?)))
             .collect())
+    }
+
+    /// Its groups; none where it has no comps.
+    pub fn comps(&mut self, supply: Supply<'_>) -> Result<Comps, ResolveError> {
+        let listed = |kind: &&&str| self.repomd.records.contains_key(**kind);
+        let Some(kind) = GROUP_KINDS.iter().find(listed) else {
+            return Ok(Comps::default());
+        };
+        let file = self.fetch_metadata(supply, kind)?;
+        let label = format!("comps of {}", self.repository.name);
+        Comps::read(&file.path, &label).map_err(in_repository(&self.repository.name))
+    }
+
+    /// Its modules; none where it has none.
+    pub fn modules(&mut self, supply: Supply<'_>) -> Result<Modules, ResolveError> {
+        if !self.repomd.records.contains_key("modules") {
+            return Ok(Modules::default());
+        }
+        let file = self.fetch_metadata(supply, "modules")?;
+        let label = format!("modules of {}", self.repository.name);
+        Modules::read(&file.path, &label).map_err(in_repository(&self.repository.name))
+    }
+
+    /// Downloads of one of its files, by its place below the repository's root.
+    pub(super) fn download(&self, name: String, location: &str) -> Download {
+        Download {
+            name,
+            urls: self.bases.iter().map(|base| join(base, location)).collect(),
+            access: self.access.clone(),
+            ..Download::default()
+        }
     }
 
     fn fetch_metadata(
@@ -101,31 +249,30 @@ impl Published {
         supply: Supply<'_>,
         kind: &'static str,
     ) -> Result<Fetched, ResolveError> {
-        let missing = || ResolveError::NoMetadata {
-            name: self.repository.name.to_string(),
-            kind,
-        };
-        let record = self.repomd.records.get(kind).ok_or_else(missing)?;
-        let digest = record.checksum.sha256().ok_or_else(missing)?;
-        let urls = self
-            .bases
-            .iter()
-            .map(|base| join(base, &record.location))
-            .collect();
+        let record = self
+            .repomd
+            .records
+            .get(kind)
+            .ok_or_else(|| ResolveError::NoMetadata {
+                name: self.repository.name.to_string(),
+                kind,
+            })?;
         let download = Download {
-            name: format!("{kind} of {}", self.repository.name),
-            urls,
-            digest: Some(digest),
+            digest: record.checksum.sha256(),
             size: record.size,
-            max_size: None,
+            ..self.download(
+                format!("{kind} of {}", self.repository.name),
+                &record.location,
+            )
         };
         let fetched = one(supply, download)?;
-        supply.store.verified(&digest)?;
+        let path = supply.store.verified(&fetched.digest)?;
+        check(&path, &record.checksum, (&self.repository.name, kind))?;
         let locked = LockedMetadata {
             kind: value(kind)?,
             location: record.location.clone(),
             size: fetched.size,
-            digest,
+            digest: fetched.digest,
         };
         if !self.locked.metadata.contains(&locked) {
             self.locked.metadata.push(locked);
@@ -134,28 +281,43 @@ impl Published {
     }
 }
 
+/// Holds a file against a checksum by which the store does not name it.
+pub(super) fn check(
+    path: &Path,
+    expected: &Checksum,
+    (name, what): (&Name, &str),
+) -> Result<(), ResolveError> {
+    if expected.sha256().is_some() {
+        return Ok(());
+    }
+    let found = fs_err::File::open(path)
+        .and_then(|mut file| Checksum::sha512_of(&mut file))
+        .map_err(|error| ResolveError::Value {
+            text: path.display().to_string(),
+            why: error.to_string(),
+        })?;
+    if found == *expected {
+        return Ok(());
+    }
+    Err(ResolveError::Checksum {
+        name: name.to_string(),
+        what: what.to_owned(),
+        expected: expected.clone(),
+        found,
+    })
+}
+
 /// Fetches key files and keeps of them what is pinned.
 pub fn keys(
     supply: Supply<'_>,
     owner: &str,
     sources: &[KeySource],
+    access: &Access,
 ) -> Result<(Keyring, Vec<LockedKey>), ResolveError> {
     let mut found = Vec::new();
     let mut locked = Vec::new();
     for source in sources {
-        let urls = supply
-            .project
-            .mirrored(&source.url.resolve(&supply.project.directory));
-        let file = one(
-            supply,
-            Download {
-                name: format!("key of {owner}"),
-                urls,
-                digest: None,
-                size: None,
-                max_size: Some(SMALL),
-            },
-        )?;
+        let file = one(supply, key_download(supply, owner, &source.url, access))?;
         found.push((
             source.url.to_string(),
             read_file(supply, &file)?,
@@ -190,46 +352,14 @@ pub(super) fn load(
     Keyring::load(&sources).map_err(key_error)
 }
 
-/// Where the files are fetched from: what the template says, made absolute, through the project's mirrors.
-fn base_urls(supply: Supply<'_>, repository: &Repository) -> Result<Vec<String>, ResolveError> {
-    let urls = written_urls(repository)?;
-    Ok(urls
-        .iter()
-        .flat_map(|url| {
-            supply
-                .project
-                .mirrored(&url.resolve(&supply.project.directory))
-        })
-        .collect())
-}
-
-/// The base URLs as the template writes them: what the lock says must not depend on the machine.
-fn written_urls(repository: &Repository) -> Result<Vec<Url>, ResolveError> {
-    let not_yet = |what| ResolveError::NotYet {
-        name: repository.name.to_string(),
-        what,
-    };
-    match &repository.source {
-        RepositorySource::BaseUrls(urls) => Ok(urls.clone()),
-        RepositorySource::Metalink(_) => Err(not_yet("a metalink")),
-        RepositorySource::MirrorList(_) => Err(not_yet("a mirror list")),
-    }
-}
-
-fn small(
-    supply: Supply<'_>,
-    repository: &Repository,
-    bases: &[String],
-    path: &str,
-) -> Result<Fetched, ResolveError> {
-    let download = Download {
-        name: format!("{path} of {}", repository.name),
+fn small(name: &Name, bases: &[String], path: &str, access: &Access) -> Download {
+    Download {
+        name: format!("{path} of {name}"),
         urls: bases.iter().map(|base| join(base, path)).collect(),
-        digest: None,
-        size: None,
         max_size: Some(SMALL),
-    };
-    one(supply, download)
+        access: access.clone(),
+        ..Download::default()
+    }
 }
 
 /// Fetches one file.
@@ -255,12 +385,24 @@ pub(super) fn join(base: &str, path: &str) -> String {
     format!("{}/{path}", base.trim_end_matches('/'))
 }
 
+/// Whether `include` and `exclude` let a package be seen: dnf's forms of a name, with and without epoch.
 fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
+    if repository.include.is_empty() && repository.exclude.is_empty() {
+        return true;
+    }
     let nevra = &entry.facts.nevra;
+    let (name, arch) = (&nevra.name, &nevra.arch);
+    let (version, epoch) = (&nevra.version, nevra.epoch);
+    let short = format!("{version}-{}", nevra.release);
     let forms = [
-        nevra.name.clone(),
-        format!("{}.{}", nevra.name, nevra.arch),
-        nevra.to_string(),
+        name.clone(),
+        format!("{name}.{arch}"),
+        format!("{name}-{version}"),
+        format!("{name}-{epoch}:{version}"),
+        format!("{name}-{short}"),
+        format!("{name}-{epoch}:{short}"),
+        format!("{name}-{short}.{arch}"),
+        format!("{name}-{epoch}:{short}.{arch}"),
     ];
     let fits = |globs: &[crate::documents::Glob]| {
         globs
@@ -270,11 +412,14 @@ fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
     (repository.include.is_empty() || fits(&repository.include)) && !fits(&repository.exclude)
 }
 
-fn in_repository(
-    repository: &Repository,
-) -> impl FnOnce(crate::repository::RepositoryError) -> ResolveError {
-    let name = repository.name.to_string();
-    move |source| ResolveError::Repository { name, source }
+pub(super) fn in_repository(
+    name: &Name,
+) -> impl FnOnce(crate::repository::RepositoryError) -> ResolveError + Copy {
+    let name = name.as_str();
+    move |source| ResolveError::Repository {
+        name: name.to_owned(),
+        source,
+    }
 }
 
 /// A text as one of the documents' value types.

@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::digest::Digest;
 use crate::documents::lock::{LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
-use crate::documents::template::Template;
-use crate::repository::PackageEntry;
+use crate::documents::template::{Access, Template};
+use crate::documents::{GroupName, Name};
+use crate::repository::{Comps, Modules, PackageEntry};
+use crate::resolve::groups::Groups;
+use crate::resolve::modules::Filter;
 use crate::resolve::repositories::{self, Published};
 use crate::resolve::{ResolveError, Supply};
 use crate::rpm::{Nevra, PackageFacts, read_package};
@@ -20,6 +24,11 @@ pub struct Offer {
     third_party: Option<(RepositoryId, Vec<Outside>)>,
     keys: Vec<LockedKey>,
     allow_weak: bool,
+    left_out: Vec<Name>,
+    template_groups: Vec<Wanted>,
+    recipe_groups: Vec<Wanted>,
+    /// Of packages whose repository names no SHA-256: what they were found to have.
+    digests: BTreeMap<Nevra, Digest>,
 }
 
 /// A third-party package of the recipe.
@@ -43,11 +52,14 @@ impl Offer {
         template: &Template,
         recipe: Option<&Recipe>,
     ) -> Result<Self, ResolveError> {
+        let (mut read, left_out) = published(supply, template)?;
+        hide_modules(supply, template, &mut read)?;
+        let (template_groups, recipe_groups) = groups(supply, template, recipe, &mut read)?;
         let mut universe = Universe::new(template.architecture.as_str())?;
         let mut published = Vec::new();
         let mut keys = Vec::new();
-        for repository in &template.repositories {
-            let one = repositories::read(supply, repository)?;
+        for one in read {
+            let repository = &one.repository;
             let preference = Preference {
                 priority: u16::try_from(repository.priority).unwrap_or(u16::MAX),
                 cost: u16::try_from(repository.cost).unwrap_or(u16::MAX),
@@ -74,6 +86,35 @@ impl Offer {
             third_party,
             keys,
             allow_weak: template.weak_dependencies,
+            left_out,
+            template_groups,
+            recipe_groups,
+            digests: BTreeMap::new(),
+        })
+    }
+
+    /// Repositories that could not be reached.
+    pub fn left_out(&self) -> Vec<Name> {
+        self.left_out.clone()
+    }
+
+    /// What the groups of the template ask for.
+    pub fn template_groups(&self) -> Vec<Wanted> {
+        self.template_groups.clone()
+    }
+
+    /// What the groups of the recipe ask for.
+    pub fn recipe_groups(&self) -> Vec<Wanted> {
+        self.recipe_groups.clone()
+    }
+
+    /// The packages on offer, each with its repository.
+    pub fn packages(&self) -> impl Iterator<Item = (&Name, &Nevra)> {
+        self.published.iter().flat_map(|(_, one)| {
+            let name = &one.repository.name;
+            one.entries
+                .iter()
+                .map(move |entry| (name, &entry.facts.nevra))
         })
     }
 
@@ -128,11 +169,47 @@ impl Offer {
             .universe
             .solve(&request)
             .map_err(|why| ResolveError::Unsolvable { what, why })?;
+        self.find_digests(supply, &solution.packages)?;
         solution
             .packages
             .iter()
             .map(|selected| self.locked(selected))
             .collect()
+    }
+
+    /// Fetches packages whose repository names no SHA-256 (openSUSE names SHA-512), to find theirs.
+    fn find_digests(
+        &mut self,
+        supply: Supply<'_>,
+        selected: &[Selected],
+    ) -> Result<(), ResolveError> {
+        let mut wanted = Vec::new();
+        for selected in selected {
+            let found = self.published.iter();
+            let mut found = found.filter(|(id, _)| *id == selected.repository);
+            if let Some((_, one)) = found.next() {
+                let entry = &one.entries[selected.package];
+                let known = self.digests.contains_key(&entry.facts.nevra);
+                if entry.checksum.sha256().is_none() && !known {
+                    let download = Download {
+                        size: Some(entry.size),
+                        ..one.download(entry.facts.nevra.to_string(), &entry.location)
+                    };
+                    wanted.push((one, entry, download));
+                }
+            }
+        }
+        let downloads = wanted.iter().map(|(_, _, download)| download.clone());
+        let fetched = supply.fetch(downloads.collect())?;
+        let mut digests = Vec::new();
+        for ((one, entry, _), file) in wanted.iter().zip(fetched) {
+            let path = supply.store.verified(&file.digest)?;
+            let what = entry.facts.nevra.to_string();
+            repositories::check(&path, &entry.checksum, (&one.repository.name, &what))?;
+            digests.push((entry.facts.nevra.clone(), file.digest));
+        }
+        self.digests.extend(digests);
+        Ok(())
     }
 
     fn locked(&self, selected: &Selected) -> Result<LockedRpm, ResolveError> {
@@ -141,7 +218,7 @@ impl Offer {
             .iter()
             .find(|(id, _)| *id == selected.repository);
         if let Some((_, one)) = published {
-            return locked_entry(one, &one.entries[selected.package]);
+            return self.locked_entry(one, &one.entries[selected.package]);
         }
         let outside = self
             .third_party
@@ -157,6 +234,31 @@ impl Offer {
             origin: Origin::Url(one.origin.url.clone()),
             size: one.size,
             digest: one.origin.sha256,
+            key: None,
+        })
+    }
+
+    fn locked_entry(
+        &self,
+        one: &Published,
+        entry: &PackageEntry,
+    ) -> Result<LockedRpm, ResolveError> {
+        let nevra = &entry.facts.nevra;
+        let digest = entry.checksum.sha256();
+        let digest = digest
+            .or_else(|| self.digests.get(nevra).copied())
+            .ok_or_else(|| ResolveError::Value {
+                text: nevra.to_string(),
+                why: "it has no SHA-256".to_owned(),
+            })?;
+        Ok(LockedRpm {
+            nevra: nevra.clone(),
+            origin: Origin::Repository {
+                name: one.repository.name.clone(),
+                location: entry.location.clone(),
+            },
+            size: entry.size,
+            digest,
             key: None,
         })
     }
@@ -190,24 +292,79 @@ impl Offer {
     }
 }
 
-fn locked_entry(one: &Published, entry: &PackageEntry) -> Result<LockedRpm, ResolveError> {
-    let digest = entry
-        .checksum
-        .sha256()
-        .ok_or_else(|| ResolveError::NotYet {
-            name: one.repository.name.to_string(),
-            what: "checksums of packages other than SHA-256",
-        })?;
-    Ok(LockedRpm {
-        nevra: entry.facts.nevra.clone(),
-        origin: Origin::Repository {
-            name: one.repository.name.clone(),
-            location: entry.location.clone(),
-        },
-        size: entry.size,
-        digest,
-        key: None,
-    })
+/// Reads the template's repositories; those that cannot be reached and may be left out come by name.
+fn published(
+    supply: Supply<'_>,
+    template: &Template,
+) -> Result<(Vec<Published>, Vec<Name>), ResolveError> {
+    let mut read = Vec::new();
+    let mut left_out = Vec::new();
+    for repository in &template.repositories {
+        match repositories::read(supply, template, repository)? {
+            Some(one) => read.push(one),
+            None => left_out.push(repository.name.clone()),
+        }
+    }
+    Ok((read, left_out))
+}
+
+/// Takes away what modules hide.
+fn hide_modules(
+    supply: Supply<'_>,
+    template: &Template,
+    read: &mut [Published],
+) -> Result<(), ResolveError> {
+    let mut modules = Modules::default();
+    for one in &mut *read {
+        modules.merge(one.modules(supply)?);
+    }
+    let entries = read.iter().flat_map(|one| &one.entries);
+    let filter = Filter::new(template, &modules, entries, &|event| {
+        supply.sink.emit(event);
+    })?;
+    for one in read
+        .iter_mut()
+        .filter(|one| !one.repository.module_hotfixes)
+    {
+        one.entries.retain(|entry| !filter.hides(&entry.facts));
+    }
+    Ok(())
+}
+
+/// What the groups of template and recipe ask for; comps are read only where there are any.
+fn groups(
+    supply: Supply<'_>,
+    template: &Template,
+    recipe: Option<&Recipe>,
+    read: &mut [Published],
+) -> Result<(Vec<Wanted>, Vec<Wanted>), ResolveError> {
+    let of_recipe = recipe.map_or(&[][..], |recipe| &recipe.groups);
+    if template.groups.is_empty() && of_recipe.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut comps = Comps::default();
+    for one in &mut *read {
+        comps.merge(one.comps(supply)?);
+    }
+    let entries = read.iter().flat_map(|one| &one.entries);
+    let names: BTreeSet<&str> = entries
+        .map(|entry| entry.facts.nevra.name.as_str())
+        .collect();
+    let groups = Groups {
+        comps: &comps,
+        kinds: &template.group_packages,
+        arch: template.architecture.as_str(),
+    };
+    let wanted = |asked: &[GroupName], asked_by: &str| {
+        groups.wanted(asked, asked_by, &|name| names.contains(name), &|event| {
+            supply.sink.emit(event);
+        })
+    };
+    let recipe_name = recipe.map_or_else(String::new, |recipe| format!("recipe {}", recipe.name));
+    Ok((
+        wanted(&template.groups, &format!("template {}", template.name))?,
+        wanted(of_recipe, &recipe_name)?,
+    ))
 }
 
 fn third_party(
@@ -223,14 +380,13 @@ fn third_party(
             name: rpm.url.to_string(),
             urls,
             digest: Some(rpm.sha256),
-            size: None,
-            max_size: None,
+            ..Download::default()
         },
     )?;
     let path = supply.store.verified(&rpm.sha256)?;
     let keys = match rpm.trusted {
         Some(_) => Vec::new(),
-        None => repositories::keys(supply, rpm.url.as_str(), &rpm.keys)?.1,
+        None => repositories::keys(supply, rpm.url.as_str(), &rpm.keys, &Access::default())?.1,
     };
     let outside = Outside {
         facts: read_package(&path)?,

@@ -196,6 +196,22 @@ impl Repository {
         self.sign();
     }
 
+    /// Adds a metadata file of the type `kind` to what is published; its name tells how it is compressed.
+    pub(crate) fn attach(&self, kind: &str, name: &str, bytes: &[u8]) {
+        let repodata = self.folder.join("repodata");
+        fs_err::write(repodata.join(name), bytes).unwrap();
+        let record = format!(
+            "<data type=\"{kind}\"><checksum type=\"sha256\">{}</checksum><location href=\"repodata/{name}\"/>\
+             <timestamp>{TIME}</timestamp><size>{}</size></data></repomd>",
+            Digest::of(bytes).hex(),
+            bytes.len()
+        );
+        let repomd = repodata.join("repomd.xml");
+        let said = fs_err::read_to_string(&repomd).unwrap();
+        fs_err::write(&repomd, said.replace("</repomd>", &record)).unwrap();
+        self.sign();
+    }
+
     /// Signs `repomd.xml` as it is.
     pub(crate) fn sign(&self) {
         let repodata = self.folder.join("repodata");

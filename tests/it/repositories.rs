@@ -1,0 +1,8 @@
+//! Repositories as distributions publish them, read over HTTP on the loopback.
+
+mod files;
+mod groups;
+mod lists;
+mod modules;
+mod shapes;
+mod trial;

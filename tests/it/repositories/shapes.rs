@@ -1,0 +1,1 @@
+//! Repositories with the shapes of real distributions.
