@@ -1,4 +1,4 @@
-//! Metalinks (version 3, as MirrorManager writes them): where a repository's mirrors are, and what their
+//! Metalinks (version 3, as `MirrorManager` writes them): where a repository's mirrors are, and what their
 //! `repomd.xml` must be.
 
 use quick_xml::events::{BytesStart, Event};

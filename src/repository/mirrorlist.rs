@@ -79,10 +79,11 @@ mod tests {
             "https://list.example/x/core/guids/abc",
         ];
         assert_eq!(parse(text).unwrap(), expected);
-        let many: String = (0..500)
-            .map(|n| format!("http://m{n}.example/\n"))
-            .collect();
-        assert_eq!(parse(many.as_bytes()).unwrap().len(), MAX_MIRRORS);
+        let many: Vec<String> = (0..500).map(|n| format!("http://m{n}.example/")).collect();
+        assert_eq!(
+            parse(many.join("\n").as_bytes()).unwrap().len(),
+            MAX_MIRRORS
+        );
     }
 
     #[test]

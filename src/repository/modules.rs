@@ -384,9 +384,8 @@ data:
         insta::assert_snapshot!(error(laughs.as_bytes()), @"`modules of appstream` is damaged or not repository metadata: line 3 column 9: budget breached: Anchors { anchors: 1 }");
         let deep = format!("document: x\ndata:\n  x: {}", "[".repeat(100_000));
         insta::assert_snapshot!(error(deep.as_bytes()), @"`modules of appstream` is damaged or not repository metadata: line 3 column 30: recursion limit exceeded");
-        let deep: String = (0..2000)
-            .map(|n| format!("{}a:\n", " ".repeat(n)))
-            .collect();
+        let deep: Vec<String> = (0..2000).map(|n| format!("{}a:", " ".repeat(n))).collect();
+        let deep = deep.join("\n");
         insta::assert_snapshot!(error(deep.as_bytes()), @"`modules of appstream` is damaged or not repository metadata: line 25 column 25: budget breached: Depth { depth: 25 }");
         let many = "---\ndocument: x\n".repeat(60_000);
         insta::assert_snapshot!(error(many.as_bytes()), @"`modules of appstream` is damaged or not repository metadata: line 100001 column 1: budget breached: Documents { documents: 50001 }");

@@ -111,7 +111,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> V
         })
         .filter(|(other, steps, known)| !other || *steps <= 1 + known.len() / 3)
         .collect();
-    ranked.sort();
+    ranked.sort_unstable();
     ranked.dedup();
     ranked
         .into_iter()

@@ -49,18 +49,17 @@ pub fn places(
     let bytes = read_file(supply, &file)?;
     let from = file.url_used.unwrap_or_default();
     let failed = in_repository(name);
-    let mut places = match source {
-        RepositorySource::MirrorList(_) => Places {
+    let mut places = if matches!(source, RepositorySource::MirrorList(_)) {
+        Places {
             bases: parse_mirrorlist(&bytes, &from, &label, |line| template.expand(line))
                 .map_err(failed)?,
             versions: Vec::new(),
-        },
-        _ => {
-            let metalink = Metalink::parse(&bytes, &from, &label).map_err(failed)?;
-            Places {
-                bases: metalink.mirrors,
-                versions: metalink.versions,
-            }
+        }
+    } else {
+        let metalink = Metalink::parse(&bytes, &from, &label).map_err(failed)?;
+        Places {
+            bases: metalink.mirrors,
+            versions: metalink.versions,
         }
     };
     places.bases = places

@@ -7,7 +7,7 @@ use crate::documents::config::Project;
 use crate::events::Sink;
 use crate::keyring::KeyringError;
 use crate::plan::PlanError;
-use crate::repository::{Checksum, RepositoryError};
+use crate::repository::RepositoryError;
 use crate::rpm::RpmError;
 use crate::solve::{SolveError, Unsolvable};
 use crate::store::fetch::{Download, FetchError, Fetched, Fetcher};
@@ -118,9 +118,9 @@ pub enum ResolveError {
         /// The file.
         what: String,
         /// The checksum in the metadata.
-        expected: Checksum,
+        expected: String,
         /// That of the file.
-        found: Checksum,
+        found: String,
     },
     /// A `.repo` file names keys of which the template pins none.
     #[error(

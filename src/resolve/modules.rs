@@ -184,17 +184,16 @@ impl<'a> Choice<'a> {
             })?;
         for default in defaults {
             kept.push(default);
-            match solver.solve(kept.clone()) {
-                Ok(more) => active = more,
-                Err(_) => {
-                    let left = kept.pop().map(|wanted| wanted.capability);
-                    let text = format!(
-                        "the default stream {} is not used: what it requires is not there, or in the way of another",
-                        left.unwrap_or_default()
-                    );
-                    warn(Event::Warning { text });
-                }
+            if let Ok(more) = solver.solve(kept.clone()) {
+                active = more;
+                continue;
             }
+            let left = kept.pop().map(|wanted| wanted.capability);
+            let text = format!(
+                "the default stream {} is not used: what it requires is not there, or in the way of another",
+                left.unwrap_or_default()
+            );
+            warn(Event::Warning { text });
         }
         Ok(active)
     }

@@ -302,8 +302,8 @@ pub(super) fn check(
     Err(ResolveError::Checksum {
         name: name.to_string(),
         what: what.to_owned(),
-        expected: expected.clone(),
-        found,
+        expected: expected.to_string(),
+        found: found.to_string(),
     })
 }
 

@@ -4,5 +4,7 @@ mod files;
 mod groups;
 mod lists;
 mod modules;
+mod options;
 mod shapes;
+mod tls;
 mod trial;

@@ -78,15 +78,15 @@ impl RawAccess {
         }
         Ok(Access {
             proxy,
-            certificate: self.certificate.map(path).transpose()?,
-            key: self.key.map(path).transpose()?,
-            authority: self.authority.map(path).transpose()?,
+            certificate: self.certificate.as_deref().map(path).transpose()?,
+            key: self.key.as_deref().map(path).transpose()?,
+            authority: self.authority.as_deref().map(path).transpose()?,
         })
     }
 }
 
-fn path(text: String) -> Result<PathBuf, String> {
-    let bare = text.strip_prefix("./").unwrap_or(&text);
+fn path(text: &str) -> Result<PathBuf, String> {
+    let bare = text.strip_prefix("./").unwrap_or(text);
     if bare.parse::<AbsolutePath>().is_ok() || bare.parse::<RelativePath>().is_ok() {
         return Ok(bare.into());
     }

@@ -92,6 +92,9 @@ impl Parts {
         if let Some(path) = &access.authority {
             let found = Certificate::from_pem_bundle(&read(path)?);
             authorities = found.map_err(|error| unusable(path, cause(&error)))?;
+            if authorities.is_empty() {
+                return Err(unusable(path, "there is no certificate in it".to_owned()));
+            }
         }
         Ok(Self {
             proxy,

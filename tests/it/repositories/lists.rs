@@ -18,17 +18,19 @@ fn metalink(trial: &Trial, mirrors: &[&str], states: &[Vec<u8>]) -> String {
         )
     };
     let (current, older) = states.split_first().unwrap();
-    let alternates: String = older
+    let alternates: Vec<String> = older
         .iter()
         .map(|bytes| format!("<mm0:alternate>{}</mm0:alternate>", version(bytes)))
         .collect();
-    let urls: String = mirrors
+    let alternates = alternates.concat();
+    let urls: Vec<String> = mirrors
         .iter()
         .zip((1..=100).rev())
         .map(|(mirror, preference)| {
             format!("<url protocol=\"http\" preference=\"{preference}\">{mirror}/repodata/repomd.xml</url>")
         })
         .collect();
+    let urls = urls.concat();
     format!(
         "<metalink version=\"3.0\" xmlns=\"http://www.metalinker.org/\" xmlns:mm0=\"http://fedorahosted.org/mirrormanager\"><files>\
          <file name=\"repomd.xml\">{}<mm0:alternates>{alternates}</mm0:alternates><resources>{urls}</resources></file></files></metalink>",

@@ -5,20 +5,18 @@ use std::collections::BTreeSet;
 use super::trial::{Dnf, Trial};
 use crate::support::packages::package;
 
-/// A stream of one version and context, in the way of modulemd.
-fn stream(
-    name: &str,
-    stream: &str,
-    version: u64,
-    context: &str,
-    requires: &str,
-    rpms: &[&str],
-) -> String {
-    let artifacts: String = rpms.iter().map(|rpm| format!("    - {rpm}\n")).collect();
+/// A stream of one version and context (`name:stream:version:context`), in the way of modulemd.
+fn stream(nsvc: &str, requires: &str, rpms: &[&str]) -> String {
+    let parts: Vec<&str> = nsvc.split(':').collect();
+    let [name, stream, version, context] = parts.as_slice() else {
+        panic!("{nsvc}");
+    };
+    let artifacts: Vec<String> = rpms.iter().map(|rpm| format!("    - {rpm}\n")).collect();
     format!(
         "---\ndocument: modulemd\nversion: 2\ndata:\n  name: {name}\n  stream: {stream}\n  version: {version}\n  context: {context}\n  arch: noarch\n\
          \x20 summary: a module\n  description: >-\n    of a test\n  license:\n    module:\n    - MIT\n  dependencies:\n  - requires: {{ {requires} }}\n\
-         \x20 artifacts:\n    rpms:\n{artifacts}...\n"
+         \x20 artifacts:\n    rpms:\n{}...\n",
+        artifacts.concat()
     )
 }
 
@@ -28,7 +26,59 @@ fn default(name: &str, stream: &str) -> String {
     )
 }
 
-/// Packages of modules and of none, with every case that the rules tell apart.
+/// Streams with every case that the rules tell apart.
+fn modules() -> String {
+    let el9 = "platform: [el9]";
+    [
+        stream(
+            "node:18:1:aaaa",
+            el9,
+            &["node-0:18-1.noarch", "node-docs-0:18-1.noarch"],
+        ),
+        stream(
+            "node:18:2:aaaa",
+            el9,
+            &["node-0:18.1-1.noarch", "node-0:18.1-1.src"],
+        ),
+        stream(
+            "node:20:1:bbbb",
+            el9,
+            &["node-0:20-1.noarch", "node-docs-0:20-1.noarch"],
+        ),
+        default("node", "18"),
+        stream("perl:5.26:1:cccc", el9, &["perl-0:5.26-1.noarch"]),
+        stream("perl:5.30:1:dddd", el9, &["perl-0:5.30-1.noarch"]),
+        default("perl", "5.26"),
+        stream(
+            "perl-dbi:1:1:eeee",
+            "platform: [el9], perl: [5.26]",
+            &["perl-dbi-0:1-1.noarch"],
+        ),
+        stream(
+            "perl-dbi:1:1:ffff",
+            "platform: [el9], perl: [5.30]",
+            &["perl-dbi-0:2-1.noarch"],
+        ),
+        default("perl-dbi", "1"),
+        // Its default needs a platform that is not there.
+        stream(
+            "broken:1:1:gggg",
+            "platform: [el8]",
+            &["broken-0:1-1.noarch"],
+        ),
+        default("broken", "1"),
+        // Without a default; what another stream requires makes it active.
+        stream("deep:1:1:hhhh", el9, &["deep-0:1-1.noarch"]),
+        stream(
+            "left:1:1:iiii",
+            "platform: [], deep: [1]",
+            &["left-0:1-1.noarch"],
+        ),
+    ]
+    .concat()
+}
+
+/// Packages of those modules, and of none.
 fn trial() -> Trial {
     let trial = Trial::new();
     let main = trial.repository("main");
@@ -55,75 +105,7 @@ fn trial() -> Trial {
     provider.provides(rpm::Dependency::any("node"));
     main.add(&mut provider);
     main.publish();
-    let el9 = "platform: [el9]";
-    let text = [
-        stream(
-            "node",
-            "18",
-            1,
-            "aaaa",
-            el9,
-            &["node-0:18-1.noarch", "node-docs-0:18-1.noarch"],
-        ),
-        stream(
-            "node",
-            "18",
-            2,
-            "aaaa",
-            el9,
-            &["node-0:18.1-1.noarch", "node-0:18.1-1.src"],
-        ),
-        stream(
-            "node",
-            "20",
-            1,
-            "bbbb",
-            el9,
-            &["node-0:20-1.noarch", "node-docs-0:20-1.noarch"],
-        ),
-        default("node", "18"),
-        stream("perl", "5.26", 1, "cccc", el9, &["perl-0:5.26-1.noarch"]),
-        stream("perl", "5.30", 1, "dddd", el9, &["perl-0:5.30-1.noarch"]),
-        default("perl", "5.26"),
-        stream(
-            "perl-dbi",
-            "1",
-            1,
-            "eeee",
-            "platform: [el9], perl: [5.26]",
-            &["perl-dbi-0:1-1.noarch"],
-        ),
-        stream(
-            "perl-dbi",
-            "1",
-            1,
-            "ffff",
-            "platform: [el9], perl: [5.30]",
-            &["perl-dbi-0:2-1.noarch"],
-        ),
-        default("perl-dbi", "1"),
-        // Its default needs a platform that is not there.
-        stream(
-            "broken",
-            "1",
-            1,
-            "gggg",
-            "platform: [el8]",
-            &["broken-0:1-1.noarch"],
-        ),
-        default("broken", "1"),
-        // Without a default; what another stream requires makes it active.
-        stream("deep", "1", 1, "hhhh", el9, &["deep-0:1-1.noarch"]),
-        stream(
-            "left",
-            "1",
-            1,
-            "iiii",
-            "platform: [], deep: [1]",
-            &["left-0:1-1.noarch"],
-        ),
-    ]
-    .concat();
+    let text = modules();
     main.attach("modules", "modules.yaml.gz", &gzip(text.as_bytes()));
     let fixes = trial.repository("fixes");
     fixes.add(&mut package("node", "22"));

@@ -74,6 +74,10 @@ impl Trial {
                 return answer.clone();
             }
             let path = request.path.split('?').next().unwrap();
+            // As a proxy it is asked for whole URLs.
+            let after = |rest: &'_ str| rest.find('/').map(|at| at + 1 + "http://".len());
+            let start = path.strip_prefix("http://").and_then(after);
+            let path = &path[start.unwrap_or(0)..];
             fs_err::read(site.join(path))
                 .map_or_else(|_| Answer::status(404), |bytes| Answer::whole(&bytes))
         });
@@ -152,7 +156,10 @@ impl Trial {
     }
 
     /// Names of what the template lets be seen.
-    pub(super) fn visible(&self, template: &Template) -> Result<BTreeSet<String>, ResolveError> {
+    pub(super) fn visible(
+        &self,
+        template: &Template,
+    ) -> Result<BTreeSet<String>, Box<ResolveError>> {
         self.with_supply(|supply| {
             let offer = Offer::read(supply, template, None)?;
             let names = offer.packages().map(|(_, nevra)| nevra.to_string());
@@ -165,7 +172,7 @@ impl Trial {
         &self,
         template: &Template,
         recipe: Option<&Recipe>,
-    ) -> Result<Solved, ResolveError> {
+    ) -> Result<Solved, Box<ResolveError>> {
         self.with_supply(|supply| {
             let mut offer = Offer::read(supply, template, recipe)?;
             let mut wanted = request::base(template);
@@ -181,7 +188,11 @@ impl Trial {
     }
 
     /// Fetches what was locked, as a build does it.
-    pub(super) fn fetch(&self, template: &Template, solved: &Solved) -> Result<(), ResolveError> {
+    pub(super) fn fetch(
+        &self,
+        template: &Template,
+        solved: &Solved,
+    ) -> Result<(), Box<ResolveError>> {
         use pristine::documents::lock as locks;
         let document = || locks::LockedDocument {
             name: template.name.clone(),
@@ -208,7 +219,9 @@ impl Trial {
         self.with_supply(|supply| {
             let trust = pristine::resolve::packages::trust(supply, &lock, template, None)?;
             let all: Vec<&LockedRpm> = lock.rpms().collect();
-            pristine::resolve::packages::fetch(supply, &lock, &trust, &all)
+            Ok(pristine::resolve::packages::fetch(
+                supply, &lock, &trust, &all,
+            )?)
         })
     }
 
