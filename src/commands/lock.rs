@@ -114,6 +114,7 @@ pub(super) fn make(
         || Offer::read(supply, template, recipe),
         |offer| format!("{} packages on offer", offer.len()),
     )?;
+    offer.remember(old);
     let kept = moves.kept(old);
     let tools = offer.solve(supply, "the tools", request::tools(template), &kept)?;
     let mut specs_root = request::specs_root(template);

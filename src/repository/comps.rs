@@ -7,7 +7,7 @@ use std::path::Path;
 use rpmrepo_metadata::{CompsGroup, CompsPackageReq, CompsXml, utils};
 
 use super::RepositoryError;
-use super::stream::{Whole, damaged, text, whole_file};
+use super::stream::{Whole, damaged, guarded, text, whole_file};
 
 /// The largest comps that is read, bytes once decompressed.
 const MAX_SIZE: u64 = 64 << 20;
@@ -81,8 +81,9 @@ impl Comps {
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, RepositoryError> {
         text(bytes, name)?;
         let reader = BufReader::new(Whole::new(bytes, "</comps>"));
-        let data = CompsXml::read_data(utils::create_xml_reader(reader))
-            .map_err(|error| damaged(name, &error))?;
+        let data = guarded(name, || {
+            CompsXml::read_data(utils::create_xml_reader(reader))
+        })?;
         let mut comps = Self::default();
         for group in data.groups {
             check_id(&group.id, name)?;

@@ -8,7 +8,7 @@ use rpmrepo_metadata::{RepomdRecord, RepomdXml, utils};
 use sha2::{Digest as _, Sha512};
 
 use super::RepositoryError;
-use super::stream::{Whole, damaged};
+use super::stream::{Whole, damaged, guarded};
 use crate::digest::Digest;
 
 /// A checksum strong enough to name content by.
@@ -99,8 +99,9 @@ impl Repomd {
     /// is refused only where its type is one that is read: `primary`, `filelists`, `group` and `modules`.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, RepositoryError> {
         let reader = BufReader::new(Whole::new(bytes, "</repomd>"));
-        let data = RepomdXml::read_data(utils::create_xml_reader(reader))
-            .map_err(|error| damaged(name, &error))?;
+        let data = guarded(name, || {
+            RepomdXml::read_data(utils::create_xml_reader(reader))
+        })?;
         let mut records = BTreeMap::new();
         for record in data.records() {
             match convert(record, name) {

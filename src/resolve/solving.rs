@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
-use crate::documents::lock::{LockedKey, LockedRepository, LockedRpm, Origin};
+use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
 use crate::documents::template::{Access, Template};
 use crate::documents::{GroupName, Name};
@@ -29,6 +29,8 @@ pub struct Offer {
     recipe_groups: Vec<Wanted>,
     /// Of packages whose repository names no SHA-256: what they were found to have.
     digests: BTreeMap<Nevra, Digest>,
+    /// What they had in an older lock.
+    remembered: BTreeMap<Nevra, Digest>,
 }
 
 /// A third-party package of the recipe.
@@ -90,7 +92,14 @@ impl Offer {
             template_groups,
             recipe_groups,
             digests: BTreeMap::new(),
+            remembered: BTreeMap::new(),
         })
+    }
+
+    /// Takes note of an older lock: a package of it that is in the store need not be fetched to know its SHA-256.
+    pub fn remember(&mut self, old: Option<&Lock>) {
+        let rpms = old.into_iter().flat_map(Lock::rpms);
+        self.remembered = rpms.map(|rpm| (rpm.nevra.clone(), rpm.digest)).collect();
     }
 
     /// Repositories that could not be reached.
@@ -177,6 +186,21 @@ impl Offer {
             .collect()
     }
 
+    /// The SHA-256 of a remembered package, where the store has it and it is what the metadata promise.
+    fn in_store(
+        &self,
+        supply: Supply<'_>,
+        one: &Published,
+        entry: &PackageEntry,
+    ) -> Option<Digest> {
+        let digest = *self.remembered.get(&entry.facts.nevra)?;
+        supply.store.blob(&digest)?;
+        let path = supply.store.verified(&digest).ok()?;
+        let name = &one.repository.name;
+        let same = repositories::check(&path, &entry.checksum, (name, "package"));
+        same.ok().map(|()| digest)
+    }
+
     /// Fetches packages whose repository names no SHA-256 (openSUSE names SHA-512), to find theirs.
     fn find_digests(
         &mut self,
@@ -184,13 +208,19 @@ impl Offer {
         selected: &[Selected],
     ) -> Result<(), ResolveError> {
         let mut wanted = Vec::new();
+        let mut digests = Vec::new();
         for selected in selected {
             let found = self.published.iter();
             let mut found = found.filter(|(id, _)| *id == selected.repository);
             if let Some((_, one)) = found.next() {
                 let entry = &one.entries[selected.package];
                 let known = self.digests.contains_key(&entry.facts.nevra);
-                if entry.checksum.sha256().is_none() && !known {
+                if known || entry.checksum.sha256().is_some() {
+                    continue;
+                }
+                if let Some(digest) = self.in_store(supply, one, entry) {
+                    digests.push((entry.facts.nevra.clone(), digest));
+                } else {
                     let download = Download {
                         size: Some(entry.size),
                         ..one.download(entry.facts.nevra.to_string(), &entry.location)
@@ -201,7 +231,6 @@ impl Offer {
         }
         let downloads = wanted.iter().map(|(_, _, download)| download.clone());
         let fetched = supply.fetch(downloads.collect())?;
-        let mut digests = Vec::new();
         for ((one, entry, _), file) in wanted.iter().zip(fetched) {
             let path = supply.store.verified(&file.digest)?;
             let what = entry.facts.nevra.to_string();

@@ -10,6 +10,7 @@ mod conformance;
 mod documents;
 mod e2e;
 mod engine;
+mod mutation;
 mod oci;
 mod repositories;
 mod specification;

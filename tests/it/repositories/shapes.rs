@@ -185,6 +185,11 @@ fn opensuse() {
         ));
         assert_eq!(rpm.digest, Digest::of(&fs_err::read(path).unwrap()));
     }
+    // Known from an older lock, and in the store: not fetched once more.
+    let before = trial.asked("oss/gcc-14-1.noarch.rpm");
+    let again = trial.solve_after(&template, None, Some(&solved)).unwrap();
+    assert_eq!(again.rpms, solved.rpms);
+    assert_eq!(trial.asked("oss/gcc-14-1.noarch.rpm"), before);
     let weak = trial.template(
         "packages = [\"patterns-devel-base-devel_rpm_build\"]\nweak_dependencies = true",
         table,

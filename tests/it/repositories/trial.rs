@@ -173,8 +173,20 @@ impl Trial {
         template: &Template,
         recipe: Option<&Recipe>,
     ) -> Result<Solved, Box<ResolveError>> {
+        self.solve_after(template, recipe, None)
+    }
+
+    /// The same where there is an older lock.
+    pub(super) fn solve_after(
+        &self,
+        template: &Template,
+        recipe: Option<&Recipe>,
+        old: Option<&Solved>,
+    ) -> Result<Solved, Box<ResolveError>> {
         self.with_supply(|supply| {
             let mut offer = Offer::read(supply, template, recipe)?;
+            let old = old.map(|old| lock_of(template, old));
+            offer.remember(old.as_ref());
             let mut wanted = request::base(template);
             wanted.extend(offer.template_groups());
             wanted.extend(offer.recipe_groups());
@@ -193,29 +205,7 @@ impl Trial {
         template: &Template,
         solved: &Solved,
     ) -> Result<(), Box<ResolveError>> {
-        use pristine::documents::lock as locks;
-        let document = || locks::LockedDocument {
-            name: template.name.clone(),
-            digest: template.digest,
-        };
-        let lock = locks::Lock {
-            architecture: template.architecture,
-            epoch: 0,
-            inputs: locks::LockedInputs {
-                template: document(),
-                recipe: None,
-                requests: vec![],
-                left_out: vec![],
-            },
-            repositories: solved.repositories.clone(),
-            keys: vec![],
-            packages: vec![],
-            tools: locks::LockedTools::default(),
-            environment: locks::LockedEnvironment {
-                tree: None,
-                rpms: solved.rpms.clone(),
-            },
-        };
+        let lock = lock_of(template, solved);
         self.with_supply(|supply| {
             let trust = pristine::resolve::packages::trust(supply, &lock, template, None)?;
             let all: Vec<&LockedRpm> = lock.rpms().collect();
@@ -250,6 +240,33 @@ impl Trial {
     /// How often a path was asked for.
     pub(super) fn asked(&self, path: &str) -> usize {
         self.server.ranges(path).len()
+    }
+}
+
+/// A lock of what was solved.
+fn lock_of(template: &Template, solved: &Solved) -> pristine::documents::Lock {
+    use pristine::documents::lock as locks;
+    let document = || locks::LockedDocument {
+        name: template.name.clone(),
+        digest: template.digest,
+    };
+    locks::Lock {
+        architecture: template.architecture,
+        epoch: 0,
+        inputs: locks::LockedInputs {
+            template: document(),
+            recipe: None,
+            requests: vec![],
+            left_out: vec![],
+        },
+        repositories: solved.repositories.clone(),
+        keys: vec![],
+        packages: vec![],
+        tools: locks::LockedTools::default(),
+        environment: locks::LockedEnvironment {
+            tree: None,
+            rpms: solved.rpms.clone(),
+        },
     }
 }
 
