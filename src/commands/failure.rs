@@ -106,15 +106,22 @@ impl From<ResolveError> for Failure {
         let (kind, hint) = match &error {
             ResolveError::NoSource { .. } => (
                 Kind::Input,
-                Some("put the file beside the spec, or name its URL in the Source tag"),
+                Some("put the file beside the spec, or name its URL in the Source tag".to_owned()),
             ),
-            ResolveError::NotYet { .. } => (
+            ResolveError::NotPinned { found, .. } => (
                 Kind::Input,
-                Some("name base URLs in the template: baseurl = [\"…\"]"),
+                found.first().map(|(fingerprint, ..)| {
+                    format!("check the fingerprint where its owner publishes it, and add it to the template: keys = [{{ fingerprint = \"{fingerprint}\" }}]")
+                }),
             ),
-            ResolveError::Unsolvable { .. } | ResolveError::Plan(_) | ResolveError::Key { .. } => {
-                (Kind::Input, None)
-            }
+            ResolveError::Unknown { nearest, .. } => (
+                Kind::Input,
+                (!nearest.is_empty()).then(|| format!("there is: {}", nearest.join(", "))),
+            ),
+            ResolveError::Unsolvable { .. }
+            | ResolveError::Plan(_)
+            | ResolveError::Key { .. }
+            | ResolveError::TwoStreams { .. } => (Kind::Input, None),
             _ => (Kind::CannotRun, None),
         };
         let failure = failure(kind, error);

@@ -118,16 +118,14 @@ pub(super) fn make(
         || Offer::read(supply, template, recipe),
         |offer| format!("{} packages on offer", offer.len()),
     )?;
+    offer.remember(old);
     let kept = moves.kept(old);
     let places = documents.places();
     let tools = request::tools(template, &places);
     let tools = offer.solve(supply, "the tools", tools, &kept)?;
-    let readers = offer.solve(
-        supply,
-        "the template's packages",
-        request::specs_root(template, &places),
-        &kept,
-    )?;
+    let mut specs_root = request::specs_root(template, &places);
+    specs_root.extend(offer.template_groups());
+    let readers = offer.solve(supply, "the template's packages", specs_root, &kept)?;
     let mut lock = start(documents, &offer, tools, readers, old)?;
     let locked = match old.filter(|old| reads_the_same(&lock, old)) {
         Some(old) if old.check(&documents.inputs()?).is_empty() => old.packages.clone(),
@@ -139,6 +137,8 @@ pub(super) fn make(
         .collect();
     Plan::new(&nodes)?;
     let mut wanted = request::environment(template, recipe, &nodes, &places)?;
+    wanted.extend(offer.template_groups());
+    wanted.extend(offer.recipe_groups());
     wanted.extend(
         recipe
             .iter()
@@ -176,6 +176,7 @@ fn start(
             template: inputs.template,
             recipe: inputs.recipe,
             requests: inputs.requests,
+            left_out: offer.left_out(),
         },
         repositories,
         keys,

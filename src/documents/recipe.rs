@@ -14,9 +14,10 @@ use toml::Spanned;
 use super::config::with_known;
 use super::error::{DocumentError, Problem};
 use super::source::{DOCUMENT_LIMIT, Source, read_bytes};
-use super::template::{Context, KeySource, RawKey, names_in};
+use super::template::{Context, KeySource, RawKey, names_in, split_groups};
 use super::values::{
-    AbsolutePath, Line, Mode, Name, Owner, Period, RelativePath, Request, Url, VariableName,
+    AbsolutePath, GroupName, Line, Mode, Name, Owner, Period, RelativePath, Request, Url,
+    VariableName,
 };
 use crate::digest::Digest;
 
@@ -34,8 +35,8 @@ pub struct Recipe {
     pub digest: Digest,
     /// Packages from the template's repositories.
     pub packages: Vec<Request>,
-    /// Groups of packages, by their ids in the repositories' comps.
-    pub groups: Vec<Name>,
+    /// Groups of packages.
+    pub groups: Vec<GroupName>,
     /// RPMs from elsewhere, installed in the same transaction.
     pub rpms: Vec<ThirdParty>,
     /// What is done after the packages are installed, in the order of the file.
@@ -101,7 +102,7 @@ struct RawRecipe {
     #[serde(default)]
     packages: Vec<Request>,
     #[serde(default)]
-    groups: Vec<Name>,
+    groups: Vec<GroupName>,
     #[serde(default)]
     rpm: Vec<Spanned<RawRpm>>,
     #[serde(default)]
@@ -223,12 +224,13 @@ impl Recipe {
         for raw in raw.command {
             steps.insert(raw.span().start, Step::Command(context.command(raw)?));
         }
+        let (packages, groups) = split_groups(raw.packages, raw.groups);
         Ok(Self {
             name: name.clone(),
             path: path.to_owned(),
             digest: Digest::of(parts.as_bytes()),
-            packages: raw.packages,
-            groups: raw.groups,
+            packages,
+            groups,
             rpms: raw
                 .rpm
                 .into_iter()

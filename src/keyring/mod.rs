@@ -83,6 +83,27 @@ impl Keyring {
         Ok(keyring)
     }
 
+    /// The keys in a file, trusted or not: the fingerprint and the first user id of each.
+    pub fn list(bytes: &[u8], name: &str) -> Result<Vec<(Fingerprint, String)>, KeyringError> {
+        let source = KeySource {
+            bytes: bytes.to_vec(),
+            name: name.to_owned(),
+            fingerprints: Vec::new(),
+        };
+        let keys = parse(&source)?;
+        let described = keys.iter().map(|key| {
+            let users = &key.details.users;
+            let user = users
+                .first()
+                .map(|user| String::from_utf8_lossy(user.id.id()).into_owned());
+            (
+                Fingerprint::from(key.fingerprint()),
+                user.unwrap_or_default(),
+            )
+        });
+        Ok(described.collect())
+    }
+
     /// The fingerprints of all keys, sorted.
     pub fn fingerprints(&self) -> Vec<Fingerprint> {
         self.certificates.keys().cloned().collect()

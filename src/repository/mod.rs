@@ -1,19 +1,28 @@
-//! rpm-md repositories: `repomd.xml`, `primary`, `filelists` read as streams; whole repositories written.
+//! rpm-md repositories: `repomd.xml`, `primary`, `filelists` read as streams, groups, modules and lists of
+//! mirrors read whole; repositories written.
 //!
 //! What is read comes from outside: an error names the file, no location leads out of the repository,
 //! and a package or a file without a strong checksum is refused.
 
+mod comps;
 mod error;
 mod index;
+mod metalink;
+mod mirrorlist;
+mod modules;
 mod primary;
 mod repomd;
 mod stream;
 mod writer;
 
+pub use comps::{Comps, Member, MemberKind};
 pub use error::RepositoryError;
 pub use index::{
     Builder as IndexBuilder, Damage, Index, Offered, Reach, TooLarge, VERSION as INDEX_VERSION,
 };
+pub use metalink::{Metalink, Version};
+pub use mirrorlist::parse_mirrorlist;
+pub use modules::{Modules, Stream};
 pub use primary::{PackageEntry, find_files, read_primary};
 pub use repomd::{Checksum, Record, Repomd};
 pub use writer::{Writer, write};

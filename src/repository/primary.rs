@@ -10,8 +10,11 @@ use rpmrepo_metadata::{FileType, RequirementType, utils};
 
 use super::RepositoryError;
 use super::repomd::{Checksum, check_location};
-use super::stream::{damaged, open};
+use super::stream::{damaged, guarded, open};
 use crate::rpm::{Comparison, Dependency, Nevra, PackageFacts, Requirement};
+
+/// More packages than any repository has.
+const MAX_PACKAGES: usize = 2_000_000;
 
 /// One package of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub fn read_primary(
         entry: None,
         error: None,
     };
-    parse_primary(&mut reader, &mut collector).map_err(|error| damaged(name, &error))?;
+    guarded(name, || parse_primary(&mut reader, &mut collector))?;
     match (collector.error, collector.entry) {
         (Some(error), _) => Err(error),
         (None, Some(_)) => Err(damaged(name, &"it ends inside a package")),
@@ -275,6 +278,9 @@ impl<V: FnMut(PackageEntry)> PrimaryVisitor for Collector<'_, V> {
             Some(_) if self.error.is_some() => {}
             Some(draft) if draft.facts.is_source() => {}
             Some(draft) => match self.finish(draft) {
+                Ok(_) if self.count == MAX_PACKAGES => {
+                    self.fail(damaged(self.name, &"it has too many packages"));
+                }
                 Ok(entry) => {
                     self.count += 1;
                     (self.visit)(entry);
@@ -323,7 +329,7 @@ pub fn find_files(
         package: None,
         found: BTreeMap::new(),
     };
-    parse_filelists(&mut reader, &mut finder).map_err(|error| damaged(name, &error))?;
+    guarded(name, || parse_filelists(&mut reader, &mut finder))?;
     if finder.package.is_some() {
         return Err(damaged(name, &"it ends inside a package"));
     }

@@ -1,13 +1,14 @@
 //! `repomd.xml`: which metadata files a repository has, and their checksums.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::BufReader;
+use std::fmt::{self, Write as _};
+use std::io::{self, BufReader, Read};
 
 use rpmrepo_metadata::{RepomdRecord, RepomdXml, utils};
+use sha2::{Digest as _, Sha512};
 
 use super::RepositoryError;
-use super::stream::{Whole, damaged};
+use super::stream::{Whole, damaged, guarded};
 use crate::digest::Digest;
 
 /// A checksum strong enough to name content by.
@@ -30,6 +31,23 @@ impl Checksum {
             "sha512" if digits(128) => Some(Self::Sha512(hex.to_ascii_lowercase())),
             _ => None,
         }
+    }
+
+    /// The SHA-512 checksum of what `reader` gives.
+    pub fn sha512_of(reader: &mut impl Read) -> io::Result<Self> {
+        let mut hasher = Sha512::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match reader.read(&mut buffer)? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+        let mut hex = String::new();
+        for byte in hasher.finalize() {
+            let _infallible = write!(hex, "{byte:02x}");
+        }
+        Ok(Self::Sha512(hex))
     }
 
     /// The SHA-256 digest, where it is one.
@@ -78,11 +96,12 @@ impl Repomd {
     /// Reads the bytes of a `repomd.xml`; `name` is what errors call it.
     ///
     /// Records that are not used later may have weak checksums in the wild; so a record
-    /// is refused only where its type is one that is read: `primary`, `filelists` and `group`.
+    /// is refused only where its type is one that is read: `primary`, `filelists`, `group` and `modules`.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, RepositoryError> {
         let reader = BufReader::new(Whole::new(bytes, "</repomd>"));
-        let data = RepomdXml::read_data(utils::create_xml_reader(reader))
-            .map_err(|error| damaged(name, &error))?;
+        let data = guarded(name, || {
+            RepomdXml::read_data(utils::create_xml_reader(reader))
+        })?;
         let mut records = BTreeMap::new();
         for record in data.records() {
             match convert(record, name) {
@@ -94,7 +113,7 @@ impl Repomd {
                 Err(error)
                     if matches!(
                         record.metadata_name.as_str(),
-                        "primary" | "filelists" | "group"
+                        "primary" | "filelists" | "group" | "modules"
                     ) =>
                 {
                     return Err(error);

@@ -1,15 +1,22 @@
 //! Compressed XML as a stream that ends in an error where the file was cut off.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::Once;
 
-use rpmrepo_metadata::utils;
+use rpmrepo_metadata::{MetadataError, utils};
 
 use super::RepositoryError;
 
 /// More than any distribution's metadata unpacks to: a stop for what only pretends to be metadata.
 const MAX_OPEN_SIZE: u64 = 8 * 1024 * 1024 * 1024;
+/// More elements inside each other than any metadata has.
+const MAX_DEPTH: u32 = 1000;
+/// More text between two tags, or inside of one, than any metadata has, bytes.
+const MAX_TEXT: u64 = 16 << 20;
 /// The end tag is looked for in this many last bytes.
 const TAIL: usize = 1024;
 /// A parser that asks more often what comes after the end is waiting for something that never comes.
@@ -30,6 +37,78 @@ pub(super) fn open(
     Ok(BufReader::with_capacity(1 << 16, Whole::new(inner, end)))
 }
 
+thread_local! {
+    /// Whether a panic of this thread is caught and told as an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` of the metadata parser; where that panics, the file is damaged.
+///
+/// `rpmrepo_metadata` 0.9.1 panics at an unknown type of a file (`FileType::try_create`) and where the
+/// number of packages is missing: with a version that does not, this can go.
+pub(super) fn guarded<T>(
+    name: &str,
+    work: impl FnOnce() -> Result<T, MetadataError>,
+) -> Result<T, RepositoryError> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !CAUGHT.get() {
+                usual(info);
+            }
+        }));
+    });
+    CAUGHT.set(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(false);
+    match outcome {
+        Ok(result) => result.map_err(|error| damaged(name, &error)),
+        Err(_) => Err(damaged(
+            name,
+            &"its parser does not know what to make of it",
+        )),
+    }
+}
+
+/// All of the possibly compressed file at `path`, of which at most `limit` bytes may come out.
+pub(super) fn whole_file(path: &Path, name: &str, limit: u64) -> Result<Vec<u8>, RepositoryError> {
+    let mut bytes = Vec::new();
+    // What is too short to be compressed is read as it is.
+    let small = path.metadata().is_ok_and(|metadata| metadata.len() < 8);
+    let inner: Box<dyn Read> = match File::open(path) {
+        Ok(file) if small => Box::new(file),
+        Ok(_) => utils::reader_from_file(path).map_err(|error| damaged(name, &error))?,
+        Err(source) => {
+            return Err(RepositoryError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    inner
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| damaged(name, &error))?;
+    if bytes.len() as u64 > limit {
+        return Err(damaged(
+            name,
+            &format_args!("it is larger than {} MiB", limit >> 20),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Bytes as text.
+pub(super) fn text<'a>(bytes: &'a [u8], name: &str) -> Result<&'a str, RepositoryError> {
+    std::str::from_utf8(bytes).map_err(|error| {
+        damaged(
+            name,
+            &format_args!("byte {} is not UTF-8 text", error.valid_up_to()),
+        )
+    })
+}
+
 pub(super) fn damaged(name: &str, error: &dyn std::fmt::Display) -> RepositoryError {
     RepositoryError::Damaged {
         name: name.to_owned(),
@@ -48,6 +127,43 @@ pub(super) struct Whole<R> {
     tail: Vec<u8>,
     ends: u32,
     left: u64,
+    shape: Shape,
+}
+
+/// How deep and how long what was read so far is: an XML parser keeps all of both in memory.
+#[derive(Debug, Default)]
+struct Shape {
+    last: u8,
+    depth: u32,
+    text: u64,
+}
+
+impl Shape {
+    fn add(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+        for &byte in bytes {
+            self.text += 1;
+            match (self.last, byte) {
+                (b'<', b'/') => self.depth = self.depth.saturating_sub(2),
+                (b'<', b'?' | b'!') => self.depth = self.depth.saturating_sub(1),
+                (last, b'>') => {
+                    self.text = 0;
+                    if last == b'/' {
+                        self.depth = self.depth.saturating_sub(1);
+                    }
+                }
+                (_, b'<') => self.depth += 1,
+                _ => {}
+            }
+            if self.depth > MAX_DEPTH {
+                return Err("its elements are nested too deeply");
+            }
+            self.last = byte;
+        }
+        if self.text > MAX_TEXT {
+            return Err("it has an element with too much text");
+        }
+        Ok(())
+    }
 }
 
 impl<R> Whole<R> {
@@ -58,6 +174,7 @@ impl<R> Whole<R> {
             tail: Vec::new(),
             ends: 0,
             left: MAX_OPEN_SIZE,
+            shape: Shape::default(),
         }
     }
 
@@ -95,7 +212,34 @@ impl<R: Read> Read for Whole<R> {
             .left
             .checked_sub(count as u64)
             .ok_or_else(|| io::Error::other("it is too large"))?;
+        self.shape.add(&buffer[..count]).map_err(io::Error::other)?;
         self.keep_tail(&buffer[..count]);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(parts: &[(&str, usize)]) -> Result<u64, String> {
+        let text: Vec<String> = parts
+            .iter()
+            .map(|(text, times)| text.repeat(*times))
+            .collect();
+        let text = text.concat();
+        let mut whole = Whole::new(text.as_bytes(), "</metadata>");
+        io::copy(&mut whole, &mut io::sink()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn depth_and_length_are_bounded() {
+        let end = ("</metadata>", 1);
+        assert!(read(&[("<metadata>", 1), ("<a><b x='1'/>t</a>\n", 9000), end]).is_ok());
+        assert!(read(&[("<?xml?><!-- c --><metadata>", 1), ("<!--a-->", 9000), end]).is_ok());
+        assert!(read(&[("<metadata>", 1), ("<a>", 900), ("</a>", 900), end]).is_ok());
+        insta::assert_snapshot!(read(&[("<a>", 2000), end]).unwrap_err(), @"its elements are nested too deeply");
+        insta::assert_snapshot!(read(&[("<a>", 1), ("x", 20 << 20), end]).unwrap_err(), @"it has an element with too much text");
+        insta::assert_snapshot!(read(&[("<a x='", 1), ("x", 20 << 20), ("'/>", 1), end]).unwrap_err(), @"it has an element with too much text");
     }
 }

@@ -207,6 +207,7 @@ fn damaged_and_dangerous_metadata_is_refused() {
     insta::assert_snapshot!(error("epoch=\"1\"", "epoch=\"one\""), @"`base/primary.xml` is damaged or not repository metadata: the package `first-1.2~rc1-3.x86_64` has no usable epoch");
     insta::assert_snapshot!(error("<size ", "<sise "), @"`base/primary.xml` is damaged or not repository metadata: the package `first-1.2~rc1-3.x86_64` has no size");
     insta::assert_snapshot!(error("</name>", "</nome>"), @"`base/primary.xml` is damaged or not repository metadata: ill-formed document: expected `</name>`, but `</nome>` was found");
+    insta::assert_snapshot!(error(" packages=\"2\"", ""), @"`base/primary.xml` is damaged or not repository metadata: its parser does not know what to make of it");
     insta::assert_snapshot!(error("flags=\"EQ\"", "flags=\"NE\""), @r#"`base/primary.xml` is damaged or not repository metadata: "NE" is not a valid flag value"#);
     insta::assert_snapshot!(entries(&folder.path().join("none")).unwrap_err().to_string().replace(folder.path().to_str().unwrap(), "REPO"), @"cannot read `REPO/none`");
 }

@@ -15,7 +15,10 @@ use crate::store::{Store, StoreError};
 
 pub mod advice;
 pub mod chain;
+pub mod groups;
 pub mod metadata;
+pub mod mirrors;
+pub mod modules;
 pub mod packages;
 pub mod places;
 pub mod repositories;
@@ -49,6 +52,21 @@ impl Supply<'_> {
     pub fn fetch(&self, downloads: Vec<Download>) -> Result<Vec<Fetched>, FetchError> {
         self.runtime
             .block_on(self.fetcher.fetch(downloads, self.sink, self.cancel))
+    }
+}
+
+fn keys_of(found: &[(String, String, String)]) -> String {
+    let texts: Vec<String> = found
+        .iter()
+        .map(|(fingerprint, user, url)| format!("{url} has {fingerprint} ({user})"))
+        .collect();
+    texts.join(", ")
+}
+
+impl ResolveError {
+    /// Whether something could not be fetched, which another time may go well.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Fetch(FetchError::Failed { .. }))
     }
 }
 
@@ -94,13 +112,48 @@ pub enum ResolveError {
         /// What is missing.
         kind: &'static str,
     },
-    /// Something that templates may say and this version cannot do yet.
-    #[error("the repository `{name}` uses {what}, which this version cannot read yet")]
-    NotYet {
+    /// A metadata file or a package is not what the metadata promise.
+    #[error(
+        "{what} of the repository `{name}` is not what its metadata promise: expected {expected}, found {found}"
+    )]
+    Checksum {
         /// The repository's name.
         name: String,
-        /// What it uses.
+        /// The file.
+        what: String,
+        /// The checksum in the metadata.
+        expected: String,
+        /// That of the file.
+        found: String,
+    },
+    /// A `.repo` file names keys of which the template pins none.
+    #[error(
+        "no key of the repository `{name}` is pinned by its template; {}",
+        keys_of(found)
+    )]
+    NotPinned {
+        /// The repository's name.
+        name: String,
+        /// The keys that there are: fingerprint, owner and URL of each.
+        found: Vec<(String, String, String)>,
+    },
+    /// Something that no repository has: a group, an environment, a module or one of its streams.
+    #[error("no repository has the {what} `{name}`")]
+    Unknown {
+        /// What kind of thing.
         what: &'static str,
+        /// Its name.
+        name: String,
+        /// The names that are most like it.
+        nearest: Vec<String>,
+    },
+    /// A template enables two streams of a module.
+    #[error("the template enables the streams `{}` and `{}` of the module `{name}`: only one can be", streams[0], streams[1])]
+    TwoStreams {
+        /// The module.
+        name: String,
+        /// The streams.
+        streams: [String; 2],
     },
     /// A kept index, made anew just now.
     #[error(transparent)]

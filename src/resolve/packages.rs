@@ -8,18 +8,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::digest::Digest;
 use crate::documents::lock::{Lock, LockedRpm, Origin};
 use crate::documents::recipe::Recipe;
-use crate::documents::template::{KeySource, Template};
+use crate::documents::template::{Access, Repository, Template};
+use crate::documents::{Fingerprint, Name};
 use crate::environment::create::Ingredient;
 use crate::events::Event;
 use crate::keyring::Keyring;
+use crate::resolve::mirrors;
 use crate::resolve::repositories::{SMALL, join, load, one, read_file, value};
 use crate::resolve::{ResolveError, Supply};
 use crate::rpm::Nevra;
 use crate::store::fetch::Download;
 
-/// Keys by what they are trusted for: a repository's name, or a third-party package's URL.
-/// `None` where a package is trusted without a signature, by its digest alone.
-pub type Trust = BTreeMap<String, Option<Keyring>>;
+/// Who is trusted for what, and how their servers are reached.
+#[derive(Debug)]
+pub struct Trust {
+    /// Keys by what they are trusted for: a repository's name, or a third-party package's URL.
+    /// `None` where a package is trusted without a signature, by its digest alone.
+    keys: BTreeMap<String, Option<Keyring>>,
+    /// The template that the lock was made from.
+    template: Template,
+}
 
 /// Loads the keys that the lock, the template and the recipe agree on.
 pub fn trust(
@@ -28,37 +36,48 @@ pub fn trust(
     template: &Template,
     recipe: Option<&Recipe>,
 ) -> Result<Trust, ResolveError> {
-    let mut trust = Trust::new();
+    let mut keys = BTreeMap::new();
     for repository in &template.repositories {
         let checked = repository.check.packages && repository.trusted.is_none();
+        let access = repository.access.below(&supply.project.directory);
+        let owner = (repository.name.as_str(), &access);
         let keyring = checked
-            .then(|| keyring(supply, lock, repository.name.as_str(), &repository.keys))
+            .then(|| keyring(supply, lock, owner, pins(repository)))
             .transpose()?;
-        trust.insert(repository.name.to_string(), keyring);
+        keys.insert(repository.name.to_string(), keyring);
     }
     for rpm in recipe.iter().flat_map(|recipe| &recipe.rpms) {
         let checked = rpm.trusted.is_none();
+        let owner = (rpm.url.as_str(), &Access::default());
+        let pins = rpm.keys.iter().map(|key| &key.fingerprint);
         let keyring = checked
-            .then(|| keyring(supply, lock, rpm.url.as_str(), &rpm.keys))
+            .then(|| keyring(supply, lock, owner, pins))
             .transpose()?;
-        trust.insert(rpm.url.to_string(), keyring);
+        keys.insert(rpm.url.to_string(), keyring);
     }
-    Ok(trust)
+    Ok(Trust {
+        keys,
+        template: template.clone(),
+    })
 }
 
-fn keyring(
+/// All keys that a template trusts for a repository; those of a `.repo` file's keys that were not there
+/// while locking are not in the lock either.
+fn pins(repository: &Repository) -> impl Iterator<Item = &Fingerprint> {
+    let own = repository.keys.iter().map(|key| &key.fingerprint);
+    let files = repository.key_files.iter();
+    own.chain(files.flat_map(|keys| &keys.fingerprints))
+}
+
+fn keyring<'a>(
     supply: Supply<'_>,
     lock: &Lock,
-    owner: &str,
-    pinned: &[KeySource],
+    (owner, access): (&str, &Access),
+    pinned: impl Iterator<Item = &'a Fingerprint>,
 ) -> Result<Keyring, ResolveError> {
     let mut found = Vec::new();
     for pin in pinned {
-        let Some(key) = lock
-            .keys
-            .iter()
-            .find(|key| key.fingerprint == pin.fingerprint)
-        else {
+        let Some(key) = lock.keys.iter().find(|key| key.fingerprint == *pin) else {
             continue;
         };
         let download = Download {
@@ -67,15 +86,12 @@ fn keyring(
                 .project
                 .mirrored(&key.url.resolve(&supply.project.directory)),
             digest: Some(key.digest),
-            size: None,
             max_size: Some(SMALL),
+            access: access.clone(),
+            ..Download::default()
         };
         let file = one(supply, download)?;
-        found.push((
-            key.url.to_string(),
-            read_file(supply, &file)?,
-            &pin.fingerprint,
-        ));
+        found.push((key.url.to_string(), read_file(supply, &file)?, pin));
     }
     load(owner, found)
 }
@@ -88,35 +104,68 @@ pub fn origin_name(origin: &Origin) -> &str {
     }
 }
 
-/// Fetches packages that the store does not have yet.
-pub fn fetch(supply: Supply<'_>, lock: &Lock, packages: &[&LockedRpm]) -> Result<(), ResolveError> {
-    let downloads = packages
-        .iter()
-        .map(|package| Download {
+/// Fetches packages that the store does not have yet. Lists of mirrors are asked for only where one is missing.
+pub fn fetch(
+    supply: Supply<'_>,
+    lock: &Lock,
+    trust: &Trust,
+    packages: &[&LockedRpm],
+) -> Result<(), ResolveError> {
+    let mut places = BTreeMap::new();
+    let mut downloads = Vec::new();
+    for package in packages {
+        let (urls, access) = if supply.store.blob(&package.digest).is_some() {
+            // Its length is still held against the lock.
+            (Vec::new(), Access::default())
+        } else {
+            match &package.origin {
+                Origin::Url(url) => (
+                    supply
+                        .project
+                        .mirrored(&url.resolve(&supply.project.directory)),
+                    Access::default(),
+                ),
+                Origin::Repository { name, location } => {
+                    if !places.contains_key(name) {
+                        places.insert(name.clone(), bases(supply, lock, trust, name)?);
+                    }
+                    let (bases, access) = &places[name];
+                    let urls = bases.iter().map(|base| join(base, location));
+                    (urls.collect(), access.clone())
+                }
+            }
+        };
+        downloads.push(Download {
             name: package.nevra.to_string(),
-            urls: urls(supply, lock, package),
+            urls,
             digest: Some(package.digest),
             size: Some(package.size),
-            max_size: None,
-        })
-        .collect();
+            access,
+            ..Download::default()
+        });
+    }
     supply.fetch(downloads)?;
     Ok(())
 }
 
-fn urls(supply: Supply<'_>, lock: &Lock, package: &LockedRpm) -> Vec<String> {
-    let project = supply.project;
-    let absolute = |url: &crate::documents::Url| project.mirrored(&url.resolve(&project.directory));
-    match &package.origin {
-        Origin::Url(url) => absolute(url),
-        Origin::Repository { name, location } => lock
-            .repository(name)
-            .into_iter()
-            .flat_map(|repository| &repository.urls)
-            .flat_map(absolute)
-            .map(|base| join(&base, location))
-            .collect(),
-    }
+/// Where the files of a repository of the lock are, and how its servers are reached.
+fn bases(
+    supply: Supply<'_>,
+    lock: &Lock,
+    trust: &Trust,
+    name: &Name,
+) -> Result<(Vec<String>, Access), ResolveError> {
+    let template = &trust.template;
+    let mut repositories = template.repositories.iter();
+    let access = repositories
+        .find(|repository| repository.name == *name)
+        .map(|repository| repository.access.below(&supply.project.directory))
+        .unwrap_or_default();
+    let bases = match lock.repository(name) {
+        Some(locked) => mirrors::places(supply, template, (name, &locked.source), &access)?.bases,
+        None => Vec::new(),
+    };
+    Ok((bases, access))
 }
 
 /// Hashes every file again and checks every signature, on all processors. The result has the packages' order;
@@ -165,6 +214,7 @@ pub struct Verified {
 
 fn signature(package: &LockedRpm, path: &Path, trust: &Trust) -> Result<Verified, ResolveError> {
     let keyring = trust
+        .keys
         .get(origin_name(&package.origin))
         .and_then(Option::as_ref);
     let key = match keyring {
@@ -209,13 +259,13 @@ impl Stock {
         threads: NonZero<usize>,
     ) -> Result<Self, ResolveError> {
         let all: Vec<&LockedRpm> = lock.rpms().collect();
-        fetch(supply, lock, &all)?;
+        fetch(supply, lock, trust, &all)?;
         let verified = match verify(supply, &all, trust, threads) {
             Err(ResolveError::Store(damage)) if damage.fetching_mends() => {
                 supply.sink.emit(Event::Warning {
                     text: damage.to_string(),
                 });
-                fetch(supply, lock, &all)?;
+                fetch(supply, lock, trust, &all)?;
                 verify(supply, &all, trust, threads)?
             }
             verified => verified?,

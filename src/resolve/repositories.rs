@@ -1,18 +1,28 @@
 //! What the template's repositories offer: repomd verified, primary read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::documents::lock::{LockedKey, LockedMetadata, LockedRepository};
-use crate::documents::template::{KeySource, Repository, RepositorySource};
-use crate::documents::{Fingerprint, Url};
+use crate::documents::template::{Access, KeySource, Repository, RepositorySource, Template};
+use crate::documents::{Fingerprint, Name, Url};
+use crate::events::Event;
 use crate::keyring::{self, Keyring};
-use crate::repository::{Index, PackageEntry, Repomd};
+use crate::repository::{Checksum, Comps, Damage, Index, Modules, PackageEntry, Repomd};
 use crate::resolve::metadata::{self, Kept};
+use crate::resolve::mirrors::{self, Places};
+use crate::resolve::modules::Filter;
 use crate::resolve::{ResolveError, Supply};
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.
 pub(super) const SMALL: u64 = 16 << 20;
+
+/// The kinds of metadata that hold groups, the smallest first.
+const GROUP_KINDS: [&str; 4] = ["group_zst", "group_xz", "group_gz", "group"];
+/// Older versions of `repomd.xml` that are looked for where no mirror has the current one.
+const LAGGING: usize = 4;
 
 /// One state of a repository, read.
 #[derive(Debug)]
@@ -23,6 +33,7 @@ pub struct Published {
     pub keys: Vec<LockedKey>,
     /// Its packages; which of them may be seen, [`Published::sees`] says.
     pub index: Index,
+    hidden: Arc<Filter>,
     primary: Kept,
     source: Source,
 }
@@ -30,88 +41,202 @@ pub struct Published {
 /// Where a repository's metadata are, and what the lock says of them.
 #[derive(Debug)]
 struct Source {
-    name: String,
+    name: Name,
     bases: Vec<String>,
+    access: Access,
     repomd: Repomd,
     locked: LockedRepository,
 }
 
-/// Reads one repository of the template.
-pub fn read(supply: Supply<'_>, repository: &Repository) -> Result<Published, ResolveError> {
-    let bases = base_urls(supply, repository)?;
-    let (keyring, keys) = keys(supply, repository.name.as_str(), &repository.keys)?;
-    let repomd_file = small(supply, repository, &bases, "repodata/repomd.xml")?;
-    let name = || repository.name.to_string();
+/// Reads one repository of the template. `None`, with a warning, where it cannot be reached and may be left out.
+pub fn read(
+    supply: Supply<'_>,
+    template: &Template,
+    repository: &Repository,
+) -> Result<Option<Published>, ResolveError> {
+    let name = &repository.name;
+    let access = repository.access.below(&supply.project.directory);
+    let reached = mirrors::places(supply, template, (name, &repository.source), &access);
+    let reached = reached.and_then(|places| fetch_repomd(supply, name, places, &access));
+    let (repomd_file, places) = match reached {
+        Err(error) if repository.skip_if_unavailable && error.is_unavailable() => {
+            let text = format!("the repository `{name}` is left out: {error}");
+            supply.sink.emit(Event::Warning { text });
+            return Ok(None);
+        }
+        reached => reached?,
+    };
+    let (keyring, keys) = trusted_keys(supply, repository, &access)?;
     let bytes = read_file(supply, &repomd_file)?;
     let mut key = None;
     if repository.check.metadata && repository.trusted.is_none() {
-        let signature = small(supply, repository, &bases, "repodata/repomd.xml.asc")?;
+        let path = "repodata/repomd.xml.asc";
+        let signature = one(supply, small(name, &places.bases, path, &access))?;
         let signed = keyring
             .verify_detached(&bytes, &read_file(supply, &signature)?)
             .map_err(|source| ResolveError::Signature {
-                subject: format!("repomd.xml of the repository {}", name()),
+                subject: format!("repomd.xml of the repository {name}"),
                 source,
             })?;
         key = Some(value(&signed.fingerprint.to_string())?);
     }
-    let repomd = Repomd::parse(&bytes, &format!("repomd.xml of {}", name()))
-        .map_err(in_repository(repository))?;
+    let repomd =
+        Repomd::parse(&bytes, &format!("repomd.xml of {name}")).map_err(in_repository(name))?;
     let locked = LockedRepository {
-        name: repository.name.clone(),
-        urls: written_urls(repository)?,
+        name: name.clone(),
+        source: repository.source.clone(),
         revision: repomd.revision.clone().unwrap_or_default(),
         repomd: repomd_file.digest,
         key,
         metadata: Vec::new(),
     };
-    Published::open(supply, repository, (bases, repomd), locked, keys)
+    let source = Source {
+        name: name.clone(),
+        bases: places.bases,
+        access,
+        repomd,
+        locked,
+    };
+    Published::open(supply, repository, source, keys).map(Some)
 }
 
 /// The state of a repository that a lock names: from the store, or fetched by its digest.
 pub fn read_locked(
     supply: Supply<'_>,
+    template: &Template,
     repository: &Repository,
     locked: &LockedRepository,
 ) -> Result<Published, ResolveError> {
-    let bases: Vec<String> = locked
-        .urls
-        .iter()
-        .flat_map(|url| {
-            let url = url.resolve(&supply.project.directory);
-            supply.project.mirrored(&url)
-        })
-        .collect();
-    let name = format!("repomd.xml of {}", repository.name);
+    let name = &repository.name;
+    let access = repository.access.below(&supply.project.directory);
+    let mut used = locked.metadata.iter().map(|metadata| &metadata.digest);
+    let kept = supply.store.blob(&locked.repomd).is_some()
+        && used.all(|digest| supply.store.blob(digest).is_some());
+    let places = match &locked.source {
+        // Nothing is fetched, so no list of mirrors need be.
+        RepositorySource::Metalink(_) | RepositorySource::MirrorList(_) if kept => {
+            Places::default()
+        }
+        source => mirrors::places(supply, template, (name, source), &access)?,
+    };
     let download = Download {
-        name: name.clone(),
-        urls: bases
-            .iter()
-            .map(|base| join(base, "repodata/repomd.xml"))
-            .collect(),
         digest: Some(locked.repomd),
-        size: None,
-        max_size: Some(SMALL),
+        ..small(name, &places.bases, "repodata/repomd.xml", &access)
     };
     let bytes = read_file(supply, &one(supply, download)?)?;
-    let repomd = Repomd::parse(&bytes, &name).map_err(in_repository(repository))?;
-    let locked = locked.clone();
-    Published::open(supply, repository, (bases, repomd), locked, Vec::new())
+    let repomd =
+        Repomd::parse(&bytes, &format!("repomd.xml of {name}")).map_err(in_repository(name))?;
+    let source = Source {
+        name: name.clone(),
+        bases: places.bases,
+        access,
+        repomd,
+        locked: locked.clone(),
+    };
+    Published::open(supply, repository, source, Vec::new())
+}
+
+/// Fetches `repomd.xml`, the one that a metalink promises where there is one; the mirror that had it is the
+/// first from then on, since it has what belongs to it.
+fn fetch_repomd(
+    supply: Supply<'_>,
+    name: &Name,
+    mut places: Places,
+    access: &Access,
+) -> Result<(Fetched, Places), ResolveError> {
+    let any = small(name, &places.bases, "repodata/repomd.xml", access);
+    let promised = places
+        .versions
+        .iter()
+        .take(LAGGING)
+        .map(|version| Download {
+            digest: Some(version.digest),
+            size: version.size.filter(|size| *size <= SMALL),
+            ..any.clone()
+        });
+    let mut downloads: Vec<Download> = promised.collect();
+    if downloads.is_empty() {
+        downloads.push(any);
+    }
+    let mut first = None;
+    for download in downloads {
+        match one(supply, download) {
+            Ok(file) => {
+                if let Some(url) = &file.url_used {
+                    places.bases.sort_by_key(|base| !url.starts_with(base));
+                }
+                return Ok((file, places));
+            }
+            Err(error) if error.is_unavailable() => first = first.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first.unwrap_or_else(|| ResolveError::NoMetadata {
+        name: name.to_string(),
+        kind: "repomd",
+    }))
+}
+
+/// The keys of a repository: those that the template names, and those of its `.repo` file that the template pins.
+fn trusted_keys(
+    supply: Supply<'_>,
+    repository: &Repository,
+    access: &Access,
+) -> Result<(Keyring, Vec<LockedKey>), ResolveError> {
+    let name = repository.name.as_str();
+    let mut sources = repository.keys.clone();
+    let mut found = Vec::new();
+    let files = repository.key_files.iter().flat_map(|keys| &keys.files);
+    for url in files {
+        let file = one(supply, key_download(supply, name, url, access))?;
+        let listed = Keyring::list(&read_file(supply, &file)?, url.as_str());
+        let listed = listed.map_err(|source| ResolveError::Key {
+            owner: name.to_owned(),
+            source,
+        })?;
+        for (fingerprint, user) in listed {
+            let fingerprint: Fingerprint = value(&fingerprint.to_string())?;
+            let mut pins = repository
+                .key_files
+                .iter()
+                .flat_map(|keys| &keys.fingerprints);
+            if pins.any(|pin| *pin == fingerprint) {
+                sources.push(KeySource {
+                    url: url.clone(),
+                    fingerprint,
+                });
+            } else {
+                found.push((fingerprint.to_string(), user, url.to_string()));
+            }
+        }
+    }
+    if sources.is_empty() && repository.trusted.is_none() {
+        return Err(ResolveError::NotPinned {
+            name: name.to_owned(),
+            found,
+        });
+    }
+    keys(supply, name, &sources, access)
+}
+
+fn key_download(supply: Supply<'_>, owner: &str, url: &Url, access: &Access) -> Download {
+    let project = supply.project;
+    Download {
+        name: format!("key of {owner}"),
+        urls: project.mirrored(&url.resolve(&project.directory)),
+        max_size: Some(SMALL),
+        access: access.clone(),
+        ..Download::default()
+    }
 }
 
 impl Published {
     fn open(
         supply: Supply<'_>,
         repository: &Repository,
-        (bases, repomd): (Vec<String>, Repomd),
-        locked: LockedRepository,
+        mut source: Source,
         keys: Vec<LockedKey>,
     ) -> Result<Self, ResolveError> {
-        let mut source = Source {
-            name: repository.name.to_string(),
-            bases,
-            repomd,
-            locked,
-        };
         let primary = source.metadata(supply, "primary")?;
         let index = match metadata::kept_index(supply.store, &primary.digest) {
             Some(index) => index,
@@ -121,6 +246,7 @@ impl Published {
             repository: repository.clone(),
             keys,
             index,
+            hidden: Arc::default(),
             primary,
             source,
         })
@@ -131,9 +257,26 @@ impl Published {
         &self.source.locked
     }
 
-    /// Whether the template lets a package of it be seen.
+    /// Whether template and modules let a package of it be seen.
     pub fn sees(&self, entry: &PackageEntry) -> bool {
-        visible(&self.repository, entry)
+        visible(&self.repository, entry) && !self.hidden.hides(&entry.facts)
+    }
+
+    /// Takes away what modules hide.
+    pub fn hide(&mut self, filter: &Arc<Filter>) {
+        if !self.repository.module_hotfixes {
+            self.hidden = Arc::clone(filter);
+        }
+    }
+
+    /// Its packages that may be seen and are called `name` or provide it.
+    pub fn seen(&self, name: &str) -> Result<Vec<PackageEntry>, Damage> {
+        let numbers = self.index.packages_of(name)?.into_iter();
+        let mut entries = numbers
+            .map(|number| self.index.entry(number))
+            .collect::<Result<Vec<_>, _>>()?;
+        entries.retain(|entry| self.sees(entry));
+        Ok(entries)
     }
 
     /// Makes the index anew: the kept one is damaged.
@@ -148,7 +291,7 @@ impl Published {
         supply: Supply<'_>,
         paths: &BTreeSet<String>,
     ) -> Result<BTreeMap<u32, Vec<String>>, ResolveError> {
-        let (filelists, download) = self.source.download("filelists")?;
+        let (filelists, download) = self.source.file(supply, "filelists")?;
         let metadata = (&self.primary, &filelists);
         metadata::owners(supply.store, &self.index, metadata, paths, || {
             one(supply, download).map(|_fetched| ())
@@ -157,41 +300,93 @@ impl Published {
 
     /// Says in the lock that `filelists` was used.
     pub fn note_filelists(&mut self, supply: Supply<'_>) -> Result<(), ResolveError> {
-        let (kept, mut download) = self.source.download("filelists")?;
+        let (kept, mut download) = self.source.file(supply, "filelists")?;
         if download.size.is_none() {
             download.size = Some(one(supply, download.clone())?.size);
         }
         self.source.note("filelists", &kept, &download)
     }
+
+    /// Its groups; none where it has no comps.
+    pub fn comps(&mut self, supply: Supply<'_>) -> Result<Comps, ResolveError> {
+        let records = &self.source.repomd.records;
+        let listed = |kind: &&&str| records.contains_key(**kind);
+        let Some(kind) = GROUP_KINDS.iter().find(listed) else {
+            return Ok(Comps::default());
+        };
+        let path = supply
+            .store
+            .verified(&self.source.metadata(supply, kind)?.digest)?;
+        let label = format!("comps of {}", self.repository.name);
+        Comps::read(&path, &label).map_err(in_repository(&self.repository.name))
+    }
+
+    /// Its modules; none where it has none.
+    pub fn modules(&mut self, supply: Supply<'_>) -> Result<Modules, ResolveError> {
+        if !self.source.repomd.records.contains_key("modules") {
+            return Ok(Modules::default());
+        }
+        let kept = self.source.metadata(supply, "modules")?;
+        let path = supply.store.verified(&kept.digest)?;
+        let label = format!("modules of {}", self.repository.name);
+        Modules::read(&path, &label).map_err(in_repository(&self.repository.name))
+    }
+
+    /// A download of one of its files, by its place below the repository's root.
+    pub(super) fn download(&self, name: String, location: &str) -> Download {
+        self.source.download(name, location)
+    }
 }
 
 impl Source {
-    /// Where a metadata file is, and what it is called.
-    fn download(&self, kind: &'static str) -> Result<(Kept, Download), ResolveError> {
+    fn download(&self, name: String, location: &str) -> Download {
+        Download {
+            name,
+            urls: self.bases.iter().map(|base| join(base, location)).collect(),
+            access: self.access.clone(),
+            ..Download::default()
+        }
+    }
+
+    /// Where a metadata file is, and what it is called. One of which the repository names no SHA-256 is
+    /// fetched to know its own, unless the lock does.
+    fn file(
+        &self,
+        supply: Supply<'_>,
+        kind: &'static str,
+    ) -> Result<(Kept, Download), ResolveError> {
         let missing = || ResolveError::NoMetadata {
-            name: self.name.clone(),
+            name: self.name.to_string(),
             kind,
         };
         let record = self.repomd.records.get(kind).ok_or_else(missing)?;
-        let digest = record.checksum.sha256().ok_or_else(missing)?;
         let label = format!("{kind} of {}", self.name);
-        let download = Download {
-            name: label.clone(),
-            urls: self
-                .bases
-                .iter()
-                .map(|base| join(base, &record.location))
-                .collect(),
-            digest: Some(digest),
+        let mut noted = self.locked.metadata.iter();
+        let noted = noted.find(|noted| noted.location == record.location);
+        let mut download = Download {
+            digest: record
+                .checksum
+                .sha256()
+                .or_else(|| noted.map(|noted| noted.digest)),
             size: record.size,
-            max_size: None,
+            ..self.download(label.clone(), &record.location)
+        };
+        let digest = match download.digest {
+            Some(digest) => digest,
+            None => {
+                let fetched = one(supply, download.clone())?;
+                let path = supply.store.verified(&fetched.digest)?;
+                check(&path, &record.checksum, (&self.name, kind))?;
+                (download.digest, download.size) = (Some(fetched.digest), Some(fetched.size));
+                fetched.digest
+            }
         };
         Ok((Kept { digest, label }, download))
     }
 
     /// Brings a metadata file into the store.
     fn metadata(&mut self, supply: Supply<'_>, kind: &'static str) -> Result<Kept, ResolveError> {
-        let (kept, mut download) = self.download(kind)?;
+        let (kept, mut download) = self.file(supply, kind)?;
         let fetched = one(supply, download.clone())?;
         download.size = Some(fetched.size);
         self.note(kind, &kept, &download)?;
@@ -219,28 +414,43 @@ impl Source {
     }
 }
 
+/// Holds a file against a checksum by which the store does not name it.
+pub(super) fn check(
+    path: &Path,
+    expected: &Checksum,
+    (name, what): (&Name, &str),
+) -> Result<(), ResolveError> {
+    if expected.sha256().is_some() {
+        return Ok(());
+    }
+    let found = fs_err::File::open(path)
+        .and_then(|mut file| Checksum::sha512_of(&mut file))
+        .map_err(|error| ResolveError::Value {
+            text: path.display().to_string(),
+            why: error.to_string(),
+        })?;
+    if found == *expected {
+        return Ok(());
+    }
+    Err(ResolveError::Checksum {
+        name: name.to_string(),
+        what: what.to_owned(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    })
+}
+
 /// Fetches key files and keeps of them what is pinned.
 pub fn keys(
     supply: Supply<'_>,
     owner: &str,
     sources: &[KeySource],
+    access: &Access,
 ) -> Result<(Keyring, Vec<LockedKey>), ResolveError> {
     let mut found = Vec::new();
     let mut locked = Vec::new();
     for source in sources {
-        let urls = supply
-            .project
-            .mirrored(&source.url.resolve(&supply.project.directory));
-        let file = one(
-            supply,
-            Download {
-                name: format!("key of {owner}"),
-                urls,
-                digest: None,
-                size: None,
-                max_size: Some(SMALL),
-            },
-        )?;
+        let file = one(supply, key_download(supply, owner, &source.url, access))?;
         found.push((
             source.url.to_string(),
             read_file(supply, &file)?,
@@ -275,46 +485,14 @@ pub(super) fn load(
     Keyring::load(&sources).map_err(key_error)
 }
 
-/// Where the files are fetched from: what the template says, made absolute, through the project's mirrors.
-fn base_urls(supply: Supply<'_>, repository: &Repository) -> Result<Vec<String>, ResolveError> {
-    let urls = written_urls(repository)?;
-    Ok(urls
-        .iter()
-        .flat_map(|url| {
-            supply
-                .project
-                .mirrored(&url.resolve(&supply.project.directory))
-        })
-        .collect())
-}
-
-/// The base URLs as the template writes them: what the lock says must not depend on the machine.
-fn written_urls(repository: &Repository) -> Result<Vec<Url>, ResolveError> {
-    let not_yet = |what| ResolveError::NotYet {
-        name: repository.name.to_string(),
-        what,
-    };
-    match &repository.source {
-        RepositorySource::BaseUrls(urls) => Ok(urls.clone()),
-        RepositorySource::Metalink(_) => Err(not_yet("a metalink")),
-        RepositorySource::MirrorList(_) => Err(not_yet("a mirror list")),
-    }
-}
-
-fn small(
-    supply: Supply<'_>,
-    repository: &Repository,
-    bases: &[String],
-    path: &str,
-) -> Result<Fetched, ResolveError> {
-    let download = Download {
-        name: format!("{path} of {}", repository.name),
+fn small(name: &Name, bases: &[String], path: &str, access: &Access) -> Download {
+    Download {
+        name: format!("{path} of {name}"),
         urls: bases.iter().map(|base| join(base, path)).collect(),
-        digest: None,
-        size: None,
         max_size: Some(SMALL),
-    };
-    one(supply, download)
+        access: access.clone(),
+        ..Download::default()
+    }
 }
 
 /// Fetches one file.
@@ -340,12 +518,24 @@ pub(super) fn join(base: &str, path: &str) -> String {
     format!("{}/{path}", base.trim_end_matches('/'))
 }
 
+/// Whether `include` and `exclude` let a package be seen: dnf's forms of a name, with and without epoch.
 fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
+    if repository.include.is_empty() && repository.exclude.is_empty() {
+        return true;
+    }
     let nevra = &entry.facts.nevra;
+    let (name, arch) = (&nevra.name, &nevra.arch);
+    let (version, epoch) = (&nevra.version, nevra.epoch);
+    let short = format!("{version}-{}", nevra.release);
     let forms = [
-        nevra.name.clone(),
-        format!("{}.{}", nevra.name, nevra.arch),
-        nevra.to_string(),
+        name.clone(),
+        format!("{name}.{arch}"),
+        format!("{name}-{version}"),
+        format!("{name}-{epoch}:{version}"),
+        format!("{name}-{short}"),
+        format!("{name}-{epoch}:{short}"),
+        format!("{name}-{short}.{arch}"),
+        format!("{name}-{epoch}:{short}.{arch}"),
     ];
     let fits = |globs: &[crate::documents::Glob]| {
         globs
@@ -355,11 +545,14 @@ fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
     (repository.include.is_empty() || fits(&repository.include)) && !fits(&repository.exclude)
 }
 
-fn in_repository(
-    repository: &Repository,
-) -> impl FnOnce(crate::repository::RepositoryError) -> ResolveError {
-    let name = repository.name.to_string();
-    move |source| ResolveError::Repository { name, source }
+pub(super) fn in_repository(
+    name: &Name,
+) -> impl FnOnce(crate::repository::RepositoryError) -> ResolveError + Copy {
+    let name = name.as_str();
+    move |source| ResolveError::Repository {
+        name: name.to_owned(),
+        source,
+    }
 }
 
 /// A text as one of the documents' value types.

@@ -1,11 +1,17 @@
 //! What can be chosen, what of it a request can reach, and locked packages out of the answer.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::digest::Digest;
 use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
-use crate::documents::template::Template;
-use crate::repository::{Offered, PackageEntry, Reach};
+use crate::documents::template::{Access, Template};
+use crate::documents::{GroupName, Name};
+use crate::repository::{Comps, Modules, Offered, PackageEntry, Reach};
+use crate::resolve::groups::Groups;
+use crate::resolve::modules::Filter;
 use crate::resolve::repositories::{self, Published};
 use crate::resolve::{ResolveError, Supply};
 use crate::resolve::{advice, chain};
@@ -21,6 +27,13 @@ pub struct Offer {
     outside: Vec<Outside>,
     keys: Vec<LockedKey>,
     allow_weak: bool,
+    left_out: Vec<Name>,
+    template_groups: Vec<Wanted>,
+    recipe_groups: Vec<Wanted>,
+    /// Of packages whose repository names no SHA-256: what they were found to have.
+    digests: BTreeMap<Nevra, Digest>,
+    /// What they had in an older lock.
+    remembered: BTreeMap<Nevra, Digest>,
     /// When the packages of earlier answers were built.
     built: BTreeMap<Nevra, u64>,
 }
@@ -59,11 +72,15 @@ impl Offer {
     ) -> Result<Self, ResolveError> {
         let mut offer = Self::empty(template);
         for repository in &template.repositories {
-            let one = repositories::read(supply, repository)?;
-            offer.keys.extend(one.keys.iter().cloned());
-            offer.published.push(one);
+            match repositories::read(supply, template, repository)? {
+                Some(one) => {
+                    offer.keys.extend(one.keys.iter().cloned());
+                    offer.published.push(one);
+                }
+                None => offer.left_out.push(repository.name.clone()),
+            }
         }
-        offer.add_outside(supply, recipe)?;
+        offer.settle(supply, template, recipe)?;
         Ok(offer)
     }
 
@@ -77,11 +94,12 @@ impl Offer {
         let mut offer = Self::empty(template);
         for repository in &template.repositories {
             if let Some(locked) = lock.repository(&repository.name) {
-                let one = repositories::read_locked(supply, repository, locked)?;
+                let one = repositories::read_locked(supply, template, repository, locked)?;
                 offer.published.push(one);
             }
         }
-        offer.add_outside(supply, recipe)?;
+        offer.remember(Some(lock));
+        offer.settle(supply, template, recipe)?;
         Ok(offer)
     }
 
@@ -92,8 +110,132 @@ impl Offer {
             outside: Vec::new(),
             keys: Vec::new(),
             allow_weak: template.weak_dependencies,
+            left_out: Vec::new(),
+            template_groups: Vec::new(),
+            recipe_groups: Vec::new(),
+            digests: BTreeMap::new(),
+            remembered: BTreeMap::new(),
             built: BTreeMap::new(),
         }
+    }
+
+    /// What follows from the repositories once they are read: what modules hide, what groups stand for,
+    /// what the recipe brings itself. An index that is found damaged is made anew.
+    fn settle(
+        &mut self,
+        supply: Supply<'_>,
+        template: &Template,
+        recipe: Option<&Recipe>,
+    ) -> Result<(), ResolveError> {
+        self.mending(supply, |offer| {
+            offer.hide_modules(supply, template)?;
+            offer.read_groups(supply, template, recipe)
+        })?;
+        self.add_outside(supply, recipe)
+    }
+
+    fn mending<T>(
+        &mut self,
+        supply: Supply<'_>,
+        mut work: impl FnMut(&mut Self) -> Result<T, ResolveError>,
+    ) -> Result<T, ResolveError> {
+        match work(self) {
+            Err(ResolveError::Damage(damage)) => {
+                tracing::info!(%damage, "the indexes of the repositories are made anew");
+                for one in &mut self.published {
+                    one.mend(supply)?;
+                }
+                work(self)
+            }
+            result => result,
+        }
+    }
+
+    fn hide_modules(
+        &mut self,
+        supply: Supply<'_>,
+        template: &Template,
+    ) -> Result<(), ResolveError> {
+        let mut modules = Modules::default();
+        let mut releases = Vec::new();
+        for one in &mut self.published {
+            modules.merge(one.modules(supply)?);
+            releases.extend(one.seen("system-release")?);
+        }
+        let filter = Filter::new(template, &modules, releases.iter(), &|event| {
+            supply.sink.emit(event);
+        })?;
+        let filter = Arc::new(filter);
+        for one in &mut self.published {
+            one.hide(&filter);
+        }
+        Ok(())
+    }
+
+    /// What the groups of template and recipe ask for; comps are read only where there are any.
+    fn read_groups(
+        &mut self,
+        supply: Supply<'_>,
+        template: &Template,
+        recipe: Option<&Recipe>,
+    ) -> Result<(), ResolveError> {
+        let of_recipe = recipe.map_or(&[][..], |recipe| &recipe.groups);
+        if template.groups.is_empty() && of_recipe.is_empty() {
+            return Ok(());
+        }
+        let mut comps = Comps::default();
+        for one in &mut self.published {
+            comps.merge(one.comps(supply)?);
+        }
+        let groups = Groups {
+            comps: &comps,
+            kinds: &template.group_packages,
+            arch: template.architecture.as_str(),
+        };
+        let damage = Cell::new(None);
+        let exists = |name: &str| {
+            let mut seen = self.published.iter().map(|one| one.seen(name));
+            seen.any(|seen| match seen {
+                Ok(entries) => entries.iter().any(|entry| entry.facts.nevra.name == name),
+                Err(found) => {
+                    damage.set(Some(found));
+                    false
+                }
+            })
+        };
+        let wanted = |asked: &[GroupName], asked_by: &str| {
+            groups.wanted(asked, asked_by, &exists, &|event| supply.sink.emit(event))
+        };
+        let recipe_name =
+            recipe.map_or_else(String::new, |recipe| format!("recipe {}", recipe.name));
+        let of_template = wanted(&template.groups, &format!("template {}", template.name))?;
+        let of_recipe = wanted(of_recipe, &recipe_name)?;
+        if let Some(damage) = damage.take() {
+            return Err(damage.into());
+        }
+        (self.template_groups, self.recipe_groups) = (of_template, of_recipe);
+        Ok(())
+    }
+
+    /// Takes note of an older lock: a package of it that is in the store need not be fetched to know its SHA-256.
+    pub fn remember(&mut self, old: Option<&Lock>) {
+        let rpms = old.into_iter().flat_map(Lock::rpms);
+        self.remembered = rpms.map(|rpm| (rpm.nevra.clone(), rpm.digest)).collect();
+    }
+
+    /// Repositories that could not be reached.
+    pub fn left_out(&self) -> Vec<Name> {
+        self.left_out.clone()
+    }
+
+    /// What the groups of the template ask for.
+    pub fn template_groups(&self) -> Vec<Wanted> {
+        self.template_groups.clone()
+    }
+
+    /// What the groups of the recipe ask for.
+    pub fn recipe_groups(&self) -> Vec<Wanted> {
+        self.recipe_groups.clone()
     }
 
     fn add_outside(
@@ -160,24 +302,75 @@ impl Offer {
                 return Err(ResolveError::Unsolvable { what, why });
             }
         };
+        self.find_digests(supply, (&view, &ids), &solution.packages)?;
         let packages = solution.packages.iter();
         packages
             .map(|selected| self.locked(&view, &ids, selected))
             .collect()
     }
 
+    /// The SHA-256 of a remembered package, where the store has it and it is what the metadata promise.
+    fn in_store(
+        &self,
+        supply: Supply<'_>,
+        one: &Published,
+        entry: &PackageEntry,
+    ) -> Option<Digest> {
+        let digest = *self.remembered.get(&entry.facts.nevra)?;
+        supply.store.blob(&digest)?;
+        let path = supply.store.verified(&digest).ok()?;
+        let name = &one.repository.name;
+        let same = repositories::check(&path, &entry.checksum, (name, "package"));
+        same.ok().map(|()| digest)
+    }
+
+    /// Fetches packages whose repository names no SHA-256 (openSUSE names SHA-512), to find theirs.
+    fn find_digests(
+        &mut self,
+        supply: Supply<'_>,
+        (view, ids): (&View, &[RepositoryId]),
+        selected: &[Selected],
+    ) -> Result<(), ResolveError> {
+        let mut wanted = Vec::new();
+        let mut digests = Vec::new();
+        for selected in selected {
+            let Some(part) = ids.iter().position(|id| *id == selected.repository) else {
+                continue;
+            };
+            let (Some(one), Some(entries)) = (self.published.get(part), view.parts.get(part))
+            else {
+                continue;
+            };
+            let entry = &entries[selected.package];
+            let known = self.digests.contains_key(&entry.facts.nevra);
+            if known || entry.checksum.sha256().is_some() {
+                continue;
+            }
+            if let Some(digest) = self.in_store(supply, one, entry) {
+                digests.push((entry.facts.nevra.clone(), digest));
+            } else {
+                let download = Download {
+                    size: Some(entry.size),
+                    ..one.download(entry.facts.nevra.to_string(), &entry.location)
+                };
+                wanted.push((one, entry, download));
+            }
+        }
+        let downloads = wanted.iter().map(|(_, _, download)| download.clone());
+        let fetched = supply.fetch(downloads.collect())?;
+        for ((one, entry, _), file) in wanted.iter().zip(fetched) {
+            let path = supply.store.verified(&file.digest)?;
+            let what = entry.facts.nevra.to_string();
+            repositories::check(&path, &entry.checksum, (&one.repository.name, &what))?;
+            digests.push((entry.facts.nevra.clone(), file.digest));
+        }
+        self.digests.extend(digests);
+        Ok(())
+    }
+
     /// Everything that has to do with these requests; an index that is found damaged is made anew.
     pub fn view(&mut self, supply: Supply<'_>, requests: &[&str]) -> Result<View, ResolveError> {
-        match self.try_view(supply, requests) {
-            Err(ResolveError::Damage(damage)) => {
-                tracing::info!(%damage, "the indexes of the repositories are made anew");
-                for one in &mut self.published {
-                    one.mend(supply)?;
-                }
-                self.try_view(supply, requests)
-            }
-            result => result,
-        }
+        self.mending(supply, |offer| offer.try_view(supply, requests))
     }
 
     fn try_view(&mut self, supply: Supply<'_>, requests: &[&str]) -> Result<View, ResolveError> {
@@ -337,7 +530,7 @@ impl Offer {
             let entry = &view.parts[part][selected.package];
             self.built
                 .insert(entry.facts.nevra.clone(), entry.facts.build_time);
-            return locked_entry(&self.published[part], entry);
+            return self.locked_entry(&self.published[part], entry);
         }
         let one = self
             .outside
@@ -351,6 +544,31 @@ impl Offer {
             origin: Origin::Url(one.origin.url.clone()),
             size: one.size,
             digest: one.origin.sha256,
+            key: None,
+        })
+    }
+
+    fn locked_entry(
+        &self,
+        one: &Published,
+        entry: &PackageEntry,
+    ) -> Result<LockedRpm, ResolveError> {
+        let nevra = &entry.facts.nevra;
+        let digest = entry.checksum.sha256();
+        let digest = digest
+            .or_else(|| self.digests.get(nevra).copied())
+            .ok_or_else(|| ResolveError::Value {
+                text: nevra.to_string(),
+                why: "it has no SHA-256".to_owned(),
+            })?;
+        Ok(LockedRpm {
+            nevra: nevra.clone(),
+            origin: Origin::Repository {
+                name: one.repository.name.clone(),
+                location: entry.location.clone(),
+            },
+            size: entry.size,
+            digest,
             key: None,
         })
     }
@@ -382,26 +600,6 @@ impl Offer {
     }
 }
 
-fn locked_entry(one: &Published, entry: &PackageEntry) -> Result<LockedRpm, ResolveError> {
-    let digest = entry
-        .checksum
-        .sha256()
-        .ok_or_else(|| ResolveError::NotYet {
-            name: one.repository.name.to_string(),
-            what: "checksums of packages other than SHA-256",
-        })?;
-    Ok(LockedRpm {
-        nevra: entry.facts.nevra.clone(),
-        origin: Origin::Repository {
-            name: one.repository.name.clone(),
-            location: entry.location.clone(),
-        },
-        size: entry.size,
-        digest,
-        key: None,
-    })
-}
-
 fn third_party(
     supply: Supply<'_>,
     rpm: &ThirdParty,
@@ -415,14 +613,13 @@ fn third_party(
             name: rpm.url.to_string(),
             urls,
             digest: Some(rpm.sha256),
-            size: None,
-            max_size: None,
+            ..Download::default()
         },
     )?;
     let path = supply.store.verified(&rpm.sha256)?;
     let keys = match rpm.trusted {
         Some(_) => Vec::new(),
-        None => repositories::keys(supply, rpm.url.as_str(), &rpm.keys)?.1,
+        None => repositories::keys(supply, rpm.url.as_str(), &rpm.keys, &Access::default())?.1,
     };
     let outside = Outside {
         facts: read_package(&path)?,

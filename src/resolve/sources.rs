@@ -77,9 +77,7 @@ fn first_fetch(supply: Supply<'_>, file: &str, url: &str) -> Result<RemoteSource
     let download = Download {
         name: file.to_owned(),
         urls: supply.project.mirrored(url),
-        digest: None,
-        size: None,
-        max_size: None,
+        ..Download::default()
     };
     let fetched = super::repositories::one(supply, download)?;
     Ok(RemoteSource {
@@ -99,7 +97,7 @@ pub fn fetch(supply: Supply<'_>, packages: &[LockedPackage]) -> Result<(), Resol
             urls: supply.project.mirrored(remote.url.as_str()),
             digest: Some(remote.digest),
             size: Some(remote.size),
-            max_size: None,
+            ..Download::default()
         })
         .collect();
     supply.fetch(downloads)?;

@@ -57,7 +57,12 @@ fn allowed<T: std::fmt::Debug>(result: Result<T, DocumentError>) -> Vec<String> 
 }
 
 fn template(text: &str) -> Result<Template, DocumentError> {
-    Template::parse(&"x".parse().unwrap(), text, Path::new("x.toml"))
+    let contents = |path: &pristine::documents::RelativePath| {
+        let docs = fs_err::read_to_string("docs/template.md").unwrap();
+        let (_, file) = docs.split_once(&format!("```ini {path}\n")).unwrap();
+        Ok(file.split_once("```").unwrap().0.to_owned())
+    };
+    Template::parse_with(&"x".parse().unwrap(), text, Path::new("x.toml"), &contents)
 }
 
 fn recipe(text: &str) -> Result<Recipe, DocumentError> {
@@ -441,7 +446,7 @@ fn a_broken_template_is_explained() {
     3 | image = "registry.example/base@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…
       | ^^^^^
       = a base that is an image or a root file system is not supported yet by this version
-      = keys allowed here: format, architecture, variables, repository, packages, groups, tools, weak_dependencies, macros, builder, epoch, normalise
+      = keys allowed here: format, architecture, variables, repository, repo_files, keys, packages, groups, group_packages, modules, module_platform, tools, weak_dependencies, macros, builder, epoch, normalise
     "#);
     insta::assert_snapshot!(complaint("builder-root"), @"
     templates/mini.toml:11:7: the builder is an unprivileged user: a number from 1 to 65535
@@ -449,12 +454,11 @@ fn a_broken_template_is_explained() {
     11 | uid = 0
        |       ^
     ");
-    insta::assert_snapshot!(complaint("group-as-package"), @r#"
-    templates/mini.toml:3:13: `@build` is not a package
+    insta::assert_snapshot!(complaint("group-as-tool"), @r#"
+    templates/mini.toml:4:17: a group is not a tool: name packages
       |
-    3 | packages = ["@build", "rpm-build"]
-      |             ^^^^^^^^
-      = groups of packages have their own key: `groups = ["…"]`
+    4 | tools = ["rpm", "@build"]
+      |                 ^^^^^^^^
     "#);
     insta::assert_snapshot!(complaint("key-id-short"), @r#"
     templates/mini.toml:8:65: `350D275D` is not the fingerprint of a key
@@ -486,7 +490,7 @@ fn a_broken_template_is_explained() {
     7 | base_url = ["https://mirror.example/main"]
       | ^^^^^^^^
       = did you mean `baseurl`?
-      = keys allowed here: name, baseurl, metalink, mirrorlist, keys, check, trusted, reason, priority, cost, include, exclude, module_hotfixes
+      = keys allowed here: name, baseurl, metalink, mirrorlist, keys, check, trusted, reason, priority, cost, include, exclude, module_hotfixes, skip_if_unavailable, proxy, sslclientcert, sslclientkey, sslcacert
     "#);
     insta::assert_snapshot!(complaint("repository-none"), @"
     templates/mini.toml: the template has no repository
@@ -498,7 +502,7 @@ fn a_broken_template_is_explained() {
     9 | gpgcheck = false
       | ^^^^^^^^
       = signatures are checked unless `check = { packages = false }` or `check = { metadata = false }` says otherwise
-      = keys allowed here: name, baseurl, metalink, mirrorlist, keys, check, trusted, reason, priority, cost, include, exclude, module_hotfixes
+      = keys allowed here: name, baseurl, metalink, mirrorlist, keys, check, trusted, reason, priority, cost, include, exclude, module_hotfixes, skip_if_unavailable, proxy, sslclientcert, sslclientkey, sslcacert
     ");
     insta::assert_snapshot!(complaint("repository-priority"), @"
     templates/mini.toml:9:12: a priority is a number from 1 (first) to 99

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use super::error::{DocumentError, Problem};
 use super::source;
+use super::template::RepositorySource;
 use super::values::{Architecture, Fingerprint, Name, RelativePath, Url};
 use crate::digest::Digest;
 use crate::files;
@@ -58,6 +59,8 @@ pub struct LockedInputs {
     pub recipe: Option<LockedDocument>,
     /// What the project file asks (`Project::requests`).
     pub requests: Vec<String>,
+    /// Repositories of the template that could not be reached, and that it lets be left out.
+    pub left_out: Vec<Name>,
 }
 
 /// A document by name and digest.
@@ -74,8 +77,9 @@ pub struct LockedDocument {
 pub struct LockedRepository {
     /// Its name in the template.
     pub name: Name,
-    /// Base URLs, best first.
-    pub urls: Vec<Url>,
+    /// Where it is, as the template says it. Mirrors out of lists are not kept: they change every day, and
+    /// what comes from them is held against digests.
+    pub source: RepositorySource,
     /// The revision that `repomd.xml` states; may be empty.
     pub revision: String,
     /// Digest of `repomd.xml`.
@@ -312,6 +316,25 @@ mod tests {
             Digest::of(&fs_err::read(folder.path().join(FILE)).unwrap()),
             lock.digest()
         );
+    }
+
+    #[test]
+    fn lists_of_mirrors_stand_for_the_mirrors() {
+        let mut lock = sample::lock();
+        let url: Url = "https://mirrors.example/list?repo=main".parse().unwrap();
+        for source in [
+            RepositorySource::Metalink(url.clone()),
+            RepositorySource::MirrorList(url),
+        ] {
+            lock.repositories[0].source = source;
+            lock.inputs.left_out = vec!["extras".parse().unwrap()];
+            assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
+        }
+        let text = lock.to_text();
+        assert!(text.contains("mirrorlist = \"https://mirrors.example/list?repo=main\"\n"));
+        assert!(text.contains("left_out = [\n  \"extras\",\n]\n"));
+        let both = text.replace("mirrorlist =", "urls = []\nmirrorlist =");
+        assert!(Lock::parse(&both).is_err());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::{
 use crate::digest::Digest;
 use crate::documents::error::DocumentError;
 use crate::documents::source::Source;
+use crate::documents::template::RepositorySource;
 use crate::documents::values::{Architecture, Fingerprint, Name, RelativePath, Url};
 use crate::rpm::Nevra;
 
@@ -40,6 +41,8 @@ struct RawInputs {
     template: RawDocument,
     recipe: Option<RawDocument>,
     requests: Vec<String>,
+    #[serde(default)]
+    left_out: Vec<Name>,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +56,9 @@ struct RawDocument {
 #[serde(deny_unknown_fields, expecting = "a table")]
 struct RawRepository {
     name: Spanned<Name>,
-    urls: Vec<Url>,
+    urls: Option<Vec<Url>>,
+    metalink: Option<Url>,
+    mirrorlist: Option<Url>,
     revision: String,
     repomd: Digest,
     key: Option<Spanned<Fingerprint>>,
@@ -181,6 +186,7 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Lock, DocumentError> {
             template: document(raw.inputs.template),
             recipe: raw.inputs.recipe.map(document),
             requests: raw.inputs.requests,
+            left_out: raw.inputs.left_out,
         },
         repositories,
         keys,
@@ -254,6 +260,17 @@ impl Reader<'_> {
                 .source
                 .error(span, format!("the repository `{name}` is named twice")));
         }
+        let source = match (raw.urls, raw.metalink, raw.mirrorlist) {
+            (Some(urls), None, None) => RepositorySource::BaseUrls(urls),
+            (None, Some(url), None) => RepositorySource::Metalink(url),
+            (None, None, Some(url)) => RepositorySource::MirrorList(url),
+            _ => {
+                return Err(self.source.error(
+                    span,
+                    "a repository has one of `urls`, `metalink` and `mirrorlist`",
+                ));
+            }
+        };
         let metadata = raw.metadata.into_iter().map(|file| {
             Ok(LockedMetadata {
                 kind: file.kind,
@@ -265,7 +282,7 @@ impl Reader<'_> {
         Ok(LockedRepository {
             name,
             metadata: metadata.collect::<Result<_, DocumentError>>()?,
-            urls: raw.urls,
+            source,
             revision: raw.revision,
             repomd: raw.repomd,
             key: self.known_key(raw.key)?,

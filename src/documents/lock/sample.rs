@@ -6,6 +6,7 @@ use super::{
     SpecFacts,
 };
 use crate::digest::Digest;
+use crate::documents::template::RepositorySource;
 use crate::documents::values::{Architecture, Fingerprint};
 
 /// An RPM of the repository `main` with the digest of `content`.
@@ -82,10 +83,13 @@ pub(super) fn lock() -> Lock {
             template: document("mini"),
             recipe: Some(document("base")),
             requests: vec!["zlib with tests".to_owned()],
+            left_out: Vec::new(),
         },
         repositories: vec![LockedRepository {
             name: "main".parse().unwrap(),
-            urls: vec!["https://mirror.example/main".parse().unwrap()],
+            source: RepositorySource::BaseUrls(vec![
+                "https://mirror.example/main".parse().unwrap(),
+            ]),
             revision: "1700000000".to_owned(),
             repomd: Digest::of(b"repomd"),
             key: Some(fingerprint()),

@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use super::{Lock, LockedPackage, LockedRepository, LockedRpm, LockedSource, Origin};
 use crate::documents::source::FORMAT;
+use crate::documents::template::RepositorySource;
 
 /// Adds formatted text; writing to a `String` cannot fail.
 macro_rules! add {
@@ -34,6 +35,9 @@ pub(super) fn text(lock: &Lock) -> String {
         );
     }
     list(&mut out, "requests", sorted(&lock.inputs.requests));
+    if !lock.inputs.left_out.is_empty() {
+        list(&mut out, "left_out", sorted(&lock.inputs.left_out));
+    }
     for one in &lock.repositories {
         repository(&mut out, one);
     }
@@ -72,7 +76,15 @@ pub(super) fn text(lock: &Lock) -> String {
 fn repository(out: &mut String, repository: &LockedRepository) {
     add!(out, "\n[[repository]]");
     add!(out, "name = {}", quoted(&repository.name));
-    list(out, "urls", repository.urls.iter().map(quoted));
+    match &repository.source {
+        RepositorySource::BaseUrls(urls) => list(out, "urls", urls.iter().map(quoted)),
+        RepositorySource::Metalink(url) => {
+            add!(out, "metalink = {}", quoted(url));
+        }
+        RepositorySource::MirrorList(url) => {
+            add!(out, "mirrorlist = {}", quoted(url));
+        }
+    }
     add!(out, "revision = {}", quoted(&repository.revision));
     add!(out, "repomd = {}", quoted(repository.repomd.hex()));
     if let Some(key) = &repository.key {

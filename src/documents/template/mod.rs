@@ -1,6 +1,8 @@
 //! Templates, `templates/NAME.toml`: the pinned base of an environment (`docs/template.md`).
 
+mod access;
 mod read;
+mod repo_file;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,12 +13,14 @@ use super::config::with_known;
 use super::error::{DocumentError, Problem};
 use super::source::{self, DOCUMENT_LIMIT};
 use super::values::{
-    AbsolutePath, Architecture, Fingerprint, Glob, Line, MacroName, Name, Request, Url,
+    AbsolutePath, Architecture, Fingerprint, Glob, GroupName, Line, MacroName, ModuleStream, Name,
+    RelativePath, Request, Url,
 };
 
 use crate::digest::Digest;
 
-pub(super) use read::{Context, RawKey};
+pub use access::{Access, Proxy};
+pub(super) use read::{Context, RawKey, split_groups};
 
 /// The pinned base: RPM repositories and a package set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub struct Template {
     pub name: Name,
     /// The file.
     pub path: PathBuf,
-    /// Digest of the file's text.
+    /// Digest of the file's text, and of the `.repo` files that it names.
     pub digest: Digest,
     /// The architecture of the environment.
     pub architecture: Architecture,
@@ -35,8 +39,14 @@ pub struct Template {
     pub repositories: Vec<Repository>,
     /// Packages of the base set.
     pub packages: Vec<Request>,
-    /// Groups of the base set, by their ids in the repositories' comps.
-    pub groups: Vec<Name>,
+    /// Groups of the base set.
+    pub groups: Vec<GroupName>,
+    /// Which packages of groups are installed.
+    pub group_packages: Vec<GroupPackages>,
+    /// Streams of modules that are enabled, and modules that are disabled.
+    pub modules: Vec<ModuleStream>,
+    /// What streams require of the distribution itself (`platform:el9`); found in the repositories where `None`.
+    pub module_platform: Option<ModuleStream>,
     /// What the tools root needs.
     pub tools: Vec<Request>,
     /// Whether Recommends are installed.
@@ -60,6 +70,8 @@ pub struct Repository {
     pub source: RepositorySource,
     /// Keys that are trusted for it; all others are ignored.
     pub keys: Vec<KeySource>,
+    /// Keys that a `.repo` file names, where it comes from one and the template pins keys by fingerprint alone.
+    pub key_files: Option<KeyFiles>,
     /// Which signatures are checked.
     pub check: Check,
     /// Why it is trusted without signatures, where it is.
@@ -74,6 +86,33 @@ pub struct Repository {
     pub exclude: Vec<Glob>,
     /// Packages of modules are looked at even where their stream is not the default one.
     pub module_hotfixes: bool,
+    /// Left out, with a warning, where it cannot be reached while locking.
+    pub skip_if_unavailable: bool,
+    /// How its servers are reached.
+    pub access: Access,
+}
+
+/// The keys of a repository out of a `.repo` file: those of its `gpgkey` that the template pins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFiles {
+    /// Where they are fetched from.
+    pub files: Vec<Url>,
+    /// The keys that are trusted.
+    pub fingerprints: Vec<Fingerprint>,
+}
+
+/// Packages of a group, as comps sorts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupPackages {
+    /// Those without which the group makes no sense.
+    Mandatory,
+    /// Those that are installed unless something else is said.
+    Default,
+    /// Those that are installed beside another package.
+    Conditional,
+    /// Those that must be asked for.
+    Optional,
 }
 
 /// Where a repository is. Variables are replaced already.
@@ -136,6 +175,9 @@ pub struct Normalise {
     pub truncate: Vec<AbsolutePath>,
 }
 
+/// Gives the text of a `.repo` file that a template names.
+pub type RepoFiles<'a> = &'a dyn Fn(&RelativePath) -> Result<String, DocumentError>;
+
 impl Template {
     /// Reads the template `name` of the project in `directory`.
     pub fn load(directory: &Path, name: &Name) -> Result<Self, DocumentError> {
@@ -161,12 +203,31 @@ impl Template {
             }
             _ => error,
         })?;
-        Self::parse(name, &text, &path)
+        Self::parse_with(name, &text, &path, &|file| {
+            source::read(&directory.join(file), DOCUMENT_LIMIT)
+        })
     }
 
-    /// The template `name` of which `text` is the file, which lies at `path`. Reads nothing.
+    /// The template `name` of which `text` is the file, which lies at `path`. Reads nothing: it has no
+    /// `.repo` files.
     pub fn parse(name: &Name, text: &str, path: &Path) -> Result<Self, DocumentError> {
-        read::parse(name, text, path)
+        Self::parse_with(name, text, path, &|file| {
+            Err(DocumentError::of(
+                Problem::Missing,
+                file.as_ref(),
+                "no such file",
+            ))
+        })
+    }
+
+    /// The same; `contents` gives the `.repo` files that it names.
+    pub fn parse_with(
+        name: &Name,
+        text: &str,
+        path: &Path,
+        contents: RepoFiles<'_>,
+    ) -> Result<Self, DocumentError> {
+        read::parse(name, text, path, contents)
     }
 
     /// `text` with variables (`$name`, `${name}`) replaced; what is no variable stays. For what

@@ -7,13 +7,17 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Builder, Check, KeySource, Normalise, Repository, RepositorySource, Template};
-use crate::digest::Digest;
+use super::access::RawAccess;
+use super::repo_file::{self, FileKeys};
+use super::{
+    Builder, Check, GroupPackages, KeySource, Normalise, RepoFiles, Repository, RepositorySource,
+    Template,
+};
 use crate::documents::error::{DocumentError, Problem};
 use crate::documents::source::{Source, nearest};
 use crate::documents::values::{
-    Architecture, Fingerprint, Glob, Line, MacroName, Name, RelativePath, Request, Url, ValueError,
-    VariableName,
+    Architecture, Fingerprint, Glob, GroupName, Line, MacroName, ModuleStream, Name, RelativePath,
+    Request, Url, ValueError, VariableName, VariableValue,
 };
 
 #[derive(Deserialize)]
@@ -23,14 +27,22 @@ struct RawTemplate {
     _format: u64,
     architecture: Architecture,
     #[serde(default)]
-    variables: BTreeMap<VariableName, Line>,
+    variables: BTreeMap<VariableName, VariableValue>,
     #[serde(default)]
     repository: Vec<Spanned<RawRepository>>,
     #[serde(default)]
+    repo_files: Vec<Spanned<RelativePath>>,
+    #[serde(default)]
+    keys: Vec<Spanned<RawKey>>,
+    #[serde(default)]
     packages: Vec<Request>,
     #[serde(default)]
-    groups: Vec<Name>,
-    tools: Option<Vec<Request>>,
+    groups: Vec<GroupName>,
+    group_packages: Option<Vec<GroupPackages>>,
+    #[serde(default)]
+    modules: Vec<ModuleStream>,
+    module_platform: Option<ModuleStream>,
+    tools: Option<Vec<Spanned<Request>>>,
     #[serde(default)]
     weak_dependencies: bool,
     #[serde(default)]
@@ -64,6 +76,12 @@ struct RawRepository {
     exclude: Vec<Glob>,
     #[serde(default)]
     module_hotfixes: bool,
+    #[serde(default)]
+    skip_if_unavailable: bool,
+    proxy: Option<Spanned<String>>,
+    sslclientcert: Option<Line>,
+    sslclientkey: Option<Line>,
+    sslcacert: Option<Line>,
 }
 
 /// A key as documents name it: `{ url | file, fingerprint }`.
@@ -73,9 +91,9 @@ struct RawRepository {
     expecting = "a table (`{ url = \"…\", fingerprint = \"…\" }`)"
 )]
 pub(in crate::documents) struct RawKey {
-    url: Option<Spanned<String>>,
-    file: Option<RelativePath>,
-    fingerprint: Fingerprint,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) file: Option<RelativePath>,
+    pub(super) fingerprint: Fingerprint,
 }
 
 #[derive(Default, Deserialize)]
@@ -100,7 +118,12 @@ pub(in crate::documents) struct Context<'a> {
 }
 
 /// The template `name` in `text`, the content of `path`.
-pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, DocumentError> {
+pub(super) fn parse(
+    name: &Name,
+    text: &str,
+    path: &Path,
+    contents: RepoFiles<'_>,
+) -> Result<Template, DocumentError> {
     let source = Source { path, text };
     let raw: RawTemplate = source.parse()?;
     let mut variables = BTreeMap::from([
@@ -113,8 +136,19 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
             .map(|(name, value)| (name.into(), value.into())),
     );
     let context = Context { source, variables };
-    let repositories = context.repositories(raw.repository)?;
-    if raw.packages.is_empty() && raw.groups.is_empty() {
+    if let (Some(key), true) = (raw.keys.first(), raw.repo_files.is_empty()) {
+        let error = source.error(
+            key.span(),
+            "`keys` of the whole template belong to `repo_files`",
+        );
+        return Err(error.note("a table `[[repository]]` has its own `keys`"));
+    }
+    let keys = FileKeys::new(&context, raw.keys)?;
+    let files = repo_file::read(&context, &raw.repo_files, &keys, contents)?;
+    let digest = files.digest(text);
+    let repositories = context.repositories(raw.repository, files.repositories)?;
+    let (packages, groups) = split_groups(raw.packages, raw.groups);
+    if packages.is_empty() && groups.is_empty() {
         let error = DocumentError::of(
             Problem::Invalid,
             path,
@@ -131,17 +165,18 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
         variables: context.variables.clone(),
         name: name.clone(),
         path: path.to_owned(),
-        digest: Digest::of(text.as_bytes()),
+        digest,
         architecture: raw.architecture,
         repositories,
-        packages: raw.packages,
-        groups: raw.groups,
-        tools: raw.tools.unwrap_or_else(|| {
-            ["rpm", "rpm-build"]
-                .iter()
-                .filter_map(|name| name.parse().ok())
-                .collect()
+        packages,
+        groups,
+        group_packages: raw.group_packages.unwrap_or_else(|| {
+            use GroupPackages::{Conditional, Default, Mandatory};
+            vec![Mandatory, Default, Conditional]
         }),
+        modules: raw.modules,
+        module_platform: raw.module_platform,
+        tools: context.tools(raw.tools)?,
         weak_dependencies: raw.weak_dependencies,
         macros: raw.macros,
         builder: context.builder(raw.builder)?,
@@ -150,12 +185,40 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
     })
 }
 
+/// Groups have two spellings: a list of their own, and `@group` among the packages.
+pub(in crate::documents) fn split_groups(
+    packages: Vec<Request>,
+    mut groups: Vec<GroupName>,
+) -> (Vec<Request>, Vec<GroupName>) {
+    let (asked, packages): (Vec<_>, Vec<_>) = packages
+        .into_iter()
+        .partition(|request| request.group().is_some());
+    groups.extend(asked.iter().filter_map(Request::group));
+    (packages, groups)
+}
+
 impl Context<'_> {
+    fn tools(&self, raw: Option<Vec<Spanned<Request>>>) -> Result<Vec<Request>, DocumentError> {
+        let Some(raw) = raw else {
+            let names = ["rpm", "rpm-build"].into_iter();
+            return Ok(names.filter_map(|name| name.parse().ok()).collect());
+        };
+        if let Some(group) = raw.iter().find(|tool| tool.get_ref().group().is_some()) {
+            let error = self
+                .source
+                .error(group.span(), "a group is not a tool: name packages");
+            return Err(error);
+        }
+        Ok(raw.into_iter().map(Spanned::into_inner).collect())
+    }
+
+    /// `[[repository]]`, and those `of_files` behind them.
     fn repositories(
         &self,
         raw: Vec<Spanned<RawRepository>>,
+        of_files: Vec<Repository>,
     ) -> Result<Vec<Repository>, DocumentError> {
-        if raw.is_empty() {
+        if raw.is_empty() && of_files.is_empty() {
             let error = DocumentError::of(
                 Problem::Invalid,
                 self.source.path,
@@ -174,6 +237,18 @@ impl Context<'_> {
                 return Err(self.source.error(
                     span,
                     format!("two repositories are named `{}`", repository.name),
+                ));
+            }
+            repositories.push(repository);
+        }
+        for repository in of_files {
+            let name = &repository.name;
+            if repositories.iter().any(|other| other.name == *name) {
+                let message = format!("two repositories are named `{name}`, one in a `.repo` file");
+                return Err(DocumentError::of(
+                    Problem::Invalid,
+                    self.source.path,
+                    message,
                 ));
             }
             repositories.push(repository);
@@ -202,7 +277,22 @@ impl Context<'_> {
                 "check its metadata or its packages, or say `trusted = true` and a `reason`",
             ));
         }
-        let source = self.repository_source(span, (raw.baseurl, raw.metalink, raw.mirrorlist))?;
+        let source =
+            self.repository_source(span.clone(), (raw.baseurl, raw.metalink, raw.mirrorlist))?;
+        let proxy = raw
+            .proxy
+            .map(|proxy| self.expand(&proxy).map(|text| (text, proxy.span())))
+            .transpose()?;
+        let place = proxy.as_ref().map_or(span, |(_, place)| place.clone());
+        let access = RawAccess {
+            proxy: proxy.map(|(text, _)| text),
+            certificate: raw.sslclientcert.map(String::from),
+            key: raw.sslclientkey.map(String::from),
+            authority: raw.sslcacert.map(String::from),
+        };
+        let access = access
+            .check()
+            .map_err(|error| self.source.error(place, error))?;
         let priority = raw.priority.unwrap_or_else(|| Spanned::new(0..0, 99));
         if !(1..=99).contains(priority.get_ref()) {
             return Err(self.source.error(
@@ -214,6 +304,7 @@ impl Context<'_> {
             name: raw.name.into_inner(),
             source,
             keys,
+            key_files: None,
             check: raw.check,
             trusted,
             priority: priority.into_inner(),
@@ -221,6 +312,8 @@ impl Context<'_> {
             include: raw.include,
             exclude: raw.exclude,
             module_hotfixes: raw.module_hotfixes,
+            skip_if_unavailable: raw.skip_if_unavailable,
+            access,
         })
     }
 

@@ -99,6 +99,17 @@ text!(
     request
 );
 text!(
+    /// A group of packages by its id or display name in the repositories' comps; an environment has
+    /// `^` before it.
+    GroupName,
+    group_name
+);
+text!(
+    /// A stream of a module that is enabled (`nodejs:20`), or a module that is disabled (`-nodejs`).
+    ModuleStream,
+    module_stream
+);
+text!(
     /// An absolute path inside an environment, without `.`, `..` and empty components.
     AbsolutePath,
     absolute_path
@@ -136,10 +147,40 @@ text!(
     line
 );
 text!(
+    /// The value of a template's variable: a line of text, which may be empty (Rocky's `$rltype` is).
+    VariableValue,
+    variable_value
+);
+text!(
     /// The name of an environment variable or of a template's variable: letters, digits and `_`.
     VariableName,
     variable_name
 );
+
+impl Request {
+    /// The group that is asked for, where it is one: `@group`.
+    pub fn group(&self) -> Option<GroupName> {
+        let name = self.0.strip_prefix('@')?;
+        Some(GroupName(name.to_owned()))
+    }
+}
+
+impl GroupName {
+    /// The environment that is meant, where it is one.
+    pub fn environment(&self) -> Option<&str> {
+        self.0.strip_prefix('^')
+    }
+}
+
+impl ModuleStream {
+    /// The module, and the stream that is enabled; `None` where the module is disabled.
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        match self.0.split_once(':') {
+            Some((name, stream)) => (name, Some(stream)),
+            None => (self.0.trim_start_matches('-'), None),
+        }
+    }
+}
 
 impl AsRef<Path> for RelativePath {
     fn as_ref(&self) -> &Path {
@@ -249,6 +290,15 @@ fn variable_name(text: &str) -> Result<String, String> {
     )
 }
 
+fn variable_value(text: &str) -> Result<String, String> {
+    unless(
+        has_control(text),
+        text,
+        "the value of a variable",
+        "it has no line breaks or control characters",
+    )
+}
+
 fn line(text: &str) -> Result<String, String> {
     unless(
         text.trim().is_empty() || has_control(text),
@@ -259,12 +309,8 @@ fn line(text: &str) -> Result<String, String> {
 }
 
 fn request(text: &str) -> Result<String, String> {
-    if text.starts_with('@') {
-        return Err(refused(
-            text,
-            "a package",
-            "groups of packages have their own key: `groups = [\"…\"]`",
-        ));
+    if let Some(group) = text.strip_prefix('@') {
+        return group_name(group).map(|_| text.to_owned());
     }
     let odd = text.is_empty()
         || text != text.trim()
@@ -276,6 +322,42 @@ fn request(text: &str) -> Result<String, String> {
         text,
         "a package",
         "write a name (`cmake`), a name and a version (`cmake >= 3.20`), a path (`/usr/bin/cc`) or a rich dependency (`(a or b)`)",
+    )
+}
+
+fn group_name(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('^').unwrap_or(text);
+    let fits = bare.starts_with(|c: char| c.is_alphanumeric())
+        && bare == bare.trim()
+        && bare.len() <= 128
+        && !has_control(bare)
+        && !bare.contains(['*', '@', '/']);
+    unless(
+        !fits,
+        text,
+        "a group of packages",
+        "write the group's id as comps has it (`buildsys-build`); an environment has `^` before it (`^minimal-environment`)",
+    )
+}
+
+fn module_stream(text: &str) -> Result<String, String> {
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte))
+    };
+    let fits = match text.strip_prefix('-') {
+        Some(name) => plain(name),
+        None => text
+            .split_once(':')
+            .is_some_and(|(name, stream)| plain(name) && plain(stream)),
+    };
+    unless(
+        !fits || text.len() > 256,
+        text,
+        "a stream of a module",
+        "write the module and its stream (`nodejs:20`), or `-` and a module that is to be disabled (`-nodejs`)",
     )
 }
 
@@ -378,8 +460,22 @@ mod tests {
         accepts::<VariableName>(&["CC", "_a1"], &["", "1a", "$a", "a-b", "a=b"]);
         accepts::<Line>(&["Example Ltd."], &["", " ", "a\nb", "a\u{1b}"]);
         accepts::<Request>(
-            &["cmake", "cmake >= 3", "/usr/bin/cc", "(a or b)"],
-            &["", "@build", "-a", " a", "a\n", "py*"],
+            &["cmake", "cmake >= 3", "/usr/bin/cc", "(a or b)", "@build"],
+            &["", "@", "@a*", "-a", " a", "a\n", "py*"],
+        );
+        accepts::<GroupName>(
+            &[
+                "buildsys-build",
+                "^minimal-environment",
+                "Development Tools",
+            ],
+            &["", "^", "-a", " a", "a/b", "a\n", "@a"],
+        );
+        accepts::<ModuleStream>(
+            &["nodejs:20", "perl:5.30", "-nodejs", "container-tools:rhel8"],
+            &[
+                "", "nodejs", "nodejs:", ":20", "a:b:c", "-", "-a:1", "a b:1",
+            ],
         );
         accepts::<AbsolutePath>(
             &["/a", "/a b/c"],

@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::Url;
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 use crate::store::StoreError;
@@ -26,6 +28,14 @@ pub enum FetchError {
     /// The HTTP client could not be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[source] reqwest::Error),
+    /// A certificate or key that a repository names cannot be used.
+    #[error("cannot use the certificates or the key in `{}`: {why}", path.display())]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The caller's token was set.
     #[error("interrupted")]
     Interrupted,

@@ -1,12 +1,14 @@
 //! One try of one file at one HTTP server.
 
+use std::path::Path;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use reqwest::header::{
     CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
     RETRY_AFTER,
 };
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Response, StatusCode, Url};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -15,6 +17,7 @@ use super::error::{Fault, Problem, Retry};
 use super::job::Job;
 use super::{FetchError, FetchOptions, Fetcher};
 use crate::digest::Digest;
+use crate::documents::template::{Access, Proxy as Chosen};
 
 /// The client, and what is wrong with it.
 #[derive(Debug, Clone)]
@@ -25,14 +28,17 @@ pub(super) struct Http {
 }
 
 impl Http {
-    fn new(options: &FetchOptions) -> Result<Self, reqwest::Error> {
+    fn new(options: &FetchOptions, access: &Access) -> Result<Self, FetchError> {
         // An error means that the process has a provider already, which does as well.
         let _installed = rustls::crypto::ring::default_provider().install_default();
+        let parts = Parts::read(access)?;
         let builder = || {
-            Client::builder()
-                .user_agent(&options.user_agent)
-                .connect_timeout(options.connect)
-                .referer(false)
+            parts.add_to(
+                Client::builder()
+                    .user_agent(&options.user_agent)
+                    .connect_timeout(options.connect)
+                    .referer(false),
+            )
         };
         match builder().build() {
             Ok(client) => Ok(Self {
@@ -41,14 +47,76 @@ impl Http {
             }),
             // Without CA certificates not even a client for plain `http` can be built,
             // and that is all that is needed where digests and signatures are checked.
-            Err(first) => match builder().tls_certs_only([]).build() {
+            Err(first) => match builder().tls_certs_only(parts.authorities.clone()).build() {
                 Ok(client) => Ok(Self {
                     client,
-                    without_roots: true,
+                    without_roots: parts.authorities.is_empty(),
                 }),
-                Err(_) => Err(first),
+                Err(_) => Err(FetchError::Client(first)),
             },
         }
+    }
+}
+
+/// What an [`Access`] adds to a client.
+struct Parts {
+    proxy: Option<Proxy>,
+    direct: bool,
+    identity: Option<Identity>,
+    authorities: Vec<Certificate>,
+}
+
+impl Parts {
+    fn read(access: &Access) -> Result<Self, FetchError> {
+        let unusable = |path: &Path, why: String| FetchError::Access {
+            path: path.to_owned(),
+            why,
+        };
+        let read = |path: &Path| {
+            fs_err::read(path).map_err(|error| unusable(path, error.kind().to_string()))
+        };
+        let (proxy, direct) = match &access.proxy {
+            Chosen::Environment => (None, false),
+            Chosen::Direct => (None, true),
+            Chosen::At(url) => (Some(Proxy::all(url).map_err(FetchError::Client)?), false),
+        };
+        let mut identity = None;
+        if let (Some(certificate), Some(key)) = (&access.certificate, &access.key) {
+            let mut pem = read(certificate)?;
+            pem.push(b'\n');
+            pem.extend(read(key)?);
+            let made = Identity::from_pem(&pem);
+            identity = Some(made.map_err(|error| unusable(certificate, cause(&error)))?);
+        }
+        let mut authorities = Vec::new();
+        if let Some(path) = &access.authority {
+            let found = Certificate::from_pem_bundle(&read(path)?);
+            authorities = found.map_err(|error| unusable(path, cause(&error)))?;
+            if authorities.is_empty() {
+                return Err(unusable(path, "there is no certificate in it".to_owned()));
+            }
+        }
+        Ok(Self {
+            proxy,
+            direct,
+            identity,
+            authorities,
+        })
+    }
+
+    fn add_to(&self, builder: ClientBuilder) -> ClientBuilder {
+        let mut builder = match (&self.proxy, self.direct) {
+            (Some(proxy), _) => builder.proxy(proxy.clone()),
+            (None, true) => builder.no_proxy(),
+            (None, false) => builder,
+        };
+        if let Some(identity) = &self.identity {
+            builder = builder.identity(identity.clone());
+        }
+        if !self.authorities.is_empty() {
+            builder = builder.tls_certs_merge(self.authorities.clone());
+        }
+        builder
     }
 }
 
@@ -92,7 +160,7 @@ impl Fetcher {
 
     /// Sends the request; returns a response whose body goes to the end of what is there.
     async fn ask(&self, url: &str, job: &mut Job<'_>) -> Result<Response, Fault> {
-        let http = self.http().map_err(Fault::Fatal)?;
+        let http = &self.http(&job.download.access).map_err(Fault::Fatal)?;
         // Bytes of another mirror or an earlier run are worth resuming only where the digest will tell.
         if job.transfer.validator(url).is_none() && job.download.digest.is_none() {
             job.restart()?;
@@ -132,12 +200,15 @@ impl Fetcher {
         Ok(response)
     }
 
-    fn http(&self) -> Result<&Http, FetchError> {
-        if let Some(http) = self.http.get() {
-            return Ok(http);
+    /// The client for this way of reaching servers: one each, which keeps its connections.
+    fn http(&self, access: &Access) -> Result<Http, FetchError> {
+        let mut clients = self.http.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(http) = clients.get(access) {
+            return Ok(http.clone());
         }
-        let http = Http::new(&self.options).map_err(FetchError::Client)?;
-        Ok(self.http.get_or_init(|| http))
+        let http = Http::new(&self.options, access)?;
+        clients.insert(access.clone(), http.clone());
+        Ok(http)
     }
 
     /// Why no answer came.

@@ -20,7 +20,7 @@ mod transfer;
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -29,6 +29,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Store, StoreError};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
+use crate::documents::template::Access;
 use crate::events::Sink;
 
 pub use error::{Failed, FetchError, Tried};
@@ -53,6 +54,8 @@ pub struct Download {
     pub size: Option<u64>,
     /// The longest that it may be, in bytes, where its length is not known.
     pub max_size: Option<u64>,
+    /// How its servers are reached.
+    pub access: Access,
 }
 
 /// One file that is in the store now.
@@ -68,7 +71,7 @@ pub struct Fetched {
     pub size: u64,
 }
 
-/// How to fetch. Proxies come from the environment (`http_proxy`, `https_proxy`, `no_proxy`).
+/// How to fetch.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
     /// Downloads at once.
@@ -115,7 +118,7 @@ impl Default for FetchOptions {
 pub struct Fetcher {
     store: Store,
     options: FetchOptions,
-    http: OnceLock<Http>,
+    http: Mutex<BTreeMap<Access, Http>>,
     /// Origins (`http://host:port`) that could not be reached: tried last from then on.
     unreachable: Mutex<Vec<String>>,
 }
@@ -144,7 +147,7 @@ impl Fetcher {
         Self {
             store,
             options,
-            http: OnceLock::new(),
+            http: Mutex::default(),
             unreachable: Mutex::new(Vec::new()),
         }
     }

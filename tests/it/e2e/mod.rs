@@ -10,6 +10,7 @@ mod identity;
 mod input;
 mod interrupt;
 mod locking;
+mod mirrors;
 mod project;
 mod recipe;
 mod watch;

@@ -89,7 +89,7 @@ fn download(name: &str, urls: &[String], body: &[u8]) -> Download {
         urls: urls.to_vec(),
         digest: Some(Digest::of(body)),
         size: Some(body.len() as u64),
-        max_size: None,
+        ..Download::default()
     }
 }
 

@@ -106,6 +106,69 @@ pub(crate) fn package(name: &str, version: &str) -> PackageBuilder {
     builder
 }
 
+/// How metadata is compressed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Packing {
+    Plain,
+    Gzip,
+    Bzip2,
+    Xz,
+    Zstd,
+}
+
+impl Packing {
+    fn pack(self, bytes: &[u8]) -> (&'static str, Vec<u8>) {
+        use std::io::Write as _;
+        match self {
+            Self::Plain => ("", bytes.to_vec()),
+            Self::Gzip => {
+                let level = flate2::Compression::fast();
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), level);
+                gzip.write_all(bytes).unwrap();
+                (".gz", gzip.finish().unwrap())
+            }
+            Self::Bzip2 => {
+                let level = bzip2::Compression::fast();
+                let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), level);
+                bzip2.write_all(bytes).unwrap();
+                (".bz2", bzip2.finish().unwrap())
+            }
+            Self::Xz => {
+                let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
+                xz.write_all(bytes).unwrap();
+                (".xz", xz.finish().unwrap())
+            }
+            Self::Zstd => (".zst", zstd::encode_all(bytes, 3).unwrap()),
+        }
+    }
+}
+
+/// Which checksums metadata has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sums {
+    Sha256,
+    Sha512,
+}
+
+impl Sums {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    fn hex(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Sha256 => Digest::of(bytes).hex(),
+            Self::Sha512 => {
+                let sum = pristine::repository::Checksum::sha512_of(&mut &*bytes).unwrap();
+                sum.to_string().trim_start_matches("sha512:").to_owned()
+            }
+        }
+    }
+}
+
 /// A repository in a folder, and the key that signs it.
 pub(crate) struct Repository {
     pub(crate) folder: PathBuf,
@@ -193,6 +256,68 @@ impl Repository {
             .replace(&hex(text.as_bytes()), &hex(changed.as_bytes()))
             .replace(&size(&packed), &size(&repacked));
         fs_err::write(&repomd, said).unwrap();
+        self.sign();
+    }
+
+    /// Adds a metadata file of the type `kind` to what is published; its name tells how it is compressed.
+    pub(crate) fn attach(&self, kind: &str, name: &str, bytes: &[u8]) {
+        let repodata = self.folder.join("repodata");
+        fs_err::write(repodata.join(name), bytes).unwrap();
+        let record = format!(
+            "<data type=\"{kind}\"><checksum type=\"sha256\">{}</checksum><location href=\"repodata/{name}\"/>\
+             <timestamp>{TIME}</timestamp><size>{}</size></data></repomd>",
+            Digest::of(bytes).hex(),
+            bytes.len()
+        );
+        let repomd = repodata.join("repomd.xml");
+        let said = fs_err::read_to_string(&repomd).unwrap();
+        fs_err::write(&repomd, said.replace("</repomd>", &record)).unwrap();
+        self.sign();
+    }
+
+    /// Writes the metadata anew with another compression and other checksums, and signs it.
+    pub(crate) fn reshape(&self, packing: Packing, sums: Sums) {
+        let repodata = self.folder.join("repodata");
+        let mut records = String::new();
+        for kind in ["primary", "filelists"] {
+            let found = fs_err::read_dir(&repodata).unwrap();
+            let old = found
+                .map(|entry| entry.unwrap().path())
+                .find(|path| {
+                    path.to_str()
+                        .unwrap()
+                        .ends_with(&format!("-{kind}.xml.zst"))
+                })
+                .unwrap();
+            let text = zstd::decode_all(&*fs_err::read(old).unwrap()).unwrap();
+            let mut text = String::from_utf8(text).unwrap();
+            for entry in fs_err::read_dir(&self.folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let bytes = fs_err::read(&path).unwrap();
+                    text = text.replace(&Digest::of(&bytes).hex(), &sums.hex(&bytes));
+                }
+            }
+            let plain = format!("type=\"{}\" pkgid", sums.name());
+            let text = text.replace("type=\"sha256\" pkgid", &plain);
+            let (suffix, bytes) = packing.pack(text.as_bytes());
+            let hex = sums.hex(&bytes);
+            let place = format!("{hex}-{kind}.xml{suffix}");
+            records.extend([format!(
+                "<data type=\"{kind}\"><checksum type=\"{0}\">{hex}</checksum><open-checksum type=\"{0}\">{1}</open-checksum>\
+                 <location href=\"repodata/{place}\"/><timestamp>{TIME}</timestamp><size>{2}</size><open-size>{3}</open-size></data>\n",
+                sums.name(),
+                sums.hex(text.as_bytes()),
+                bytes.len(),
+                text.len()
+            )]);
+            fs_err::write(repodata.join(place), bytes).unwrap();
+        }
+        let repomd = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<repomd xmlns=\"http://linux.duke.edu/metadata/repo\" \
+             xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\">\n<revision>{TIME}</revision>\n<tags><content>OBS-1</content></tags>\n{records}</repomd>\n"
+        );
+        fs_err::write(repodata.join("repomd.xml"), repomd).unwrap();
         self.sign();
     }
 
