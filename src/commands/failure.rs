@@ -16,6 +16,7 @@ use crate::keyring::KeyringError;
 use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::registry::RegistryError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
 use crate::store::StoreError;
@@ -93,6 +94,36 @@ impl From<EnvironmentError> for Failure {
             _ => Kind::CannotRun,
         };
         failure(kind, error)
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let (kind, hint) = match &error {
+            RegistryError::NotFound { .. } => (
+                Kind::Input,
+                Some("look at the name; registries also say this of images that they do not show to you".to_owned()),
+            ),
+            RegistryError::Unauthorised { registry, .. } => (
+                Kind::CannotRun,
+                Some(format!("log in first: podman login {registry}, or docker login {registry}")),
+            ),
+            RegistryError::Tls { .. } => (
+                Kind::CannotRun,
+                Some("if the registry has a CA of its own, install its certificate, or name it: SSL_CERT_FILE=/path/to/ca.pem".to_owned()),
+            ),
+            RegistryError::WithoutTls { .. } => (
+                Kind::CannotRun,
+                Some("where that is as it should be: `http://` before the image's name asks it without".to_owned()),
+            ),
+            RegistryError::Architecture { .. } => (Kind::Input, None),
+            _ => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 

@@ -19,6 +19,6 @@ pub use lock::Lock;
 pub use recipe::Recipe;
 pub use template::Template;
 pub use values::{
-    AbsolutePath, Architecture, ByteSize, Fingerprint, Glob, Line, MacroName, Mode, Name, Owner,
-    Period, RelativePath, Request, Url, ValueError, VariableName,
+    AbsolutePath, Architecture, ByteSize, Fingerprint, Glob, ImageName, Line, MacroName, Mode,
+    Name, Owner, Period, RelativePath, Request, Url, ValueError, VariableName,
 };

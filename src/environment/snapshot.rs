@@ -78,14 +78,21 @@ pub fn keep(
 
 /// The kept image of a lock. Its layers are verified where they are read.
 pub fn find(layout: &Layout, lock: &Lock) -> Result<Option<Image>, EnvironmentError> {
-    let wanted = lock.digest().to_string();
     for digest in layout.images()? {
         let image = layout.describe(&digest)?;
-        if image.config.labels.get(LOCK_LABEL) == Some(&wanted) {
+        if is_of(&image, lock) {
             return Ok(Some(image));
         }
     }
     Ok(None)
+}
+
+/// Whether an image is a snapshot of the lock: it says so, and its lowest layer is the environment of the lock. What
+/// a recipe's files and commands add is on top of that, and no lock has its digest.
+pub fn is_of(image: &Image, lock: &Lock) -> bool {
+    let says = image.config.labels.get(LOCK_LABEL) == Some(&lock.digest().to_string());
+    let lowest = image.reference.layers.first().map(|layer| layer.diff_id);
+    says && lowest == lock.environment.tree
 }
 
 /// Makes the kept root of a layer again, where it is missing.

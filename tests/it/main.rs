@@ -11,6 +11,7 @@ mod documents;
 mod e2e;
 mod engine;
 mod oci;
+mod registry;
 mod specification;
 mod store;
 mod support;
