@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Exit};
 use crate::build::package::PackageError;
 use crate::build::run::RunError;
 use crate::digest::Digest;
@@ -89,11 +89,24 @@ impl From<SpecError> for Failure {
 
 impl From<EnvironmentError> for Failure {
     fn from(error: EnvironmentError) -> Self {
-        let kind = match error {
-            EnvironmentError::Recipe { .. } | EnvironmentError::RecipeFile { .. } => Kind::Input,
-            _ => Kind::CannotRun,
+        let (kind, hint) = match error {
+            EnvironmentError::Recipe { .. }
+            | EnvironmentError::RecipeFile { .. }
+            | EnvironmentError::Archive { .. } => (Kind::Input, None),
+            EnvironmentError::BaseRpm {
+                exit: Exit::Code(127),
+                ..
+            } => (
+                Kind::Input,
+                Some("a base needs an rpm of its own: take one with the package rpm-build"),
+            ),
+            _ => (Kind::CannotRun, None),
         };
-        failure(kind, error)
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 

@@ -50,6 +50,13 @@ pub fn freeze(
     Ok(writer.finish()?)
 }
 
+/// The digest of the tree that a stack of layers makes: OCI's chain-id, for one layer its diff-id.
+pub fn tree_of(layers: impl IntoIterator<Item = Digest>) -> Option<Digest> {
+    layers
+        .into_iter()
+        .reduce(|below, layer| Digest::of(format!("{below} {layer}").as_bytes()))
+}
+
 /// Keeps layers as an image. The same lock, layers and project give the same image.
 pub fn keep(
     layout: &Layout,
@@ -57,7 +64,12 @@ pub fn keep(
     project: &str,
     lock: &Lock,
 ) -> Result<ImageRef, EnvironmentError> {
-    let history = ["packages by the distribution's rpm", "recipe"];
+    let below = lock.base.as_ref().map_or(0, |base| base.layers.len());
+    let history = std::iter::repeat_n("base", below).chain(
+        ["packages by the distribution's rpm", "recipe"]
+            .into_iter()
+            .skip(below + 1 - lock.environment_layers()),
+    );
     let label = |key: &str, value: String| (key.to_owned(), value);
     let config = ImageConfig {
         architecture: lock.architecture.as_str().to_owned(),
@@ -67,11 +79,7 @@ pub fn keep(
             label(LOCK_LABEL, lock.digest().to_string()),
             label(PROJECT_LABEL, project.to_owned()),
         ]),
-        history: history
-            .iter()
-            .take(layers.len())
-            .map(|&line| line.to_owned())
-            .collect(),
+        history: history.take(layers.len()).map(str::to_owned).collect(),
     };
     Ok(layout.write_image(layers, &config)?)
 }
@@ -87,12 +95,16 @@ pub fn find(layout: &Layout, lock: &Lock) -> Result<Option<Image>, EnvironmentEr
     Ok(None)
 }
 
-/// Whether an image is a snapshot of the lock: it says so, and its lowest layer is the environment of the lock. What
+/// Whether an image is a snapshot of the lock: it says so, and its lowest layers are the environment of the lock. What
 /// a recipe's files and commands add is on top of that, and no lock has its digest.
 pub fn is_of(image: &Image, lock: &Lock) -> bool {
     let says = image.config.labels.get(LOCK_LABEL) == Some(&lock.digest().to_string());
-    let lowest = image.reference.layers.first().map(|layer| layer.diff_id);
-    says && lowest == lock.environment.tree
+    let lowest = image
+        .reference
+        .layers
+        .iter()
+        .take(lock.environment_layers());
+    says && tree_of(lowest.map(|layer| layer.diff_id)) == lock.environment.tree
 }
 
 /// Makes the kept root of a layer again, where it is missing.
@@ -106,6 +118,18 @@ pub fn restore(
     if backend.has(&root).map_err(failed())? {
         return Ok(root);
     }
+    let scratch = unpack(backend, layout, layer)?;
+    backend.rename(&scratch, &root).map_err(failed())?;
+    Ok(root)
+}
+
+/// Unpacks a verified layer into a root of this run alone.
+pub fn unpack(
+    backend: &dyn Backend,
+    layout: &Layout,
+    layer: &Layer,
+) -> Result<RootId, EnvironmentError> {
+    let failed = || EnvironmentError::backend("unpack a layer of the snapshot");
     let scratch = backend.scratch_id();
     let mut reader = layout.open_layer(layer)?;
     backend.import(&scratch, &mut reader).map_err(failed())?;
@@ -114,6 +138,5 @@ pub fn restore(
         backend.remove(&scratch).map_err(failed())?;
         return Err(EnvironmentError::Layer { source });
     }
-    backend.rename(&scratch, &root).map_err(failed())?;
-    Ok(root)
+    Ok(scratch)
 }

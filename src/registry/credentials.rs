@@ -140,9 +140,9 @@ fn key(document: &serde_json::Value, name: &ImageName) -> String {
     let reference = name.reference();
     let mut keys = Vec::new();
     let mut path = format!("{}/{}", reference.registry(), reference.repository());
-    while let Some((shorter, _)) = path.rsplit_once('/') {
+    while let Some(end) = path.rfind('/') {
         keys.push(path.clone());
-        path = shorter.to_owned();
+        path.truncate(end);
     }
     keys.push(path);
     let hub = (reference.registry() == "docker.io").then_some("https://index.docker.io/v1/");

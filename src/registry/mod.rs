@@ -46,7 +46,7 @@ impl Default for RegistryOptions {
             attempts: 4,
             first_pause: Duration::from_millis(500),
             connect: Duration::from_secs(20),
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             credentials: CredentialFiles::of_user(),
         }
     }

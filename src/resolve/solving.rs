@@ -22,6 +22,15 @@ pub struct Offer {
     allow_weak: bool,
 }
 
+/// What a request comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// The packages to install, in transaction order.
+    pub install: Vec<LockedRpm>,
+    /// Packages of the base in whose place they come.
+    pub replaced: Vec<Nevra>,
+}
+
 /// A third-party package of the recipe.
 #[derive(Debug)]
 struct Outside {
@@ -37,13 +46,17 @@ impl AsRef<PackageFacts> for Outside {
 }
 
 impl Offer {
-    /// Reads all repositories of the template and the third-party packages of the recipe.
+    /// Reads all repositories of the template and the third-party packages of the recipe; `installed` is what the base has.
     pub fn read(
         supply: Supply<'_>,
         template: &Template,
         recipe: Option<&Recipe>,
+        installed: &[PackageFacts],
     ) -> Result<Self, ResolveError> {
         let mut universe = Universe::new(template.architecture.as_str())?;
+        if !installed.is_empty() {
+            universe.add_installed(installed);
+        }
         let mut published = Vec::new();
         let mut keys = Vec::new();
         for repository in &template.repositories {
@@ -79,10 +92,9 @@ impl Offer {
 
     /// Packages on offer.
     pub fn len(&self) -> usize {
-        self.published
-            .iter()
-            .map(|(_, one)| one.entries.len())
-            .sum()
+        let published = self.published.iter().map(|(_, one)| one.entries.len());
+        let outside = self.third_party.iter().map(|(_, packages)| packages.len());
+        published.chain(outside).sum()
     }
 
     /// Whether nothing is on offer.
@@ -98,14 +110,14 @@ impl Offer {
             .collect()
     }
 
-    /// Solves; the packages come in transaction order. `what` names the request in messages.
+    /// Solves; the packages to install come in transaction order. `what` names the request in messages.
     pub fn solve(
         &mut self,
         supply: Supply<'_>,
         what: &'static str,
         install: Vec<Wanted>,
         keep: &[Nevra],
-    ) -> Result<Vec<LockedRpm>, ResolveError> {
+    ) -> Result<Transaction, ResolveError> {
         let request = Request {
             install,
             exclude: Vec::new(),
@@ -128,11 +140,14 @@ impl Offer {
             .universe
             .solve(&request)
             .map_err(|why| ResolveError::Unsolvable { what, why })?;
-        solution
+        let packages = solution
             .packages
             .iter()
-            .map(|selected| self.locked(selected))
-            .collect()
+            .map(|selected| self.locked(selected));
+        Ok(Transaction {
+            install: packages.collect::<Result<_, _>>()?,
+            replaced: solution.replaced,
+        })
     }
 
     fn locked(&self, selected: &Selected) -> Result<LockedRpm, ResolveError> {

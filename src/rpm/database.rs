@@ -3,12 +3,17 @@
 use std::io::{self, Read, Write};
 
 use super::header::{Header, HeaderError};
-use super::package::RpmError;
+use super::package::{PackageFacts, RpmError, header_facts};
+use crate::digest::Digest;
 
 /// `RPMTAG_INSTALLTIME`: when the package was installed, in seconds since 1970.
 const INSTALL_TIME: u32 = 1008;
 /// `RPMTAG_INSTALLTID`: the transaction that installed it, a time as well.
 const INSTALL_TRANSACTION: u32 = 1128;
+/// `RPMTAG_SHA256HEADER`: the digest of the header as it was in the package's file.
+const HEADER_DIGEST: u32 = 273;
+/// The name under which rpm keeps keys among the packages.
+const KEYS: &str = "gpg-pubkey";
 /// `RPM_INT32_TYPE` and `RPM_INT64_TYPE`.
 const INTEGERS: [u32; 2] = [4, 5];
 
@@ -31,6 +36,38 @@ pub fn normalise_header_stream(
     }
     output.flush().map_err(write_failed)?;
     Ok(count)
+}
+
+/// A package of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledPackage {
+    /// What its header says.
+    pub facts: PackageFacts,
+    /// SHA-256 of its header as it was in the package's file; of the header in the database, without the times of its
+    /// installation, where that is too old to know.
+    pub header: Digest,
+}
+
+/// Reads the packages of an exported database; the keys that rpm keeps among them are left out.
+pub fn read_database(input: &mut impl Read) -> Result<Vec<InstalledPackage>, RpmError> {
+    let failed = |source| RpmError::Database { source };
+    let (mut packages, mut offset) = (Vec::new(), 0);
+    while let Some(mut header) = Header::read(input, offset).map_err(failed)? {
+        header.check().map_err(failed)?;
+        if header.text(1000).as_deref() != Some(KEYS) {
+            let facts = header_facts(header.bytes())?;
+            let stated = header
+                .text(HEADER_DIGEST)
+                .and_then(|text| text.parse().ok());
+            set_times(&mut header, 0).map_err(failed)?;
+            packages.push(InstalledPackage {
+                facts,
+                header: stated.unwrap_or_else(|| Digest::of(header.bytes())),
+            });
+        }
+        offset += header.bytes().len() as u64;
+    }
+    Ok(packages)
 }
 
 fn write_failed(source: io::Error) -> RpmError {
@@ -196,6 +233,16 @@ mod tests {
         let exported = run("rpmdb", &["--exportdb"]);
         let (count, normalised) = normalise(&exported).unwrap();
         assert_eq!((count, normalised.len()), (2, exported.len()));
+        let packages = read_database(&mut exported.as_slice()).unwrap();
+        for package in packages {
+            let file = folder
+                .path()
+                .join(format!("{}.rpm", package.facts.nevra.name));
+            let own = crate::rpm::read_package(&file).unwrap();
+            assert_eq!(package.facts, own);
+            let query = ["-q", "--qf", "%{SHA256HEADER}", &package.facts.nevra.name];
+            assert_eq!(run("rpm", &query), package.header.hex().into_bytes());
+        }
         let changed = exported
             .iter()
             .zip(&normalised)

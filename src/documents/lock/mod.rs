@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::error::{DocumentError, Problem};
 use super::source;
-use super::values::{Architecture, Fingerprint, Name, RelativePath, Url};
+use super::values::{Architecture, Fingerprint, ImageName, Name, RelativePath, Url};
 use crate::digest::Digest;
 use crate::files;
 use crate::rpm::Nevra;
@@ -37,6 +37,8 @@ pub struct Lock {
     pub epoch: i64,
     /// What the lock was made from.
     pub inputs: LockedInputs,
+    /// What the environment begins with, where the template says it does.
+    pub base: Option<LockedBase>,
     /// Snapshots of the repositories, in the template's order.
     pub repositories: Vec<LockedRepository>,
     /// Keys that signed something in this lock, by fingerprint.
@@ -67,6 +69,54 @@ pub struct LockedDocument {
     pub name: Name,
     /// `Template::digest` or `Recipe::digest`.
     pub digest: Digest,
+}
+
+/// An image or a root archive that an environment begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedBase {
+    /// Where it comes from.
+    pub origin: BaseOrigin,
+    /// Its layers, lowest first.
+    pub layers: Vec<LockedLayer>,
+    /// The packages in it, as its own rpm has them.
+    pub installed: Vec<InstalledRpm>,
+}
+
+/// Where a base comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseOrigin {
+    /// A registry.
+    Image {
+        /// As the template names it.
+        name: ImageName,
+        /// Digest of the manifest of the image for the architecture.
+        manifest: Digest,
+    },
+    /// An archive of a whole root.
+    Rootfs {
+        /// As the template names it.
+        url: Url,
+        /// Digest of the file.
+        sha256: Digest,
+    },
+}
+
+/// A layer of a base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockedLayer {
+    /// Digest of its tar.
+    pub diff_id: Digest,
+    /// Digest of its blob in the registry; `None` for a root archive.
+    pub digest: Option<Digest>,
+}
+
+/// A package in a base.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InstalledRpm {
+    /// Its full name.
+    pub nevra: Nevra,
+    /// Digest of its header.
+    pub header: Digest,
 }
 
 /// One state of a repository.
@@ -151,10 +201,12 @@ pub struct LockedTools {
 /// What the environment is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockedEnvironment {
-    /// Digest of the environment's tree; `None` until it was created once.
+    /// Digest of the environment's tree (the chain-id of its layers); `None` until it was created once.
     pub tree: Option<Digest>,
-    /// Its RPMs in transaction order.
+    /// Its RPMs in transaction order; those that are added where there is a base.
     pub rpms: Vec<LockedRpm>,
+    /// Packages of the base in whose place these come.
+    pub replaced: Vec<Nevra>,
 }
 
 /// A package of the project.
@@ -260,6 +312,24 @@ impl Lock {
         check::check(self, inputs)
     }
 
+    /// The packages of the environment, those of its base included.
+    pub fn installed(&self) -> Vec<Nevra> {
+        let base = self.base.iter().flat_map(|base| &base.installed);
+        base.map(|rpm| &rpm.nevra)
+            .filter(|nevra| !self.environment.replaced.contains(nevra))
+            .chain(self.environment.rpms.iter().map(|rpm| &rpm.nevra))
+            .cloned()
+            .collect()
+    }
+
+    /// How many layers the environment has: the base's, and one of what is installed.
+    pub fn environment_layers(&self) -> usize {
+        match &self.base {
+            None => 1,
+            Some(base) => base.layers.len() + usize::from(!self.environment.rpms.is_empty()),
+        }
+    }
+
     /// The RPMs of the tools root, by name.
     pub fn tools(&self) -> impl Iterator<Item = &LockedRpm> {
         self.tools
@@ -303,6 +373,16 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
+        for base in [sample::image(), sample::rootfs()] {
+            let mut lock = sample::lock();
+            lock.base = Some(base);
+            lock.environment.replaced = vec!["bash-5.1-1.x86_64".parse().unwrap()];
+            assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
+            assert_eq!(
+                lock.environment_layers(),
+                lock.base.unwrap().layers.len() + 1
+            );
+        }
         let lock = sample::lock();
         assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
         let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
 
-use super::{Lock, LockedPackage, LockedRepository, LockedRpm, LockedSource, Origin};
+use super::{
+    BaseOrigin, Lock, LockedBase, LockedPackage, LockedRepository, LockedRpm, LockedSource, Origin,
+};
 use crate::documents::source::FORMAT;
 
 /// Adds formatted text; writing to a `String` cannot fail.
@@ -34,6 +36,9 @@ pub(super) fn text(lock: &Lock) -> String {
         );
     }
     list(&mut out, "requests", sorted(&lock.inputs.requests));
+    if let Some(one) = &lock.base {
+        base(&mut out, one);
+    }
     for one in &lock.repositories {
         repository(&mut out, one);
     }
@@ -66,7 +71,37 @@ pub(super) fn text(lock: &Lock) -> String {
         add!(out, "tree = {}", quoted(tree));
     }
     list(&mut out, "rpms", lock.environment.rpms.iter().map(rpm));
+    if !lock.environment.replaced.is_empty() {
+        list(&mut out, "replaced", sorted(&lock.environment.replaced));
+    }
     out
+}
+
+fn base(out: &mut String, base: &LockedBase) {
+    add!(out, "\n[base]");
+    match &base.origin {
+        BaseOrigin::Image { name, manifest } => {
+            add!(out, "image = {}", quoted(name));
+            add!(out, "manifest = {}", quoted(manifest));
+        }
+        BaseOrigin::Rootfs { url, sha256 } => {
+            let (url, sha256) = (quoted(url), quoted(sha256.hex()));
+            add!(out, "rootfs = {{ url = {url}, sha256 = {sha256} }}");
+        }
+    }
+    let layers = base.layers.iter().map(|layer| {
+        let digest = layer.digest.map_or_else(String::new, |digest| {
+            format!(", digest = {}", quoted(digest))
+        });
+        format!("{{ diff_id = {}{digest} }}", quoted(layer.diff_id))
+    });
+    list(out, "layers", layers);
+    let installed: BTreeSet<_> = base.installed.iter().collect();
+    let installed = installed.into_iter().map(|rpm| {
+        let (nevra, header) = (quoted(&rpm.nevra), quoted(rpm.header.hex()));
+        format!("{{ nevra = {nevra}, header = {header} }}")
+    });
+    list(out, "installed", installed);
 }
 
 fn repository(out: &mut String, repository: &LockedRepository) {
@@ -191,6 +226,20 @@ fn quoted(value: impl Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::sample;
+
+    #[test]
+    fn a_base_is_a_table_of_its_own() {
+        let mut lock = sample::lock();
+        let mut table = |base| {
+            lock.base = Some(base);
+            let text = lock.to_text();
+            let start = text.find("[base]").unwrap();
+            let end = text.find("\n[[repository]]").unwrap();
+            text[start..end].to_owned()
+        };
+        let both = format!("{}\n{}", table(sample::image()), table(sample::rootfs()));
+        insta::assert_snapshot!(both, @"");
+    }
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "one text")]

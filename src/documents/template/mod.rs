@@ -11,14 +11,14 @@ use super::config::with_known;
 use super::error::{DocumentError, Problem};
 use super::source::{self, DOCUMENT_LIMIT};
 use super::values::{
-    AbsolutePath, Architecture, Fingerprint, Glob, Line, MacroName, Name, Request, Url,
+    AbsolutePath, Architecture, Fingerprint, Glob, ImageName, Line, MacroName, Name, Request, Url,
 };
 
 use crate::digest::Digest;
 
 pub(super) use read::{Context, RawKey};
 
-/// The pinned base: RPM repositories and a package set.
+/// The pinned base: an image or a root archive, RPM repositories and a package set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// Its name: the file's name without `.toml`.
@@ -29,6 +29,8 @@ pub struct Template {
     pub digest: Digest,
     /// The architecture of the environment.
     pub architecture: Architecture,
+    /// What the environment begins with; nothing where `None`.
+    pub base: Option<Base>,
     /// Variables of URLs, `basearch` and `arch` included. URLs here have them replaced already.
     pub variables: BTreeMap<String, String>,
     /// The repositories in the order of the file.
@@ -49,6 +51,20 @@ pub struct Template {
     pub epoch: Option<i64>,
     /// What is left out of the environment's tree beside the usual.
     pub normalise: Normalise,
+}
+
+/// What an environment begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// An image in a registry, by digest, or by a tag that is made one while locking.
+    Image(ImageName),
+    /// An archive of a whole root.
+    Rootfs {
+        /// Where it is fetched from.
+        url: Url,
+        /// Digest of the file.
+        sha256: Digest,
+    },
 }
 
 /// A repository of RPM packages (rpm-md).
@@ -237,6 +253,46 @@ mod tests {
         );
         assert_eq!((template.weak_dependencies, template.epoch), (false, None));
         assert_eq!(template.digest, Digest::of(TEXT.as_bytes()));
+    }
+
+    fn with_base(base: &str, rest: &str) -> Result<Template, DocumentError> {
+        let text = format!("format = 1\narchitecture = \"x86_64\"\n{base}\n{rest}");
+        Template::parse(&"mini".parse().unwrap(), &text, Path::new("mini.toml"))
+    }
+
+    #[test]
+    fn a_base_needs_nothing_else() {
+        let template = with_base("image = \"r.example/base:9\"", "").unwrap();
+        let Some(Base::Image(name)) = template.base else {
+            panic!("{:?}", template.base);
+        };
+        assert_eq!(name.to_string(), "r.example/base:9");
+        assert!(template.repositories.is_empty() && template.packages.is_empty());
+        let rootfs = format!(
+            "rootfs = {{ url = \"https://m.example/$basearch.tar.xz\", sha256 = \"{}\" }}",
+            "0".repeat(64)
+        );
+        let Some(Base::Rootfs { url, .. }) = with_base(&rootfs, "").unwrap().base else {
+            panic!("no root archive");
+        };
+        assert_eq!(url.as_str(), "https://m.example/x86_64.tar.xz");
+    }
+
+    #[test]
+    fn a_base_that_cannot_be_is_explained() {
+        let image = "image = \"r.example/base:9\"";
+        let both = format!(
+            "{image}\nrootfs = {{ url = \"./root.tar\", sha256 = \"{}\" }}",
+            "0".repeat(64)
+        );
+        let wrong = [
+            with_base(&both, ""),
+            with_base(image, "packages = [\"bash\"]"),
+            with_base("image = \"base:9\"", ""),
+            with_base("rootfs = { url = \"./root.tar\" }", ""),
+        ]
+        .map(|result| result.unwrap_err().to_string());
+        insta::assert_snapshot!(wrong.join("\n\n"), @"");
     }
 
     #[test]

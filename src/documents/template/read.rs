@@ -7,13 +7,13 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Builder, Check, KeySource, Normalise, Repository, RepositorySource, Template};
+use super::{Base, Builder, Check, KeySource, Normalise, Repository, RepositorySource, Template};
 use crate::digest::Digest;
 use crate::documents::error::{DocumentError, Problem};
 use crate::documents::source::{Source, nearest};
 use crate::documents::values::{
-    Architecture, Fingerprint, Glob, Line, MacroName, Name, RelativePath, Request, Url, ValueError,
-    VariableName,
+    Architecture, Fingerprint, Glob, ImageName, Line, MacroName, Name, RelativePath, Request, Url,
+    ValueError, VariableName,
 };
 
 #[derive(Deserialize)]
@@ -22,6 +22,8 @@ struct RawTemplate {
     #[serde(rename = "format")]
     _format: u64,
     architecture: Architecture,
+    image: Option<ImageName>,
+    rootfs: Option<Spanned<RawRootfs>>,
     #[serde(default)]
     variables: BTreeMap<VariableName, Line>,
     #[serde(default)]
@@ -40,6 +42,16 @@ struct RawTemplate {
     epoch: Option<Spanned<i64>>,
     #[serde(default)]
     normalise: Normalise,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table (`{ url = \"…\", sha256 = \"…\" }`)"
+)]
+struct RawRootfs {
+    url: Spanned<String>,
+    sha256: Digest,
 }
 
 #[derive(Deserialize)]
@@ -113,8 +125,14 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
             .map(|(name, value)| (name.into(), value.into())),
     );
     let context = Context { source, variables };
-    let repositories = context.repositories(raw.repository)?;
-    if raw.packages.is_empty() && raw.groups.is_empty() {
+    let base = context.base(raw.image, raw.rootfs)?;
+    let asks = !raw.packages.is_empty() || !raw.groups.is_empty();
+    let repositories = if base.is_some() && raw.repository.is_empty() && !asks {
+        Vec::new()
+    } else {
+        context.repositories(raw.repository)?
+    };
+    if base.is_none() && !asks {
         let error = DocumentError::of(
             Problem::Invalid,
             path,
@@ -133,6 +151,7 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
         path: path.to_owned(),
         digest: Digest::of(text.as_bytes()),
         architecture: raw.architecture,
+        base,
         repositories,
         packages: raw.packages,
         groups: raw.groups,
@@ -151,6 +170,26 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
 }
 
 impl Context<'_> {
+    fn base(
+        &self,
+        image: Option<ImageName>,
+        rootfs: Option<Spanned<RawRootfs>>,
+    ) -> Result<Option<Base>, DocumentError> {
+        match (image, rootfs) {
+            (None, None) => Ok(None),
+            (Some(name), None) => Ok(Some(Base::Image(name))),
+            (None, Some(rootfs)) => {
+                let RawRootfs { url, sha256 } = rootfs.into_inner();
+                let url = self.url(&url)?;
+                Ok(Some(Base::Rootfs { url, sha256 }))
+            }
+            (Some(_), Some(rootfs)) => Err(self
+                .source
+                .error(rootfs.span(), "both `image` and `rootfs`")
+                .note("an environment begins with one of them: leave the other out")),
+        }
+    }
+
     fn repositories(
         &self,
         raw: Vec<Spanned<RawRepository>>,

@@ -1,0 +1,353 @@
+//! Environments that begin with an image or a root archive.
+
+use pristine::documents::Lock;
+use pristine::documents::lock::{BaseOrigin, LockedBase};
+
+use super::project::{OTHER_STORE, Project, files, spec, spec_with};
+use crate::support::registry::{DockerRegistry, Wants};
+
+/// A project whose snapshot is in the registry under the name `team/env:1`, and that name.
+fn published(registry: &DockerRegistry) -> Option<(Project, String)> {
+    let project = Project::hello()?;
+    project.good(&["build"]);
+    let name = format!("http://{}/team/env:1", registry.address);
+    project.good(&["snapshot", "push", &name]);
+    Some((project, name))
+}
+
+/// A project of one package whose template has `base` and nothing else.
+fn upon(base: &str) -> Option<Project> {
+    let project = Project::hello()?;
+    project.write(
+        "templates/base.toml",
+        format!("format = 1\narchitecture = \"x86_64\"\n{base}\n"),
+    );
+    Some(project)
+}
+
+fn lock(project: &Project) -> Lock {
+    Lock::load(&project.path("")).unwrap()
+}
+
+fn base(project: &Project) -> LockedBase {
+    lock(project).base.unwrap()
+}
+
+fn manifest(project: &Project) -> String {
+    match base(project).origin {
+        BaseOrigin::Image { manifest, .. } => manifest.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_image_is_pulled_locked_and_built_in() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some((first, name)) = published(&registry) else {
+        return;
+    };
+    let second = upon(&format!("image = \"{name}\"")).unwrap();
+    // A tag may be another image tomorrow.
+    let refused = second
+        .run(&["build"])
+        .failure()
+        .replace(&registry.address, "REGISTRY");
+    insta::assert_snapshot!(refused, @"
+    exit 3: error: the template `base` names the image `http://REGISTRY/team/env:1` by a tag, and pristine.lock has no digest of it
+      hint: look which image it is now, and write its digest into the lock: pristine lock
+    ");
+    second.good(&["lock"]);
+    let snapshot = first.record().snapshot;
+    assert_eq!(manifest(&second), snapshot.to_string());
+    let locked = lock(&second);
+    let (own, others) = (locked.base.as_ref().unwrap(), lock(&first));
+    assert_eq!(own.layers.len(), 1);
+    assert_eq!(Some(own.layers[0].diff_id), others.environment.tree);
+    assert_eq!(locked.environment.tree, others.environment.tree);
+    let mut names: Vec<_> = others
+        .environment
+        .rpms
+        .iter()
+        .map(|rpm| rpm.nevra.clone())
+        .collect();
+    names.sort();
+    let mut installed: Vec<_> = own.installed.iter().map(|rpm| rpm.nevra.clone()).collect();
+    installed.sort();
+    assert_eq!(installed, names);
+    assert!(locked.environment.rpms.is_empty() && locked.tools.packages.is_empty());
+
+    second.good(&["build", "--locked"]);
+    let record = second.record();
+    assert_eq!(record.base.as_ref().unwrap().digest, snapshot);
+    assert_eq!(record.base.unwrap().name, name);
+    assert_eq!(record.installed, names);
+    let repository = |project: &Project| files(&project.run_folder().join("repository"));
+    assert!(
+        repository(&first) == repository(&second),
+        "the packages differ"
+    );
+    let shell = second.good(&["enter", "--", "rpm", "-q", "bash"]);
+    assert!(shell.out.starts_with("bash-"), "{}", shell.all());
+
+    // The tag moves on: the lock stays where it is until it may move too.
+    let text = second.read("pristine.lock");
+    let third = Project::hello().unwrap();
+    third.write(
+        "recipes/own.toml",
+        "format = 1\n[[file]]\npath = \"/etc/own\"\ncontent = \"own\\n\"\n",
+    );
+    third.edit(
+        "pristine.toml",
+        "template = \"base\"",
+        "template = \"base\"\nrecipe = \"own\"",
+    );
+    third.good(&["build"]);
+    third.good(&["snapshot", "push", &name]);
+    second.good(&["lock"]);
+    assert_eq!(second.read("pristine.lock"), text);
+    second.good(&["build", "--locked"]);
+    second.good(&["update"]);
+    assert_eq!(manifest(&second), third.record().snapshot.to_string());
+    assert_eq!(base(&second).layers.len(), 2);
+    second.good(&["build", "--locked"]);
+
+    // Without the registry, what is in the store is enough; without both, the registry is named.
+    let address = registry.address.clone();
+    drop(registry);
+    second.good(&["build", "--locked"]);
+    let elsewhere = second.path(OTHER_STORE);
+    let ran = second.run(&["--store", elsewhere.to_str().unwrap(), "build", "--locked"]);
+    assert_eq!(ran.code, Some(4), "{}", ran.all());
+    assert!(ran.err.contains(&address), "{}", ran.all());
+}
+
+#[test]
+fn a_lock_of_another_image_is_refused() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some((_first, name)) = published(&registry) else {
+        return;
+    };
+    let second = upon(&format!("image = \"{name}\"")).unwrap();
+    second.good(&["lock"]);
+    let text = second.read("pristine.lock");
+    let digest = manifest(&second);
+    let none = format!("sha256:{}", "0".repeat(64));
+    second.write("pristine.lock", text.replace(&digest, &none));
+    let gone = second.run(&["build", "--locked"]).failure();
+    insta::assert_snapshot!(gone.replace(&registry.address, "REGISTRY"), @"
+    exit 2: error: `http://REGISTRY/team/env@sha256:0000000000000000000000000000000000000000000000000000000000000000` is not in the registry
+      hint: look at the name; registries also say this of images that they do not show to you
+    ");
+    let diff_id = base(&second).layers[0].diff_id.to_string();
+    second.write(
+        "pristine.lock",
+        text.replace(
+            &format!("diff_id = \"{diff_id}"),
+            &format!("diff_id = \"{none}"),
+        ),
+    );
+    insta::assert_snapshot!(second.run(&["build", "--locked"]).failure(), @"
+    exit 3: error: the layers of the base are not those in pristine.lock
+      hint: the lock was changed by hand: restore it from git, or write it anew: pristine lock
+    ");
+    // Another tree than the one in the lock.
+    second.write(
+        "pristine.lock",
+        text.replace(&format!("tree = \"{diff_id}"), &format!("tree = \"{none}")),
+    );
+    let other = second.run(&["build", "--locked"]);
+    assert_eq!(other.code, Some(3), "{}", other.all());
+    assert!(
+        other.err.contains("differs from the lock"),
+        "{}",
+        other.all()
+    );
+    second.write("pristine.lock", text);
+    second.good(&["build", "--locked"]);
+}
+
+#[test]
+fn packages_are_added_to_an_image_by_its_own_rpm() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some((first, name)) = published(&registry) else {
+        return;
+    };
+    let Some(second) = Project::new() else { return };
+    let check = "ld --version > /dev/null\nrpm -q binutils > /dev/null\ntest -e /etc/own\nrpm -V --nofiles binutils bash\n";
+    let second = second
+        .package(
+            "hello",
+            &spec_with("hello", "BuildRequires: binutils", "%check", check),
+        )
+        .package("plain", &spec("plain", ""))
+        .recipe("[[file]]\npath = \"/etc/own\"\ncontent = \"own\\n\"\n");
+    let template = second.read("templates/base.toml");
+    let (start, rest) = template.split_once("packages = ").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    let template = format!("{start}image = \"{name}\"\n{rest}");
+    second.write("templates/base.toml", template);
+    second.good(&["lock"]);
+    let locked = lock(&second);
+    let added: Vec<&str> = locked
+        .environment
+        .rpms
+        .iter()
+        .map(|rpm| rpm.nevra.name.as_str())
+        .collect();
+    assert!(
+        added.contains(&"binutils") && !added.contains(&"bash"),
+        "{added:?}"
+    );
+    assert!(locked.environment.replaced.is_empty() && locked.environment.rpms[0].key.is_some());
+    let base = locked.base.as_ref().unwrap();
+    assert_eq!(Some(base.layers[0].diff_id), lock(&first).environment.tree);
+    assert_ne!(locked.environment.tree, lock(&first).environment.tree);
+
+    // Each full build makes the added layer anew, and compares it with the lock.
+    second.good(&["build", "--locked"]);
+    assert_eq!(second.outcomes(), ["hello: built", "plain: built"]);
+    let record = second.record();
+    assert_eq!(Some(record.environment), locked.environment.tree);
+    assert!(record.installed.len() > base.installed.len());
+    second.good(&["build", "--locked"]);
+    assert_eq!(second.record().snapshot, record.snapshot);
+    let list = second.good(&["snapshot", "list"]);
+    assert!(
+        list.out.contains(&record.snapshot.short()),
+        "{}",
+        list.all()
+    );
+    let inside = second.good(&[
+        "enter",
+        "--root",
+        "--",
+        "sh",
+        "-c",
+        "ls -d /packages /var/lib/rpm.transaction; rpm -qa | wc -l",
+    ]);
+    assert_eq!(
+        inside.out.trim(),
+        record.installed.len().to_string(),
+        "{}",
+        inside.all()
+    );
+
+    // The snapshot goes to another machine, base and all.
+    let shared = format!("http://{}/team/added:1", registry.address);
+    second.good(&["snapshot", "push", &shared]);
+    let store = second.path(OTHER_STORE);
+    let other = ["--store", store.to_str().unwrap()];
+    second.good(&[&other[..], &["snapshot", "pull", &shared]].concat());
+    second.good(&[&other[..], &["enter", "--", "ld", "--version"]].concat());
+    let fetched = files(&store.join("blobs"));
+    assert!(
+        fetched.is_empty(),
+        "packages were fetched: {:?}",
+        fetched.keys()
+    );
+}
+
+#[test]
+fn what_no_repository_and_no_image_has_is_said() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some((_first, name)) = published(&registry) else {
+        return;
+    };
+    let second = upon(&format!("image = \"{name}\"")).unwrap();
+    second.write(
+        "packages/hello/hello.spec",
+        spec("hello", "BuildRequires: nowhere"),
+    );
+    second.good(&["lock"]);
+    let ran = second.run(&["build"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    assert!(
+        second.outcomes()[0].contains("nowhere"),
+        "{:?}",
+        second.outcomes()
+    );
+}
+
+#[test]
+fn a_root_archive_is_a_base() {
+    let Some(first) = Project::hello() else {
+        return;
+    };
+    first.good(&["build"]);
+    let plain = first.path("root.tar");
+    first.good(&["snapshot", "export", "--tar", plain.to_str().unwrap()]);
+    let bytes = fs_err::read(&plain).unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &bytes).unwrap();
+    let packed = [
+        ("root.tar", bytes.clone()),
+        ("root.tar.gz", gzip.finish().unwrap()),
+        (
+            "root.tar.zst",
+            zstd::encode_all(bytes.as_slice(), 1).unwrap(),
+        ),
+    ];
+    let project = upon("").unwrap();
+    let diff_id = pristine::digest::Digest::of(&bytes);
+    for (name, content) in packed {
+        let sha256 = pristine::digest::Digest::of(&content);
+        project.write(name, &content);
+        let rootfs = format!(
+            "rootfs = {{ url = \"./{name}\", sha256 = \"{}\" }}",
+            sha256.hex()
+        );
+        project.write(
+            "templates/base.toml",
+            format!("format = 1\narchitecture = \"x86_64\"\n{rootfs}\n"),
+        );
+        project.good(&["build"]);
+        let base = base(&project);
+        assert_eq!(base.layers[0].diff_id, diff_id, "{name}");
+        assert_eq!(project.record().base.unwrap().digest, sha256);
+        assert!(!base.installed.is_empty());
+        project.good(&["build", "--locked"]);
+    }
+    project.edit("templates/base.toml", "./root.tar.zst", "./root.tar.gz");
+    let wrong = project.run(&["lock"]);
+    assert_eq!(
+        wrong.code,
+        Some(0),
+        "the store has it by its digest: {}",
+        wrong.all()
+    );
+    let store = project.path(OTHER_STORE);
+    let wrong = project.run(&["--store", store.to_str().unwrap(), "lock"]);
+    assert_eq!(wrong.code, Some(4), "{}", wrong.all());
+    assert!(wrong.err.matches("sha256:").count() >= 2, "{}", wrong.all());
+}
+
+#[test]
+fn a_base_without_rpm_is_refused() {
+    let Some(project) = upon("") else { return };
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "etc/empty", std::io::empty())
+        .unwrap();
+    let bytes = tar.into_inner().unwrap();
+    let sha256 = pristine::digest::Digest::of(&bytes).hex();
+    project.write("root.tar", bytes);
+    project.write(
+        "templates/base.toml",
+        format!("format = 1\narchitecture = \"x86_64\"\nrootfs = {{ url = \"./root.tar\", sha256 = \"{sha256}\" }}\n"),
+    );
+    insta::assert_snapshot!(project.run(&["lock"]).failure(), @"
+    exit 2: error: the base's own rpm could not export its database (exit code 127):
+    pristine: cannot run `rpmdb`: not found
+      hint: a base needs an rpm of its own: take one with the package rpm-build
+    ");
+}
