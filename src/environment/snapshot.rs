@@ -140,3 +140,19 @@ pub fn unpack(
     }
     Ok(scratch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_a_stack_is_the_chain_id() {
+        let [one, two, three] = ["1", "2", "3"].map(|text| Digest::of(text.as_bytes()));
+        assert_eq!(tree_of([]), None);
+        assert_eq!(tree_of([one]), Some(one));
+        let both = Digest::of(format!("{one} {two}").as_bytes());
+        assert_eq!(tree_of([one, two]), Some(both));
+        let all = Digest::of(format!("{both} {three}").as_bytes());
+        assert_eq!(tree_of([one, two, three]), Some(all));
+    }
+}

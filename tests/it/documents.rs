@@ -97,6 +97,7 @@ fn tables(document: &str) -> &'static [(&'static str, &'static str)] {
         ],
         "template.md" => &[
             ("top", ""),
+            ("rootfs", "[rootfs]\n"),
             ("[[repository]]", "[[repository]]\n"),
             ("keys", "[[repository]]\n[[repository.keys]]\n"),
             ("check", "[[repository]]\n[repository.check]\n"),
@@ -114,6 +115,10 @@ fn tables(document: &str) -> &'static [(&'static str, &'static str)] {
             ("top", ""),
             ("[inputs]", "[inputs]\n"),
             ("{template}", "[inputs.template]\n"),
+            ("[base]", "[base]\n"),
+            ("{rootfs}", "[base.rootfs]\n"),
+            ("{layers}", "[[base.layers]]\n"),
+            ("{installed}", "[[base.installed]]\n"),
             ("[[repository]]", "[[repository]]\n"),
             ("{metadata}", "[[repository]]\n[[repository.metadata]]\n"),
             ("[[key]]", "[[key]]\n"),
@@ -435,13 +440,12 @@ fn a_broken_template_is_explained() {
       = did you mean `x86_64`?
       = values allowed here: x86_64, aarch64, ppc64le, s390x, riscv64
     "#);
-    insta::assert_snapshot!(complaint("base-not-supported"), @r#"
-    templates/mini.toml:3:1: unknown key `image`
+    insta::assert_snapshot!(complaint("base-without-registry"), @r#"
+    templates/mini.toml:3:9: `base:9` is not the name of an image
       |
-    3 | image = "registry.example/base@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…
-      | ^^^^^
-      = a base that is an image or a root file system is not supported yet by this version
-      = keys allowed here: format, architecture, variables, repository, packages, groups, tools, weak_dependencies, macros, builder, epoch, normalise
+    3 | image = "base:9"
+      |         ^^^^^^^^
+      = its registry must be named: `registry.example.org/name:tag`, `docker.io/library/name:tag`
     "#);
     insta::assert_snapshot!(complaint("builder-root"), @"
     templates/mini.toml:11:7: the builder is an unprivileged user: a number from 1 to 65535
@@ -689,7 +693,7 @@ fn a_broken_lock_is_explained() {
     5 | epoch_source = "now"
       | ^^^^^^^^^^^^
       = did you mean `epoch`?
-      = keys allowed here: format, architecture, epoch, inputs, repository, key, package, tools, environment
+      = keys allowed here: format, architecture, epoch, inputs, base, repository, key, package, tools, environment
       = locks are not written by hand: restore it from git, or write it anew: pristine lock
     "#);
     insta::assert_snapshot!(complaint("lock-location-wrong"), @r#"

@@ -238,7 +238,29 @@ mod tests {
             text[start..end].to_owned()
         };
         let both = format!("{}\n{}", table(sample::image()), table(sample::rootfs()));
-        insta::assert_snapshot!(both, @"");
+        insta::assert_snapshot!(both, @r#"
+        [base]
+        image = "registry.example/base:9"
+        manifest = "sha256:05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f"
+        layers = [
+          { diff_id = "sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e", digest = "sha256:267d3b81a9dcd937f3b46a17a57fc0ca2133373389336861142673a73fc17bc6" },
+          { diff_id = "sha256:16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4", digest = "sha256:84747dcd831c7131207a1042d74b60ac54fdcc10e7aef9e1f7940dda2c95dcae" },
+        ]
+        installed = [
+          { nevra = "bash-5.1-1.x86_64", header = "3f4a3d24d3ad88136cbfc6ca05701ed19d33a6e4e4bf936b1e9ef7f83f1662ff" },
+          { nevra = "glibc-2.42-1.x86_64", header = "5389374029ad056b1c75e15c8e27ddc8b53145c4ee0ba3f6eb079901c281a8ec" },
+        ]
+
+        [base]
+        rootfs = { url = "./root.tar.xz", sha256 = "4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2" }
+        layers = [
+          { diff_id = "sha256:90aebae315675cbf04612de4f7d5874850f48e0b8dd82becbeaa47ca93f5ebfb" },
+        ]
+        installed = [
+          { nevra = "bash-5.1-1.x86_64", header = "3f4a3d24d3ad88136cbfc6ca05701ed19d33a6e4e4bf936b1e9ef7f83f1662ff" },
+          { nevra = "glibc-2.42-1.x86_64", header = "5389374029ad056b1c75e15c8e27ddc8b53145c4ee0ba3f6eb079901c281a8ec" },
+        ]
+        "#);
     }
 
     #[test]

@@ -292,7 +292,27 @@ mod tests {
             with_base("rootfs = { url = \"./root.tar\" }", ""),
         ]
         .map(|result| result.unwrap_err().to_string());
-        insta::assert_snapshot!(wrong.join("\n\n"), @"");
+        insta::assert_snapshot!(wrong.join("\n\n"), @r#"
+        mini.toml:4:10: both `image` and `rootfs`
+          |
+        4 | rootfs = { url = "./root.tar", sha256 = "00000000000000000000000000000000000000000000000000000000000…
+          |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          = an environment begins with one of them: leave the other out
+
+        mini.toml: the template has no repository
+          = add a table `[[repository]]` with `name`, `keys` and one of `baseurl`, `metalink`, `mirrorlist`
+
+        mini.toml:3:9: `base:9` is not the name of an image
+          |
+        3 | image = "base:9"
+          |         ^^^^^^^^
+          = its registry must be named: `registry.example.org/name:tag`, `docker.io/library/name:tag`
+
+        mini.toml:3:10: missing key `sha256`
+          |
+        3 | rootfs = { url = "./root.tar" }
+          |          ^^^^^^^^^^^^^^^^^^^^^^
+        "#);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use pristine::documents::Lock;
 use pristine::documents::lock::{BaseOrigin, LockedBase};
 
 use super::project::{OTHER_STORE, Project, files, spec, spec_with};
+use crate::support::packages::package;
 use crate::support::registry::{DockerRegistry, Wants};
 
 /// A project whose snapshot is in the registry under the name `team/env:1`, and that name.
@@ -251,6 +252,60 @@ fn packages_are_added_to_an_image_by_its_own_rpm() {
         "packages were fetched: {:?}",
         fetched.keys()
     );
+}
+
+#[test]
+fn packages_of_an_image_stay_unless_something_needs_others() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some(first) = Project::hello() else {
+        return;
+    };
+    let own = first.repository("own");
+    own.add(&mut package("lib", "1"));
+    own.publish();
+    first.wants("lib");
+    first.good(&["build"]);
+    let name = format!("http://{}/team/env:1", registry.address);
+    first.good(&["snapshot", "push", &name]);
+
+    let second = upon(&format!(
+        "image = \"{name}\"\npackages = [\"lib\"]\ntools = [\"rpm\"]"
+    ))
+    .unwrap();
+    let own = second.repository("own");
+    own.add(&mut package("lib", "2"));
+    let mut app = package("app", "1");
+    app.requires(rpm::Dependency::eq("lib", "2"));
+    own.add(&mut app);
+    own.publish();
+    second.good(&["lock"]);
+    assert_eq!(lock(&second).environment.rpms, []);
+    second.wants("app");
+    second.good(&["lock"]);
+    let locked = lock(&second);
+    let names = |all: Vec<pristine::rpm::Nevra>| {
+        let names = all.iter().map(ToString::to_string);
+        names
+            .filter(|name| name.starts_with("lib-") || name.starts_with("app-"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(locked.environment.replaced.clone()),
+        ["lib-1-1.noarch"]
+    );
+    let mut installed = locked.installed();
+    installed.sort();
+    assert_eq!(names(installed), ["app-1-1.noarch", "lib-2-1.noarch"]);
+    second.good(&["build", "--locked"]);
+    assert_eq!(
+        names(second.record().installed),
+        ["app-1-1.noarch", "lib-2-1.noarch"]
+    );
+    let inside = second.good(&["enter", "--", "rpm", "-q", "lib", "app"]);
+    assert_eq!(inside.out, "lib-2-1.noarch\napp-1-1.noarch\n");
+    second.good(&["build", "--locked"]);
 }
 
 #[test]
