@@ -97,7 +97,7 @@ pub fn add(
     let import = ["rpmdb", "--dbpath", ASIDE, "--importdb"];
     rpm.run(
         "import its database",
-        Command::new(import),
+        &Command::new(import),
         (Some(&mut fixed), None),
     )?;
     let mut replace = Command::new(["/bin/sh", "-e", "-c", REPLACE_DATABASE]);
@@ -105,7 +105,7 @@ pub fn add(
     replace
         .env
         .insert("PACKAGES".to_owned(), PACKAGES.to_owned());
-    rpm.run("replace its database", replace, (None, None))?;
+    rpm.run("replace its database", &replace, (None, None))?;
     let changed = backend.scratch_id();
     rpm.clone
         .freeze(&changed)
@@ -162,7 +162,7 @@ impl<'a> BaseRpm<'a> {
     fn export(&mut self) -> Result<File, EnvironmentError> {
         let mut exported = self.spooled()?;
         let command = Command::new(["rpmdb", "--exportdb"]);
-        self.run("export its database", command, (None, Some(&mut exported)))?;
+        self.run("export its database", &command, (None, Some(&mut exported)))?;
         exported.rewind().map_err(self.spool_error())?;
         Ok(exported)
     }
@@ -204,13 +204,13 @@ impl<'a> BaseRpm<'a> {
         command.env.insert("SOURCE_DATE_EPOCH".to_owned(), epoch);
         // The layer is digested as a whole afterwards.
         command.skip_sync = true;
-        self.run("install the packages", command, (None, None))
+        self.run("install the packages", &command, (None, None))
     }
 
     fn run(
         &mut self,
         doing: &'static str,
-        command: Command,
+        command: &Command,
         (stdin, mut stdout): Ends<'_>,
     ) -> Result<(), EnvironmentError> {
         let (mut said, mut broken) = (Vec::new(), None);
@@ -227,7 +227,7 @@ impl<'a> BaseRpm<'a> {
         };
         let exit = self
             .clone
-            .run(&command, io)
+            .run(command, io)
             .map_err(EnvironmentError::backend("run the base's rpm"))?;
         if let Some(source) = broken {
             return Err(self.spool_error()(source));

@@ -3,6 +3,7 @@
 //! Made for git: one line per package, stable order, no absolute paths, no times, nothing of the
 //! machine that wrote it. A lock that was parsed is consistent: what it names is in it.
 
+mod base;
 mod check;
 mod diff;
 mod read;
@@ -14,11 +15,12 @@ use std::path::Path;
 
 use super::error::{DocumentError, Problem};
 use super::source;
-use super::values::{Architecture, Fingerprint, ImageName, Name, RelativePath, Url};
+use super::values::{Architecture, Fingerprint, Name, RelativePath, Url};
 use crate::digest::Digest;
 use crate::files;
 use crate::rpm::Nevra;
 
+pub use base::{BaseOrigin, InstalledRpm, LockedBase, LockedLayer};
 pub use check::{Drift, Inputs, SourceFile, SpecInput, SpecReading};
 pub use diff::{Change, ChangeKind, Part, diff};
 
@@ -69,54 +71,6 @@ pub struct LockedDocument {
     pub name: Name,
     /// `Template::digest` or `Recipe::digest`.
     pub digest: Digest,
-}
-
-/// An image or a root archive that an environment begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockedBase {
-    /// Where it comes from.
-    pub origin: BaseOrigin,
-    /// Its layers, lowest first.
-    pub layers: Vec<LockedLayer>,
-    /// The packages in it, as its own rpm has them.
-    pub installed: Vec<InstalledRpm>,
-}
-
-/// Where a base comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BaseOrigin {
-    /// A registry.
-    Image {
-        /// As the template names it.
-        name: ImageName,
-        /// Digest of the manifest of the image for the architecture.
-        manifest: Digest,
-    },
-    /// An archive of a whole root.
-    Rootfs {
-        /// As the template names it.
-        url: Url,
-        /// Digest of the file.
-        sha256: Digest,
-    },
-}
-
-/// A layer of a base.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LockedLayer {
-    /// Digest of its tar.
-    pub diff_id: Digest,
-    /// Digest of its blob in the registry; `None` for a root archive.
-    pub digest: Option<Digest>,
-}
-
-/// A package in a base.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct InstalledRpm {
-    /// Its full name.
-    pub nevra: Nevra,
-    /// Digest of its header.
-    pub header: Digest,
 }
 
 /// One state of a repository.

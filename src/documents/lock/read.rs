@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::base::{self, RawBase};
 use super::{
-    BaseOrigin, BinaryFacts, InstalledRpm, Lock, LockedBase, LockedDocument, LockedEnvironment,
-    LockedInputs, LockedKey, LockedLayer, LockedMetadata, LockedPackage, LockedRepository,
-    LockedRpm, LockedSource, LockedTools, Origin, RemoteSource, SpecFacts,
+    BinaryFacts, Lock, LockedDocument, LockedEnvironment, LockedInputs, LockedKey, LockedMetadata,
+    LockedPackage, LockedRepository, LockedRpm, LockedSource, LockedTools, Origin, RemoteSource,
+    SpecFacts,
 };
 use crate::digest::Digest;
 use crate::documents::error::DocumentError;
 use crate::documents::source::Source;
-use crate::documents::values::{Architecture, Fingerprint, ImageName, Name, RelativePath, Url};
+use crate::documents::values::{Architecture, Fingerprint, Name, RelativePath, Url};
 use crate::rpm::Nevra;
 
 #[derive(Deserialize)]
@@ -48,37 +49,6 @@ struct RawInputs {
 struct RawDocument {
     name: Name,
     sha256: Digest,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-struct RawBase {
-    image: Option<ImageName>,
-    manifest: Option<Digest>,
-    rootfs: Option<RawRootfs>,
-    layers: Vec<RawLayer>,
-    installed: Vec<RawInstalled>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-struct RawRootfs {
-    url: Url,
-    sha256: Digest,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-struct RawLayer {
-    diff_id: Digest,
-    digest: Option<Digest>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-struct RawInstalled {
-    nevra: Nevra,
-    header: Digest,
 }
 
 #[derive(Deserialize)]
@@ -204,19 +174,15 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Lock, DocumentError> {
         .into_iter()
         .map(|nevra| reader.tool(nevra))
         .collect::<Result<_, _>>()?;
-    let document = |raw: RawDocument| LockedDocument {
-        name: raw.name,
-        digest: raw.sha256,
-    };
     Ok(Lock {
         architecture: raw.architecture,
         epoch: raw.epoch,
         inputs: LockedInputs {
-            template: document(raw.inputs.template),
-            recipe: raw.inputs.recipe.map(document),
+            template: raw.inputs.template.into(),
+            recipe: raw.inputs.recipe.map(Into::into),
             requests: raw.inputs.requests,
         },
-        base: raw.base.map(|base| reader.base(base)).transpose()?,
+        base: raw.base.map(|base| base::read(source, base)).transpose()?,
         repositories,
         keys,
         packages: reader.packages(raw.package)?,
@@ -232,6 +198,15 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Lock, DocumentError> {
     })
 }
 
+impl From<RawDocument> for LockedDocument {
+    fn from(raw: RawDocument) -> Self {
+        Self {
+            name: raw.name,
+            digest: raw.sha256,
+        }
+    }
+}
+
 /// What was read so far, to hold the rest against.
 struct Reader<'a> {
     source: Source<'a>,
@@ -241,37 +216,6 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn base(&self, raw: Spanned<RawBase>) -> Result<LockedBase, DocumentError> {
-        let span = raw.span();
-        let raw = raw.into_inner();
-        let origin = match (raw.image, raw.manifest, raw.rootfs) {
-            (Some(name), Some(manifest), None) => BaseOrigin::Image { name, manifest },
-            (None, None, Some(RawRootfs { url, sha256 })) => BaseOrigin::Rootfs { url, sha256 },
-            _ => {
-                return Err(self.source.error(
-                    span,
-                    "a base has either `image` and `manifest`, or `rootfs`",
-                ));
-            }
-        };
-        if raw.layers.is_empty() {
-            return Err(self.source.error(span, "the base has no layers"));
-        }
-        let layers = raw.layers.into_iter().map(|layer| LockedLayer {
-            diff_id: layer.diff_id,
-            digest: layer.digest,
-        });
-        let installed = raw.installed.into_iter().map(|rpm| InstalledRpm {
-            nevra: rpm.nevra,
-            header: rpm.header,
-        });
-        Ok(LockedBase {
-            origin,
-            layers: layers.collect(),
-            installed: installed.collect(),
-        })
-    }
-
     fn key(&mut self, raw: RawKey) -> Result<LockedKey, DocumentError> {
         let span = raw.fingerprint.span();
         let fingerprint = raw.fingerprint.into_inner();

@@ -37,7 +37,7 @@ fn base(project: &Project) -> LockedBase {
 fn manifest(project: &Project) -> String {
     match base(project).origin {
         BaseOrigin::Image { manifest, .. } => manifest.to_string(),
-        other => panic!("{other:?}"),
+        other @ BaseOrigin::Rootfs { .. } => panic!("{other:?}"),
     }
 }
 
@@ -92,7 +92,26 @@ fn an_image_is_pulled_locked_and_built_in() {
     let shell = second.good(&["enter", "--", "rpm", "-q", "bash"]);
     assert!(shell.out.starts_with("bash-"), "{}", shell.all());
 
-    // The tag moves on: the lock stays where it is until it may move too.
+    // Without the registry, what is in the store is enough; without both, the registry is named.
+    let address = registry.address.clone();
+    drop(registry);
+    second.good(&["build", "--locked"]);
+    let elsewhere = second.path(OTHER_STORE);
+    let ran = second.run(&["--store", elsewhere.to_str().unwrap(), "build", "--locked"]);
+    assert_eq!(ran.code, Some(4), "{}", ran.all());
+    assert!(ran.err.contains(&address), "{}", ran.all());
+}
+
+#[test]
+fn a_tag_stays_resolved_until_it_may_move() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some((_first, name)) = published(&registry) else {
+        return;
+    };
+    let second = upon(&format!("image = \"{name}\"")).unwrap();
+    second.good(&["lock"]);
     let text = second.read("pristine.lock");
     let third = Project::hello().unwrap();
     third.write(
@@ -113,15 +132,6 @@ fn an_image_is_pulled_locked_and_built_in() {
     assert_eq!(manifest(&second), third.record().snapshot.to_string());
     assert_eq!(base(&second).layers.len(), 2);
     second.good(&["build", "--locked"]);
-
-    // Without the registry, what is in the store is enough; without both, the registry is named.
-    let address = registry.address.clone();
-    drop(registry);
-    second.good(&["build", "--locked"]);
-    let elsewhere = second.path(OTHER_STORE);
-    let ran = second.run(&["--store", elsewhere.to_str().unwrap(), "build", "--locked"]);
-    assert_eq!(ran.code, Some(4), "{}", ran.all());
-    assert!(ran.err.contains(&address), "{}", ran.all());
 }
 
 #[test]
@@ -171,6 +181,27 @@ fn a_lock_of_another_image_is_refused() {
     second.good(&["build", "--locked"]);
 }
 
+/// A project upon that image, with a repository, which lacks binutils and has a recipe.
+fn lacking(image: &str) -> Option<Project> {
+    let check = "ld --version > /dev/null\nrpm -q binutils > /dev/null\ntest -e /etc/own\n\
+         rpm -V --nofiles binutils bash\n";
+    let project = Project::new()?
+        .package(
+            "hello",
+            &spec_with("hello", "BuildRequires: binutils", "%check", check),
+        )
+        .package("plain", &spec("plain", ""))
+        .recipe("[[file]]\npath = \"/etc/own\"\ncontent = \"own\\n\"\n");
+    let template = project.read("templates/base.toml");
+    let (start, rest) = template.split_once("packages = ").unwrap();
+    let (_, rest) = rest.split_once('\n').unwrap();
+    project.write(
+        "templates/base.toml",
+        format!("{start}image = \"{image}\"\n{rest}"),
+    );
+    Some(project)
+}
+
 #[test]
 fn packages_are_added_to_an_image_by_its_own_rpm() {
     let Some(registry) = DockerRegistry::start(Wants::default()) else {
@@ -179,20 +210,7 @@ fn packages_are_added_to_an_image_by_its_own_rpm() {
     let Some((first, name)) = published(&registry) else {
         return;
     };
-    let Some(second) = Project::new() else { return };
-    let check = "ld --version > /dev/null\nrpm -q binutils > /dev/null\ntest -e /etc/own\nrpm -V --nofiles binutils bash\n";
-    let second = second
-        .package(
-            "hello",
-            &spec_with("hello", "BuildRequires: binutils", "%check", check),
-        )
-        .package("plain", &spec("plain", ""))
-        .recipe("[[file]]\npath = \"/etc/own\"\ncontent = \"own\\n\"\n");
-    let template = second.read("templates/base.toml");
-    let (start, rest) = template.split_once("packages = ").unwrap();
-    let (_, rest) = rest.split_once('\n').unwrap();
-    let template = format!("{start}image = \"{name}\"\n{rest}");
-    second.write("templates/base.toml", template);
+    let second = lacking(&name).unwrap();
     second.good(&["lock"]);
     let locked = lock(&second);
     let added: Vec<&str> = locked
@@ -238,8 +256,19 @@ fn packages_are_added_to_an_image_by_its_own_rpm() {
         "{}",
         inside.all()
     );
+}
 
-    // The snapshot goes to another machine, base and all.
+#[test]
+fn a_snapshot_upon_an_image_goes_to_another_machine() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some((_first, name)) = published(&registry) else {
+        return;
+    };
+    let second = lacking(&name).unwrap();
+    second.good(&["lock"]);
+    second.good(&["build", "--locked"]);
     let shared = format!("http://{}/team/added:1", registry.address);
     second.good(&["snapshot", "push", &shared]);
     let store = second.path(OTHER_STORE);

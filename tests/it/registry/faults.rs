@@ -89,7 +89,7 @@ fn refusal(server: &Server, layout: &Layout, result: Result<Image, RegistryError
     let mut text = error.to_string();
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {
-        text += &format!(": {source}");
+        text = format!("{text}: {source}");
         cause = source;
     }
     text.replace(&server.origin(), "SERVER")

@@ -46,18 +46,20 @@ impl DockerRegistry {
         );
         if wants.tls {
             certificates(&folder);
-            config += &format!(
-                "  tls:\n    certificate: {}\n    key: {}\n",
-                at("cert.pem"),
-                at("key.pem")
-            );
+            let (certificate, key) = (at("cert.pem"), at("key.pem"));
+            config.extend([
+                "  tls:\n    certificate: ",
+                &certificate,
+                "\n    key: ",
+                &key,
+                "\n",
+            ]);
         }
         if wants.login {
             fs_err::write(at("htpasswd"), HTPASSWD).unwrap();
-            config += &format!(
-                "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
-                at("htpasswd")
-            );
+            let path = at("htpasswd");
+            let lines = ["auth:", "  htpasswd:", "    realm: test", "    path: "];
+            config.extend([lines.join("\n").as_str(), &path, "\n"]);
         }
         fs_err::write(at("config.yml"), config).unwrap();
         let mut child = Command::new("docker-registry")
@@ -70,7 +72,7 @@ impl DockerRegistry {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = String::new();
         let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            said += &format!("{line}\n");
+            said.extend([line.as_str(), "\n"]);
             let rest = line.split_once("listening on ")?.1;
             let end = rest.find([',', '"'])?;
             Some(rest[..end].to_owned())
