@@ -120,8 +120,7 @@ pub(super) fn create<'a>(
     let mut layers = lay_base(context, documents, workshop, lock)?;
     if layers.is_empty() || !stock.rpms.is_empty() {
         let root = install(context, documents, workshop, (lock, stock), &roots(&layers))?;
-        // Only of an environment of one layer the lock has the layer's own digest.
-        let expected = lock.environment.tree.filter(|_| layers.is_empty());
+        let expected = expected_layer(workshop, lock, layers.len())?;
         let layer = context.step(
             "digesting the environment",
             || {
@@ -140,6 +139,23 @@ pub(super) fn create<'a>(
     let tree = snapshot::tree_of(layers.iter().map(|(_, layer)| layer.diff_id));
     let tree = tree.ok_or_else(|| Failure::new(Kind::Lock, "the environment has no layers"))?;
     Ok(Fresh { layers, tree })
+}
+
+/// The digest that the layer upon so many of a base should have: where there are any, the lock has only that of all
+/// together, and a kept snapshot has its own.
+fn expected_layer(
+    workshop: &Workshop,
+    lock: &Lock,
+    below: usize,
+) -> Result<Option<Digest>, Failure> {
+    if below == 0 {
+        return Ok(lock.environment.tree);
+    }
+    let kept = snapshot::find(&workshop.layout, lock)?;
+    let layer = kept
+        .as_ref()
+        .and_then(|kept| kept.reference.layers.get(below));
+    Ok(layer.map(|layer| layer.diff_id))
 }
 
 /// The layers of the lock's base, unpacked anew; none where there is no base.

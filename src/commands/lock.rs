@@ -118,6 +118,7 @@ pub(super) fn make(
         || Offer::read(supply, template, recipe, installed),
         |offer| format!("{} packages on offer", offer.len()),
     )?;
+    refuse_unmet(documents, &offer)?;
     let kept = moves.kept(old);
     let mut lock = start(documents, supply, &mut offer, (old, &kept), ground.as_ref())?;
     let locked = read_specs(context, documents, workshop, (&lock, ground.as_ref()), old)?;
@@ -153,6 +154,24 @@ pub(super) fn make(
     (lock.repositories, lock.keys) = offer.locked_repositories();
     drop(offer);
     complete(context, documents, workshop, lock, old)
+}
+
+/// Refuses a recipe's packages that no repository could have.
+fn refuse_unmet(documents: &Documents, offer: &Offer) -> Result<(), Failure> {
+    match &documents.recipe {
+        Some(recipe)
+            if offer.is_empty() && !(recipe.packages.is_empty() && recipe.groups.is_empty()) =>
+        {
+            let (recipe, template) = (&recipe.name, &documents.template.name);
+            let failure = format!(
+                "the recipe `{recipe}` asks for packages, but the template `{template}` has no repository"
+            );
+            Err(Failure::new(Kind::Input, failure).hint(
+                "add a table `[[repository]]` to the template, or install them by a command of the recipe",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A lock of the packages that read the specs alone: the first environment on the way. A base brings its own tools.

@@ -51,18 +51,22 @@ impl Layout {
         Ok((bytes, kind))
     }
 
+    /// What the image of `manifest` is, by its manifest and its configuration, which the layout must have.
+    pub fn inspect(&self, manifest: &[u8]) -> Result<Image, OciError> {
+        parse(&Digest::of(manifest), manifest, &mut |config, _size| {
+            self.read_blob(config)
+        })
+    }
+
     /// Lists the image of `manifest` in `index.json`, once all that it names was verified: the blobs' digests
     /// and sizes, and the digests of the layers' tars.
     pub fn adopt(&self, manifest: &[u8]) -> Result<Image, OciError> {
-        let digest = Digest::of(manifest);
-        let image = parse(&digest, manifest, &mut |config, _size| {
-            self.read_blob(config)
-        })?;
+        let image = self.inspect(manifest)?;
         for layer in &image.reference.layers {
             self.open_layer(layer)?.verify()?;
         }
         self.write_blob(manifest)?;
-        let entry = (&digest, manifest.len() as u64);
+        let entry = (&image.reference.manifest, manifest.len() as u64);
         let processor = architecture(&image.config.architecture);
         self.add_to_index(entry, &processor, manifest_kind(manifest))?;
         Ok(image)

@@ -99,7 +99,7 @@ impl Registry {
     /// Logs in for `operation`, as the registry wants it, and so learns early where that fails.
     async fn log_in(&self, operation: RegistryOperation) -> Result<(), RegistryError> {
         let reference = self.name.reference();
-        self.patiently("log in", || async {
+        self.patiently("reach the registry of", || async {
             let done = self.client.auth(reference, &self.found.auth, operation);
             done.await.map(|_token| ())
         })

@@ -51,7 +51,26 @@ impl Registry {
     ) -> Result<Image, RegistryError> {
         self.log_in(RegistryOperation::Pull).await?;
         let manifest = self.manifest(architecture).await?;
-        let blobs = oci::blobs_of(&manifest)?;
+        let mut blobs = oci::blobs_of(&manifest)?;
+        let layers = blobs.split_off(1);
+        self.blobs(layout, blobs, sink).await?;
+        let image = layout.inspect(&manifest)?;
+        let wanted = oci::architecture(architecture).to_string();
+        let own = &image.config.architecture;
+        if *own != wanted {
+            return Err(self.other_architectures(architecture, vec![own.clone()]));
+        }
+        self.blobs(layout, layers, sink).await?;
+        Ok(layout.adopt(&manifest)?)
+    }
+
+    /// Fetches those of the blobs that the layout lacks.
+    async fn blobs(
+        &self,
+        layout: &Layout,
+        blobs: Vec<(Digest, u64)>,
+        sink: &dyn Sink,
+    ) -> Result<(), RegistryError> {
         let mut missing = Vec::new();
         for (digest, size) in blobs {
             if !missing.contains(&(digest, size)) && !layout.holds(&digest, size)? {
@@ -62,17 +81,10 @@ impl Registry {
         let each = missing
             .iter()
             .map(|blob| self.blob(layout, *blob, &progress));
-        let () = stream::iter(each)
+        stream::iter(each)
             .buffer_unordered(PARALLEL)
             .try_collect()
-            .await?;
-        let image = layout.adopt(&manifest)?;
-        let wanted = oci::architecture(architecture).to_string();
-        let own = &image.config.architecture;
-        if *own != wanted {
-            return Err(self.other_architectures(architecture, vec![own.clone()]));
-        }
-        Ok(image)
+            .await
     }
 
     /// The manifest of the image for `architecture`.

@@ -97,9 +97,9 @@ impl Offer {
         published.chain(outside).sum()
     }
 
-    /// Whether nothing is on offer.
+    /// Whether there is neither a repository nor a package of the recipe's own.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.published.is_empty() && self.third_party.is_none()
     }
 
     /// Requests for the recipe's third-party packages, by their exact names.

@@ -1,19 +1,65 @@
 //! Environments that begin with an image or a root archive.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
 use pristine::documents::Lock;
 use pristine::documents::lock::{BaseOrigin, LockedBase};
+use pristine::oci::Layout;
+use pristine::record::Record;
+use pristine::registry::{CredentialFiles, Registry, RegistryOptions};
 
 use super::project::{OTHER_STORE, Project, files, spec, spec_with};
 use crate::support::packages::package;
 use crate::support::registry::{DockerRegistry, Wants};
 
-/// A project whose snapshot is in the registry under the name `team/env:1`, and that name.
-fn published(registry: &DockerRegistry) -> Option<(Project, String)> {
-    let project = Project::hello()?;
-    project.good(&["build"]);
+/// What one build from repositories gave: the image that the others begin with.
+struct First {
+    archive: Vec<u8>,
+    record: Record,
+    lock: Lock,
+    repository: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+/// Built once for all tests. `None`, with a word about why, where there is no distribution.
+fn first() -> Option<&'static First> {
+    static FIRST: OnceLock<Option<First>> = OnceLock::new();
+    let make = || {
+        let project = Project::hello()?;
+        project.good(&["build"]);
+        let archive = project.path("archive.tar");
+        project.good(&["snapshot", "export", archive.to_str().unwrap()]);
+        Some(First {
+            archive: fs_err::read(archive).unwrap(),
+            record: project.record(),
+            lock: lock(&project),
+            repository: files(&project.run_folder().join("repository")),
+        })
+    };
+    FIRST.get_or_init(make).as_ref()
+}
+
+/// The same, in the registry under the name `team/env:1`, and that name.
+fn published(registry: &DockerRegistry) -> Option<(&'static First, String)> {
+    let first = first()?;
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::open(folder.path()).unwrap();
+    let image = layout
+        .import_archive(&mut first.archive.as_slice())
+        .unwrap();
+    let image = layout.image(&image.manifest).unwrap();
     let name = format!("http://{}/team/env:1", registry.address);
-    project.good(&["snapshot", "push", &name]);
-    Some((project, name))
+    let options = RegistryOptions {
+        credentials: CredentialFiles::default(),
+        ..RegistryOptions::default()
+    };
+    let client = Registry::open(&name.parse().unwrap(), options).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime
+        .block_on(client.push(&layout, &image, &pristine::events::Silent))
+        .unwrap();
+    Some((first, name))
 }
 
 /// A project of one package whose template has `base` and nothing else.
@@ -60,10 +106,10 @@ fn an_image_is_pulled_locked_and_built_in() {
       hint: look which image it is now, and write its digest into the lock: pristine lock
     ");
     second.good(&["lock"]);
-    let snapshot = first.record().snapshot;
+    let snapshot = first.record.snapshot;
     assert_eq!(manifest(&second), snapshot.to_string());
     let locked = lock(&second);
-    let (own, others) = (locked.base.as_ref().unwrap(), lock(&first));
+    let (own, others) = (locked.base.as_ref().unwrap(), &first.lock);
     assert_eq!(own.layers.len(), 1);
     assert_eq!(Some(own.layers[0].diff_id), others.environment.tree);
     assert_eq!(locked.environment.tree, others.environment.tree);
@@ -84,11 +130,8 @@ fn an_image_is_pulled_locked_and_built_in() {
     assert_eq!(record.base.as_ref().unwrap().digest, snapshot);
     assert_eq!(record.base.unwrap().name, name);
     assert_eq!(record.installed, names);
-    let repository = |project: &Project| files(&project.run_folder().join("repository"));
-    assert!(
-        repository(&first) == repository(&second),
-        "the packages differ"
-    );
+    let repository = files(&second.run_folder().join("repository"));
+    assert!(first.repository == repository, "the packages differ");
     let shell = second.good(&["enter", "--", "rpm", "-q", "bash"]);
     assert!(shell.out.starts_with("bash-"), "{}", shell.all());
 
@@ -107,7 +150,7 @@ fn a_tag_stays_resolved_until_it_may_move() {
     let Some(registry) = DockerRegistry::start(Wants::default()) else {
         return;
     };
-    let Some((_first, name)) = published(&registry) else {
+    let Some((_, name)) = published(&registry) else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();
@@ -139,7 +182,7 @@ fn a_lock_of_another_image_is_refused() {
     let Some(registry) = DockerRegistry::start(Wants::default()) else {
         return;
     };
-    let Some((_first, name)) = published(&registry) else {
+    let Some((_, name)) = published(&registry) else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();
@@ -225,8 +268,8 @@ fn packages_are_added_to_an_image_by_its_own_rpm() {
     );
     assert!(locked.environment.replaced.is_empty() && locked.environment.rpms[0].key.is_some());
     let base = locked.base.as_ref().unwrap();
-    assert_eq!(Some(base.layers[0].diff_id), lock(&first).environment.tree);
-    assert_ne!(locked.environment.tree, lock(&first).environment.tree);
+    assert_eq!(Some(base.layers[0].diff_id), first.lock.environment.tree);
+    assert_ne!(locked.environment.tree, first.lock.environment.tree);
 
     // Each full build makes the added layer anew, and compares it with the lock.
     second.good(&["build", "--locked"]);
@@ -263,7 +306,7 @@ fn a_snapshot_upon_an_image_goes_to_another_machine() {
     let Some(registry) = DockerRegistry::start(Wants::default()) else {
         return;
     };
-    let Some((_first, name)) = published(&registry) else {
+    let Some((_, name)) = published(&registry) else {
         return;
     };
     let second = lacking(&name).unwrap();
@@ -342,7 +385,7 @@ fn what_no_repository_and_no_image_has_is_said() {
     let Some(registry) = DockerRegistry::start(Wants::default()) else {
         return;
     };
-    let Some((_first, name)) = published(&registry) else {
+    let Some((_, name)) = published(&registry) else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();
@@ -361,6 +404,41 @@ fn what_no_repository_and_no_image_has_is_said() {
 }
 
 #[test]
+fn what_a_recipe_s_command_installs_is_there_for_the_build() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some((_, name)) = published(&registry) else {
+        return;
+    };
+    let second = upon(&format!("image = \"{name}\"")).unwrap();
+    let own = second.repository("own");
+    own.add(&mut package("extra", "1"));
+    let made = second.path("own/extra-1-1.noarch.rpm");
+    second.write(
+        "templates/base.toml",
+        format!("format = 1\narchitecture = \"x86_64\"\nimage = \"{name}\"\n"),
+    );
+    second.write(
+        "packages/hello/hello.spec",
+        spec("hello", "BuildRequires: extra"),
+    );
+    assert!(made.exists());
+    let second = second.recipe(
+        "[[file]]\npath = \"/root/extra.rpm\"\nsource = \"own/extra-1-1.noarch.rpm\"\n\
+         [[command]]\nrun = [\"rpm\", \"--install\", \"--nosignature\", \"/root/extra.rpm\"]\n",
+    );
+    second.good(&["lock"]);
+    second.good(&["build", "--locked"]);
+    assert_eq!(second.outcomes(), ["hello: built"]);
+    second.write("recipes/own.toml", "format = 1\npackages = [\"extra\"]\n");
+    insta::assert_snapshot!(second.run(&["lock"]).failure(), @"
+    exit 2: error: the recipe `own` asks for packages, but the template `base` has no repository
+      hint: add a table `[[repository]]` to the template, or install them by a command of the recipe
+    ");
+}
+
+#[test]
 fn a_root_archive_is_a_base() {
     let Some(first) = Project::hello() else {
         return;
@@ -374,6 +452,10 @@ fn a_root_archive_is_a_base() {
     let packed = [
         ("root.tar", bytes.clone()),
         ("root.tar.gz", gzip.finish().unwrap()),
+        (
+            "root.tar.xz",
+            liblzma::encode_all(bytes.as_slice(), 0).unwrap(),
+        ),
         (
             "root.tar.zst",
             zstd::encode_all(bytes.as_slice(), 1).unwrap(),
@@ -392,13 +474,15 @@ fn a_root_archive_is_a_base() {
             "templates/base.toml",
             format!("format = 1\narchitecture = \"x86_64\"\n{rootfs}\n"),
         );
-        project.good(&["build"]);
+        project.good(&["lock"]);
         let base = base(&project);
         assert_eq!(base.layers[0].diff_id, diff_id, "{name}");
-        assert_eq!(project.record().base.unwrap().digest, sha256);
         assert!(!base.installed.is_empty());
-        project.good(&["build", "--locked"]);
     }
+    project.good(&["build", "--locked"]);
+    let record = project.record().base.unwrap();
+    assert_eq!(record.name, "./root.tar.zst");
+    assert!(project.read("pristine.lock").contains(&record.digest.hex()));
     project.edit("templates/base.toml", "./root.tar.zst", "./root.tar.gz");
     let wrong = project.run(&["lock"]);
     assert_eq!(

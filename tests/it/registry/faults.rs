@@ -271,15 +271,16 @@ fn an_index_is_resolved_for_the_architecture() {
 
 #[test]
 fn an_image_for_another_architecture_is_refused() {
-    let (content, _, _) = content();
+    let (content, _, layer) = content();
     let server = serve(content, good);
     let (_folder, layout) = empty();
     let result = pull_for(&server, &layout, ":1", "riscv64");
-    let text = result.unwrap_err().to_string();
-    assert!(
-        text.ends_with("has no image for riscv64, only for amd64"),
-        "{text}"
+    let text = refusal(&server, &layout, result);
+    assert_eq!(
+        text,
+        "`SERVER/env:1` has no image for riscv64, only for amd64"
     );
+    assert_eq!(server.ranges(&format!("v2/env/blobs/{layer}")), []);
 }
 
 #[test]

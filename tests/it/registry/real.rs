@@ -1,11 +1,14 @@
 //! The program and a real registry.
 
+use std::io::Read as _;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use pristine::oci::Layout;
 
 use super::images;
+use crate::support::http::{Answer, Server};
 use crate::support::program;
 use crate::support::registry::{DockerRegistry, LOGIN, Wants};
 
@@ -296,4 +299,83 @@ fn tls_is_trusted_with_the_right_ca_alone() {
         second.layout().image(&image.manifest).unwrap().reference,
         image
     );
+}
+
+/// Passes connections on to a registry; of the first ones, only so many bytes.
+fn shaky(registry: &DockerRegistry, connections: usize, bytes: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let to = registry.address.clone();
+    std::thread::spawn(move || {
+        for (number, client) in listener.incoming().enumerate() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&to).unwrap());
+            let limit = if number < connections {
+                bytes
+            } else {
+                u64::MAX
+            };
+            let (mut from, mut into) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _gone = std::io::copy(&mut from, &mut into);
+                let _gone = into.shutdown(Shutdown::Both);
+            });
+            std::thread::spawn(move || {
+                let mut into = &server;
+                let _gone = std::io::copy(&mut (&client).take(limit), &mut into);
+                let _gone = server.shutdown(Shutdown::Both);
+                let _gone = client.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_push_over_a_shaky_line_succeeds() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let project = Project::new();
+    let (_, image) = images::layout(&project.oci(), "one");
+    let name = format!("http://{}/team/env:1", shaky(&registry, 3, 200_000));
+    project.good(&["push", &name, "--snapshot", ""]);
+    let second = Project::new();
+    let name = format!("http://{}/team/env:1", registry.address);
+    assert_eq!(second.good(&["pull", &name]), image.manifest.to_string());
+}
+
+#[test]
+fn an_interrupted_pull_leaves_nothing() {
+    let (asked, hears) = std::sync::mpsc::channel();
+    let server = Server::start(move |request| {
+        let Some(name) = request.path.strip_prefix("v2/env/") else {
+            return Answer::whole(b"{}");
+        };
+        if name.starts_with("manifests/") {
+            let digest = pristine::digest::Digest::of(b"");
+            let entry = |kind: &str| {
+                format!(
+                    r#"{{"mediaType":"application/vnd.oci.image.{kind}","digest":"{digest}","size":9000}}"#
+                )
+            };
+            let config = entry("config.v1+json");
+            let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]}}"#);
+            return Answer::whole(manifest.as_bytes());
+        }
+        asked.send(()).unwrap();
+        Answer::whole(&[0; 9000]).stall(4000)
+    });
+    let project = Project::new();
+    let name = format!("{}/env:1", server.origin());
+    let mut child = project.command(&["pull", &name]).spawn().unwrap();
+    hears.recv().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let left = |folder: &str| {
+        fs_err::read_dir(project.oci().join(folder))
+            .unwrap()
+            .count()
+    };
+    assert_eq!((left("tmp"), left("blobs/sha256")), (0, 0));
 }
