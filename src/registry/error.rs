@@ -166,8 +166,8 @@ impl Registry {
 /// The HTTP status behind an error, by what the distribution specification means it to be.
 pub(super) fn status(error: &OciDistributionError) -> Option<u16> {
     match error {
-        OciDistributionError::UnauthorizedError { .. }
-        | OciDistributionError::AuthenticationFailure(_) => Some(401),
+        OciDistributionError::UnauthorizedError { .. } => Some(401),
+        OciDistributionError::AuthenticationFailure(answer) if is_json(answer) => Some(401),
         OciDistributionError::ImageManifestNotFoundError(_) => Some(404),
         OciDistributionError::ServerError { code, .. } => Some(*code),
         OciDistributionError::RequestError(error) => error.status().map(|status| status.as_u16()),
@@ -187,6 +187,12 @@ pub(super) fn status(error: &OciDistributionError) -> Option<u16> {
     }
 }
 
+/// Whether a server of tokens has answered for itself: refusals are JSON, what stands before a server that fails is not.
+/// The status of the answer is not known here.
+fn is_json(answer: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(answer).is_ok()
+}
+
 /// Whether it may go away by itself.
 pub(super) fn passing(error: &OciDistributionError) -> bool {
     if tls(error).is_some() {
@@ -197,7 +203,10 @@ pub(super) fn passing(error: &OciDistributionError) -> bool {
         (OciDistributionError::RequestError(error), None) => {
             !error.is_builder() && !error.is_redirect()
         }
-        (OciDistributionError::IoError(_), None) => true,
+        (
+            OciDistributionError::IoError(_) | OciDistributionError::AuthenticationFailure(_),
+            None,
+        ) => true,
         _ => false,
     }
 }

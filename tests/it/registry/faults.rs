@@ -1,6 +1,7 @@
 //! A registry that breaks off, fails, lies, or offers what was not asked for.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pristine::digest::Digest;
@@ -146,6 +147,70 @@ fn a_registry_that_fails_for_good_is_given_up() {
         "{text}"
     );
     assert_eq!(server.ranges(&path).len(), 3);
+}
+
+/// A registry that wants tokens of its own server, which answers as `token` says.
+fn with_tokens(
+    content: Content,
+    token: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> Server {
+    let origin = Arc::new(OnceLock::new());
+    let known: Arc<OnceLock<String>> = Arc::clone(&origin);
+    let server = serve(content, move |request, answer| {
+        if request.path.starts_with("token?") {
+            return token(request);
+        }
+        if request.authorization.as_deref() == Some("Bearer the-token") {
+            return answer;
+        }
+        let realm = format!(
+            "Bearer realm=\"{}/token\",service=\"test\"",
+            known.get().unwrap()
+        );
+        Answer::status(401).with("WWW-Authenticate", realm)
+    });
+    origin.set(server.origin()).unwrap();
+    server
+}
+
+#[test]
+fn tokens_are_asked_for_where_the_registry_wants_them() {
+    let (content, manifest, _) = content();
+    let server = with_tokens(content, |request| {
+        assert!(
+            request.path.contains("scope=repository%3Aenv%3Apull"),
+            "{}",
+            request.path
+        );
+        // What stands before a server that fails for a moment.
+        if request.earlier < 2 {
+            return Answer::status(503);
+        }
+        Answer::whole(br#"{ "token": "the-token" }"#)
+    });
+    let (_folder, layout) = empty();
+    let image = pull(&server, &layout, ":1").unwrap();
+    assert_eq!(image.reference.manifest, manifest);
+}
+
+#[test]
+fn tokens_that_are_refused_are_no_fault_of_the_line() {
+    let (content, _, _) = content();
+    let server = with_tokens(content, |_| {
+        let refusal = br#"{ "errors": [{ "code": "DENIED", "message": "no" }] }"#;
+        Answer::refused(401, refusal)
+    });
+    let (_folder, layout) = empty();
+    let text = refusal(&server, &layout, pull(&server, &layout, ":1"));
+    assert_eq!(
+        text,
+        "the registry refused access to `SERVER/env:1`: there is no file to look for credentials in"
+    );
+    let tokens = server.requests();
+    let tokens = tokens
+        .iter()
+        .filter(|request| request.path.starts_with("token?"));
+    assert_eq!(tokens.count(), 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use pristine::oci::Layout;
 
@@ -367,7 +367,8 @@ fn an_interrupted_pull_leaves_nothing() {
     });
     let project = Project::new();
     let name = format!("{}/env:1", server.origin());
-    let mut child = project.command(&["pull", &name]).spawn().unwrap();
+    let mut command = project.command(&["pull", &name]);
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     hears.recv().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
