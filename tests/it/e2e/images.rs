@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use pristine::documents::Lock;
 use pristine::documents::lock::{BaseOrigin, LockedBase};
-use pristine::oci::Layout;
+use pristine::oci::{ImageConfig, Layout};
 use pristine::record::Record;
 use pristine::registry::{CredentialFiles, Registry, RegistryOptions};
 
@@ -316,7 +316,22 @@ fn a_snapshot_upon_an_image_goes_to_another_machine() {
     second.good(&["snapshot", "push", &shared]);
     let store = second.path(OTHER_STORE);
     let other = ["--store", store.to_str().unwrap()];
-    second.good(&[&other[..], &["snapshot", "pull", &shared]].concat());
+    let pulled = second.good(&[&other[..], &["snapshot", "pull", &shared]].concat());
+    assert!(
+        pulled
+            .err
+            .contains("it is the snapshot of the project's lock"),
+        "{}",
+        pulled.all()
+    );
+    let others = second.good(&[&other[..], &["snapshot", "pull", &name]].concat());
+    assert!(
+        others
+            .err
+            .contains("it is not the snapshot of the project's lock"),
+        "{}",
+        others.all()
+    );
     second.good(&[&other[..], &["enter", "--", "ld", "--version"]].concat());
     let fetched = files(&store.join("blobs"));
     assert!(
@@ -378,6 +393,38 @@ fn packages_of_an_image_stay_unless_something_needs_others() {
     let inside = second.good(&["enter", "--", "rpm", "-q", "lib", "app"]);
     assert_eq!(inside.out, "lib-2-1.noarch\napp-1-1.noarch\n");
     second.good(&["build", "--locked"]);
+}
+
+#[test]
+fn a_snapshot_that_only_says_to_be_the_lock_s_is_not_used() {
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    project.good(&["lock"]);
+    let layout = Layout::open(&project.path("cache/oci")).unwrap();
+    let mut writer = layout.layer_writer().unwrap();
+    let empty = tar::Builder::new(Vec::new()).into_inner().unwrap();
+    std::io::Write::write_all(&mut writer, &empty).unwrap();
+    let layer = writer.finish().unwrap();
+    let label = (
+        "io.pristine.lock".to_owned(),
+        lock(&project).digest().to_string(),
+    );
+    let config = ImageConfig {
+        architecture: "x86_64".to_owned(),
+        epoch: 0,
+        env: BTreeMap::new(),
+        labels: BTreeMap::from([label]),
+        history: vec![],
+    };
+    layout.write_image(&[layer], &config).unwrap();
+    let shell = project.good(&["enter", "--", "rpm", "-q", "bash"]);
+    assert!(shell.out.starts_with("bash-"), "{}", shell.all());
+    project.good(&["build", "--locked", "--reuse-snapshot"]);
+    assert_eq!(
+        project.record().environment,
+        lock(&project).environment.tree.unwrap()
+    );
 }
 
 #[test]
