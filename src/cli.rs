@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::documents::ImageName;
+
 /// Rebuild the build server on every build, and prove it.
 #[derive(Debug, Parser)]
 #[command(
@@ -73,7 +75,7 @@ pub enum Verb {
     Build(BuildArgs),
     /// Run a shell, or a command, in a throw-away clone of the pristine snapshot
     Enter(EnterArgs),
-    /// List, export and import snapshots
+    /// List, export, import, push and pull snapshots
     #[command(subcommand)]
     Snapshot(SnapshotVerb),
     /// Make the embedded distribution, write a demonstration project, and build it
@@ -153,6 +155,23 @@ pub enum SnapshotVerb {
         /// The snapshot's digest or the beginning of it; without it, the one of the project's lock
         #[arg(long)]
         snapshot: Option<String>,
+    },
+    /// Send a snapshot to a registry, so that others can pull it
+    ///
+    /// Credentials are those of `docker login` and `podman login`.
+    Push {
+        /// The image's name there; `http://` before it asks the registry without TLS
+        #[arg(value_name = "REGISTRY/NAME:TAG")]
+        name: ImageName,
+        /// The snapshot's digest or the beginning of it; without it, the one of the project's lock
+        #[arg(long)]
+        snapshot: Option<String>,
+    },
+    /// Fetch a snapshot from a registry into the store
+    Pull {
+        /// The image's name there, with a tag or a digest; `http://` before it asks the registry without TLS
+        #[arg(value_name = "REGISTRY/NAME:TAG")]
+        name: ImageName,
     },
     /// Read a snapshot from an OCI archive
     Import {

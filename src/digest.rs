@@ -136,6 +136,11 @@ impl<W: Write> HashingWriter<W> {
         self.length
     }
 
+    /// The digest of all that went through so far.
+    pub fn digest(&self) -> Digest {
+        Digest(self.hasher.clone().finalize().into())
+    }
+
     /// The inner writer and the digest of all that went through.
     pub fn finish(self) -> (W, Digest) {
         (self.inner, Digest(self.hasher.finalize().into()))

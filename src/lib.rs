@@ -18,6 +18,7 @@ pub mod keyring;
 pub mod oci;
 pub mod plan;
 pub mod record;
+pub mod registry;
 pub mod repository;
 pub mod resolve;
 pub mod rpm;

@@ -33,6 +33,9 @@ pub struct Record {
     pub ended: String,
     /// SHA-256 of `pristine.lock` as it was used.
     pub lock: Digest,
+    /// The image or root archive that the environment begins with, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseRecord>,
     /// Digest of the environment's tree, equal to the lock's.
     pub environment: Digest,
     /// Manifest digest of the snapshot in the store.
@@ -41,6 +44,16 @@ pub struct Record {
     pub installed: Vec<Nevra>,
     /// One entry per package of the project, in plan order.
     pub packages: Vec<PackageRecord>,
+}
+
+/// What an environment begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseRecord {
+    /// The image, or the URL of the root archive, as the template names it.
+    pub name: String,
+    /// Digest of the image's manifest, or of the archive.
+    pub digest: Digest,
 }
 
 /// What became of one package.
@@ -194,6 +207,7 @@ mod tests {
             started: "2026-01-02T03:04:05Z".to_owned(),
             ended: "2026-01-02T03:04:06Z".to_owned(),
             lock: Digest::of(b"lock"),
+            base: None,
             environment: Digest::of(b"tree"),
             snapshot: Digest::of(b"image"),
             installed: vec!["bash-5-1.x86_64".parse().unwrap()],

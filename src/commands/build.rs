@@ -12,11 +12,13 @@ use crate::commands::context::{Context, Documents, Workshop, now, processors};
 use crate::commands::creating::{self, Snapshot};
 use crate::commands::{PACKAGE_FAILED, current, lock};
 use crate::documents::Lock;
+use crate::documents::lock::{BaseOrigin, LockedBase};
+use crate::environment::base;
 use crate::error::{Failure, Kind};
 use crate::events::Event;
 use crate::events::Sink as _;
 use crate::plan::Plan;
-use crate::record::{FORMAT, Outcome, PackageRecord, Record};
+use crate::record::{BaseRecord, FORMAT, Outcome, PackageRecord, Record};
 use crate::resolve::packages::Stock;
 use crate::resolve::{request, sources};
 use crate::rpm::{PackageFacts, read_package};
@@ -62,15 +64,10 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         started: timestamp(started),
         ended: timestamp(now()),
         lock: lock.digest(),
+        base: lock.base.as_ref().map(base_record),
         environment: snapshot.environment,
         snapshot: snapshot.image,
-        installed: sorted(
-            lock.environment
-                .rpms
-                .iter()
-                .map(|rpm| rpm.nevra.clone())
-                .collect(),
-        ),
+        installed: sorted(lock.installed()),
         packages,
     };
     record.save(&folder)?;
@@ -81,6 +78,14 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         &folder,
         now().saturating_sub(started),
     ))
+}
+
+fn base_record(base: &LockedBase) -> BaseRecord {
+    let (name, digest) = match &base.origin {
+        BaseOrigin::Image { name, manifest } => (name.to_string(), *manifest),
+        BaseOrigin::Rootfs { url, sha256 } => (url.to_string(), *sha256),
+    };
+    BaseRecord { name, digest }
 }
 
 /// A new folder named for the time, below the store's `runs/` unless the user names one.
@@ -135,7 +140,7 @@ fn build_all(
         .collect();
     let plan = Plan::new(&nodes)?;
     let ready = ready(documents, workshop, lock)?;
-    let installed = installed(stock)?;
+    let installed = installed(context, workshop, (lock, stock), snapshot)?;
     let template = &documents.template.builder;
     let builder = Builder {
         name: template.name.to_string(),
@@ -165,8 +170,19 @@ fn build_all(
     Ok(run::run(site, &plan, &ready)?)
 }
 
-/// What the snapshot's packages provide, from their headers.
-fn installed(stock: &Stock) -> Result<Vec<PackageFacts>, Failure> {
+/// What the snapshot's packages provide, from their headers; where there is a base, as its own rpm has them.
+fn installed(
+    context: &Context<'_>,
+    workshop: &Workshop,
+    (lock, stock): (&Lock, &Stock),
+    snapshot: &Snapshot<'_>,
+) -> Result<Vec<PackageFacts>, Failure> {
+    if lock.base.is_some() {
+        let spool = workshop.store.temporary_folder();
+        let backend = &*workshop.backend;
+        let found = base::installed(backend, &snapshot.roots, &spool, &context.cancel)?;
+        return Ok(found.into_iter().map(|package| package.facts).collect());
+    }
     stock
         .rpms
         .iter()

@@ -1,14 +1,16 @@
 //! The steps that `lock`, `build` and `enter` share: the stock of packages, the environment, the snapshot.
 
 use crate::backend::{Backend, RootId};
+use crate::commands::base;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::failure::mismatch;
 use crate::digest::Digest;
 use crate::documents::{Lock, Recipe};
+use crate::environment::base::Additions;
 use crate::environment::create::{self, Ingredients};
 use crate::environment::snapshot;
 use crate::environment::{recipe, rules};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::oci::Layer;
 use crate::resolve::packages::{self, Stock};
 use crate::tree::Normalise;
@@ -72,25 +74,30 @@ impl Drop for Scratch<'_> {
     }
 }
 
-/// A new environment that nobody else uses yet.
+/// A new environment that nobody else uses yet: its layers, lowest first.
 #[derive(Debug)]
 pub(super) struct Fresh<'a> {
-    root: Scratch<'a>,
-    layer: Layer,
+    layers: Vec<(Scratch<'a>, Layer)>,
+    tree: Digest,
 }
 
 impl Fresh<'_> {
     /// Its digest.
     pub(super) fn tree(&self) -> Digest {
-        self.layer.diff_id
+        self.tree
     }
 
     /// Leaves it in the store under its digest.
-    pub(super) fn keep(mut self) -> Result<Digest, Failure> {
-        let tree = self.layer.diff_id;
-        self.root.publish(&tree)?;
-        Ok(tree)
+    pub(super) fn keep(self) -> Result<Digest, Failure> {
+        for (mut root, layer) in self.layers {
+            root.publish(&layer.diff_id)?;
+        }
+        Ok(self.tree)
     }
+}
+
+fn roots(layers: &[(Scratch<'_>, Layer)]) -> Vec<RootId> {
+    layers.iter().map(|(root, _)| root.root.clone()).collect()
 }
 
 /// What is made the same in the trees of this lock.
@@ -110,38 +117,107 @@ pub(super) fn create<'a>(
     lock: &Lock,
     stock: &Stock,
 ) -> Result<Fresh<'a>, Failure> {
+    let mut layers = lay_base(context, documents, workshop, lock)?;
+    if layers.is_empty() || !stock.rpms.is_empty() {
+        let root = install(context, documents, workshop, (lock, stock), &roots(&layers))?;
+        let expected = expected_layer(workshop, lock, layers.len())?;
+        let layer = context.step(
+            "digesting the environment",
+            || {
+                snapshot::freeze(
+                    &*workshop.backend,
+                    &root.root,
+                    &normalise(documents, lock),
+                    &workshop.layout,
+                    expected.as_ref(),
+                )
+            },
+            |layer| layer.diff_id.short(),
+        )?;
+        layers.push((root, layer));
+    }
+    let tree = snapshot::tree_of(layers.iter().map(|(_, layer)| layer.diff_id));
+    let tree = tree.ok_or_else(|| Failure::new(Kind::Lock, "the environment has no layers"))?;
+    Ok(Fresh { layers, tree })
+}
+
+/// The digest that the layer upon so many of a base should have: where there are any, the lock has only that of all
+/// together, and a kept snapshot has its own.
+fn expected_layer(
+    workshop: &Workshop,
+    lock: &Lock,
+    below: usize,
+) -> Result<Option<Digest>, Failure> {
+    if below == 0 {
+        return Ok(lock.environment.tree);
+    }
+    let kept = snapshot::find(&workshop.layout, lock)?;
+    let layer = kept
+        .as_ref()
+        .and_then(|kept| kept.reference.layers.get(below));
+    Ok(layer.map(|layer| layer.diff_id))
+}
+
+/// The layers of the lock's base, unpacked anew; none where there is no base.
+fn lay_base<'a>(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &'a Workshop,
+    lock: &Lock,
+) -> Result<Vec<(Scratch<'a>, Layer)>, Failure> {
+    let backend = &*workshop.backend;
+    let Some(base) = base::fetch(context, documents, workshop, lock.base.as_ref())? else {
+        return Ok(Vec::new());
+    };
+    context.step(
+        "unpacking the base",
+        || {
+            let unpack = |layer: Layer| {
+                let root = snapshot::unpack(backend, &workshop.layout, &layer)?;
+                Ok::<_, Failure>((Scratch::new(backend, root), layer))
+            };
+            base.layers.into_iter().map(unpack).collect()
+        },
+        |_| String::new(),
+    )
+}
+
+/// The stock's packages in a root of their own, or on top of the `base`.
+fn install<'a>(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &'a Workshop,
+    (lock, stock): (&Lock, &Stock),
+    base: &[RootId],
+) -> Result<Scratch<'a>, Failure> {
+    let backend = &*workshop.backend;
     let spool = workshop.store.temporary_folder();
     let stage = workshop.store.scratch_folder()?;
-    let normalise = normalise(documents, lock);
     let root = context.step(
         "creating the environment",
         || {
-            let ingredients = Ingredients {
-                stage: stage.path(),
-                tools: &stock.tools,
+            if base.is_empty() {
+                let ingredients = Ingredients {
+                    stage: stage.path(),
+                    tools: &stock.tools,
+                    packages: &stock.rpms,
+                    normalise: normalise(documents, lock),
+                    spool: &spool,
+                };
+                return create::install(backend, &ingredients, &context.cancel);
+            }
+            let additions = Additions {
                 packages: &stock.rpms,
-                normalise: normalise.clone(),
+                replacing: !lock.environment.replaced.is_empty(),
+                stage: stage.path(),
+                epoch: lock.epoch,
                 spool: &spool,
             };
-            create::install(&*workshop.backend, &ingredients, &context.cancel)
+            crate::environment::base::add(backend, base, additions, &context.cancel)
         },
         |_| format!("{} packages in one transaction", stock.rpms.len()),
     )?;
-    let root = Scratch::new(&*workshop.backend, root);
-    let layer = context.step(
-        "digesting the environment",
-        || {
-            snapshot::freeze(
-                &*workshop.backend,
-                &root.root,
-                &normalise,
-                &workshop.layout,
-                lock.environment.tree.as_ref(),
-            )
-        },
-        |layer| layer.diff_id.short(),
-    )?;
-    Ok(Fresh { root, layer })
+    Ok(Scratch::new(backend, root))
 }
 
 /// The environment, with the recipe's changes, as an image in the store.
@@ -182,10 +258,14 @@ pub(super) fn fresh_snapshot<'a>(
         return Err(mismatch(&expected, &fresh.keep()?));
     }
     let environment = fresh.tree();
-    let mut layers = vec![fresh.layer];
-    let mut own = vec![(fresh.root, environment)];
+    let below = roots(&fresh.layers);
+    let (mut own, mut layers) = (Vec::new(), Vec::new());
+    for (root, layer) in fresh.layers {
+        own.push((root, layer.diff_id));
+        layers.push(layer);
+    }
     if let Some(recipe) = &documents.recipe
-        && let Some(changed) = cook(context, documents, workshop, (lock, recipe), &own[0].0.root)?
+        && let Some(changed) = cook(context, documents, workshop, (lock, recipe), &below)?
     {
         let backend = &*workshop.backend;
         let changed = Scratch::new(backend, changed);
@@ -210,7 +290,7 @@ fn cook(
     documents: &Documents,
     workshop: &Workshop,
     (lock, recipe): (&Lock, &Recipe),
-    environment: &RootId,
+    environment: &[RootId],
 ) -> Result<Option<RootId>, Failure> {
     let kitchen = recipe::Kitchen {
         recipe,
@@ -245,8 +325,8 @@ pub(super) fn kept_snapshot<'a>(
             layer,
         )?);
     }
-    let environment = image.reference.layers.first().map(|layer| layer.diff_id);
-    Ok(environment.map(|environment| Snapshot {
+    // It was compared with the lock when the snapshot was found.
+    Ok(lock.environment.tree.map(|environment| Snapshot {
         roots,
         environment,
         image: image.reference.manifest,

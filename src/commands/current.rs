@@ -2,7 +2,7 @@
 
 use crate::commands::context::{Context, Documents, Workshop};
 use crate::commands::failure::stale;
-use crate::commands::{creating, lock as locking, tables};
+use crate::commands::{base, creating, lock as locking, tables};
 use crate::documents::Lock;
 use crate::documents::lock::{Drift, SpecFacts, SpecReading};
 use crate::environment::specs;
@@ -32,6 +32,7 @@ pub(super) fn lock(
             for change in &drift {
                 context.ui.note(&format!("  {change}"));
             }
+            base::refuse_tag(documents, old.as_ref())?;
             let moves = locking::Moves::Nothing;
             let new = locking::make(context, documents, workshop, &moves, old.as_ref())?;
             new.save(&documents.project.directory)?;

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Exit};
 use crate::build::package::PackageError;
 use crate::build::run::RunError;
 use crate::digest::Digest;
@@ -16,6 +16,7 @@ use crate::keyring::KeyringError;
 use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::registry::RegistryError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
 use crate::store::StoreError;
@@ -88,11 +89,54 @@ impl From<SpecError> for Failure {
 
 impl From<EnvironmentError> for Failure {
     fn from(error: EnvironmentError) -> Self {
-        let kind = match error {
-            EnvironmentError::Recipe { .. } | EnvironmentError::RecipeFile { .. } => Kind::Input,
-            _ => Kind::CannotRun,
+        let (kind, hint) = match error {
+            EnvironmentError::Recipe { .. }
+            | EnvironmentError::RecipeFile { .. }
+            | EnvironmentError::Archive { .. } => (Kind::Input, None),
+            EnvironmentError::BaseRpm {
+                exit: Exit::Code(127),
+                ..
+            } => (
+                Kind::Input,
+                Some("a base needs an rpm of its own: take one with the package rpm-build"),
+            ),
+            _ => (Kind::CannotRun, None),
         };
-        failure(kind, error)
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        let (kind, hint) = match &error {
+            RegistryError::NotFound { .. } => (
+                Kind::Input,
+                Some("look at the name; registries also say this of images that they do not show to you".to_owned()),
+            ),
+            RegistryError::Unauthorised { registry, .. } => (
+                Kind::CannotRun,
+                Some(format!("log in first: podman login {registry}, or docker login {registry}")),
+            ),
+            RegistryError::Tls { .. } => (
+                Kind::CannotRun,
+                Some("if the registry has a CA of its own, install its certificate, or name it: SSL_CERT_FILE=/path/to/ca.pem".to_owned()),
+            ),
+            RegistryError::WithoutTls { .. } => (
+                Kind::CannotRun,
+                Some("where that is as it should be: `http://` before the image's name asks it without".to_owned()),
+            ),
+            RegistryError::Architecture { .. } => (Kind::Input, None),
+            _ => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::commands::base::{self, Ground};
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::creating;
 use crate::commands::tables;
@@ -15,9 +16,10 @@ use crate::environment::specs;
 use crate::error::{Failure, Kind};
 use crate::plan::Plan;
 use crate::resolve::packages::{self, Stock};
-use crate::resolve::solving::Offer;
-use crate::resolve::{request, sources};
+use crate::resolve::solving::{Offer, Transaction};
+use crate::resolve::{Supply, request, sources};
 use crate::rpm::Nevra;
+use crate::solve::Wanted;
 
 /// Which locked packages may move.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,30 +115,28 @@ pub(super) fn make(
     let supply = context.supply(&documents.project, workshop);
     let template = &documents.template;
     let recipe = documents.recipe.as_ref();
+    let pinned = base::pinned(documents, moves, old);
+    let ground = base::ground(context, documents, workshop, pinned)?;
+    let installed = ground.as_ref().map_or(&[][..], |ground| &ground.packages);
     let mut offer = context.step(
         "reading the repositories",
-        || Offer::read(supply, template, recipe),
+        || Offer::read(supply, template, recipe, installed),
         |offer| format!("{} packages on offer", offer.len()),
     )?;
     offer.remember(old);
+    refuse_unmet(documents, &offer)?;
     let kept = moves.kept(old);
-    let places = documents.places();
-    let tools = request::tools(template, &places);
-    let tools = offer.solve(supply, "the tools", tools, &kept)?;
-    let mut specs_root = request::specs_root(template, &places);
-    specs_root.extend(offer.template_groups());
-    let readers = offer.solve(supply, "the template's packages", specs_root, &kept)?;
-    let mut lock = start(documents, &offer, tools, readers, old)?;
+    let mut lock = start(documents, supply, &mut offer, (old, &kept), ground.as_ref())?;
     let locked = match old.filter(|old| reads_the_same(&lock, old)) {
         Some(old) if old.check(&documents.inputs()?).is_empty() => old.packages.clone(),
-        _ => read_specs(context, documents, workshop, &lock, old)?,
+        _ => read_specs(context, documents, workshop, (&lock, ground.as_ref()), old)?,
     };
     let nodes: Vec<_> = locked
         .iter()
         .map(|package| request::node(package.name.as_str(), &package.facts))
         .collect();
     Plan::new(&nodes)?;
-    let mut wanted = request::environment(template, recipe, &nodes, &places)?;
+    let mut wanted = request::environment(template, recipe, &nodes, &documents.places())?;
     wanted.extend(offer.template_groups());
     wanted.extend(offer.recipe_groups());
     wanted.extend(
@@ -144,29 +144,78 @@ pub(super) fn make(
             .iter()
             .flat_map(|recipe| offer.third_party_requests(recipe.name.as_str())),
     );
-    let rpms = context.step(
+    let solved = context.step(
         "solving",
-        || offer.solve(supply, "what the project needs", wanted, &kept),
-        |rpms| format!("{} packages", rpms.len()),
+        || match ground {
+            // Nothing can be added: what the base has, and what a recipe's commands bring, is all there is.
+            Some(_) if offer.is_empty() => Ok(Transaction::default()),
+            _ => offer.solve(supply, "what the project needs", wanted, &kept),
+        },
+        |solved| format!("{} packages", solved.install.len()),
     )?;
     let tools: Vec<LockedRpm> = lock.tools().cloned().collect();
     lock.packages = locked;
-    lock.epoch = template.epoch.unwrap_or_else(|| offer.newest_build(&rpms));
-    lock.tools = split_tools(tools, &rpms);
-    lock.environment.rpms = rpms;
+    let newest = ground.iter().flat_map(|ground| &ground.packages);
+    let newest = newest.filter_map(|facts| i64::try_from(facts.build_time).ok());
+    let newest = newest.chain([offer.newest_build(&solved.install)]).max();
+    lock.epoch = template.epoch.or(newest).unwrap_or(0);
+    lock.tools = split_tools(tools, &solved.install);
+    lock.environment.rpms = solved.install;
+    lock.environment.replaced = solved.replaced;
     (lock.repositories, lock.keys) = offer.locked_repositories();
     drop(offer);
     complete(context, documents, workshop, lock, old)
 }
 
-/// A lock of the packages that read the specs alone: the first environment on the way.
+/// Refuses a recipe's packages that no repository could have.
+fn refuse_unmet(documents: &Documents, offer: &Offer) -> Result<(), Failure> {
+    match &documents.recipe {
+        Some(recipe)
+            if offer.is_empty() && !(recipe.packages.is_empty() && recipe.groups.is_empty()) =>
+        {
+            let (recipe, template) = (&recipe.name, &documents.template.name);
+            let failure = format!(
+                "the recipe `{recipe}` asks for packages, but the template `{template}` has no repository"
+            );
+            Err(Failure::new(Kind::Input, failure).hint(
+                "add a table `[[repository]]` to the template, or install them by a command of the recipe",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What reads the specs: the template's packages and groups.
+fn specs_root(documents: &Documents, offer: &Offer) -> Vec<Wanted> {
+    let mut wanted = request::specs_root(&documents.template, &documents.places());
+    wanted.extend(offer.template_groups());
+    wanted
+}
+
+/// A lock of the packages that read the specs alone: the first environment on the way. A base brings its own tools.
 fn start(
     documents: &Documents,
-    offer: &Offer,
-    tools: Vec<LockedRpm>,
-    readers: Vec<LockedRpm>,
-    old: Option<&Lock>,
+    supply: Supply<'_>,
+    offer: &mut Offer,
+    (old, kept): (Option<&Lock>, &[Nevra]),
+    ground: Option<&Ground>,
 ) -> Result<Lock, Failure> {
+    let template = &documents.template;
+    let (tools, readers) = match ground {
+        Some(_) if offer.is_empty() => (Vec::new(), Vec::new()),
+        Some(_) => {
+            let wanted = specs_root(documents, offer);
+            let readers = offer.solve(supply, "the template's packages", wanted, kept)?;
+            (Vec::new(), readers.install)
+        }
+        None => {
+            let wanted = request::tools(template, &documents.places());
+            let tools = offer.solve(supply, "the tools", wanted, kept)?;
+            let wanted = specs_root(documents, offer);
+            let readers = offer.solve(supply, "the template's packages", wanted, kept)?;
+            (tools.install, readers.install)
+        }
+    };
     let inputs = documents.inputs()?;
     let (repositories, keys) = offer.locked_repositories();
     Ok(Lock {
@@ -178,6 +227,7 @@ fn start(
             requests: inputs.requests,
             left_out: offer.left_out(),
         },
+        base: ground.map(|ground| ground.locked.clone()),
         repositories,
         keys,
         packages: Vec::new(),
@@ -185,6 +235,7 @@ fn start(
         environment: LockedEnvironment {
             tree: None,
             rpms: readers,
+            replaced: Vec::new(),
         },
     })
 }
@@ -207,7 +258,7 @@ fn reads_the_same(readers: &Lock, old: &Lock) -> bool {
         old.rpm(&rpm.nevra)
             .is_some_and(|known| known.digest == rpm.digest)
     };
-    readers.architecture == old.architecture && readers.rpms().all(same)
+    readers.architecture == old.architecture && readers.base == old.base && readers.rpms().all(same)
 }
 
 /// Reads every spec with the distribution's own rpmspec, and finds its sources.
@@ -215,11 +266,12 @@ fn read_specs(
     context: &Context<'_>,
     documents: &Documents,
     workshop: &Workshop,
-    readers: &Lock,
+    (readers, ground): (&Lock, Option<&Ground>),
     old: Option<&Lock>,
 ) -> Result<Vec<LockedPackage>, Failure> {
     let supply = context.supply(&documents.project, workshop);
-    let root = context.step(
+    let mut roots = ground.map_or(Vec::new(), |ground| ground.roots.clone());
+    let unpacked = context.step(
         "unpacking what reads the specs",
         || -> Result<_, Failure> {
             let trust = packages::trust(
@@ -229,10 +281,14 @@ fn read_specs(
                 documents.recipe.as_ref(),
             )?;
             let stock = Stock::of(supply, readers, &trust, processors())?;
-            Ok(tools_root(&*workshop.backend, &stock.rpms)?)
+            if ground.is_some() && stock.rpms.is_empty() {
+                return Ok(None);
+            }
+            Ok(Some(tools_root(&*workshop.backend, &stock.rpms)?))
         },
         |_| format!("{} packages", readers.environment.rpms.len()),
     )?;
+    roots.extend(unpacked);
     let known = sources::known(old.iter().flat_map(|old| &old.packages));
     context.step(
         "reading the specs",
@@ -246,8 +302,7 @@ fn read_specs(
                     options: &options(package),
                     spool: &workshop.store.temporary_folder(),
                 };
-                let roots = std::slice::from_ref(&root);
-                let facts = specs::read(&*workshop.backend, roots, &request, &context.cancel)?;
+                let facts = specs::read(&*workshop.backend, &roots, &request, &context.cancel)?;
                 lock_package(context, documents, workshop, package, (&facts, &known))
             };
             documents
@@ -301,6 +356,8 @@ fn same_packages(lock: &Lock, old: &Lock) -> bool {
         && lock.epoch == old.epoch
         && lock.inputs.template == old.inputs.template
         && lock.inputs.recipe == old.inputs.recipe
+        && lock.base == old.base
+        && lock.environment.replaced == old.environment.replaced
         && lock.tools.packages == old.tools.packages
         && lock.keys == old.keys
         && unsigned(&lock.environment.rpms) == unsigned(&old.environment.rpms)
@@ -327,6 +384,7 @@ fn complete(
     lock.tools.only = stock.signed(lock.tools.only)?;
     let same = |old: &&Lock| {
         old.environment.rpms == lock.environment.rpms
+            && old.base == lock.base
             && old.tools == lock.tools
             && old.epoch == lock.epoch
             && old.inputs.template == lock.inputs.template

@@ -9,6 +9,7 @@ use crate::cli::{Cli, Verb};
 use crate::error::{Failure, Kind};
 use crate::ui::Ui;
 
+mod base;
 mod build;
 mod clean;
 mod context;

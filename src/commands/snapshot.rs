@@ -1,4 +1,4 @@
-//! `pristine snapshot list|export|import`.
+//! `pristine snapshot list|export|load|push|pull|import`.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,11 +10,14 @@ use crate::cli::SnapshotVerb;
 use crate::commands::context::Context;
 use crate::commands::lock;
 use crate::digest::Digest;
-use crate::documents::Project;
+use crate::documents::lock::FILE;
+use crate::documents::{Lock, Project, Template};
 use crate::engine;
 use crate::environment::snapshot::{self, LOCK_LABEL, PROJECT_LABEL};
 use crate::error::{Failure, Kind};
+use crate::events::{Event, Sink as _};
 use crate::oci::{Image, Layout};
+use crate::registry::{Registry, RegistryOptions};
 use crate::ui;
 
 /// The verb.
@@ -41,6 +44,21 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
             context.interruptible(engine::load(&layout, &image, (repository, tag)))?;
             context.ui.result(&format!("{repository}:{tag}"));
         }
+        SnapshotVerb::Push { name, snapshot } => {
+            let image = chosen(context, &layout, snapshot.as_deref())?;
+            let registry = Registry::open(name, RegistryOptions::default())?;
+            context.interruptible(registry.push(&layout, &image, context.ui))?;
+            let pushed = name.with_digest(&image.reference.manifest);
+            context.ui.result(&pushed.to_string());
+        }
+        SnapshotVerb::Pull { name } => {
+            let template = Template::load(&project.directory, &project.template)?;
+            let architecture = template.architecture.as_str();
+            let registry = Registry::open(name, RegistryOptions::default())?;
+            let image = context.interruptible(registry.pull(&layout, architecture, context.ui))?;
+            context.ui.result(&image.reference.manifest.to_string());
+            tell_whose(context, &project, &image)?;
+        }
         SnapshotVerb::Import { file } => {
             let mut archive =
                 fs_err::File::open(file).map_err(|error| Failure::new(Kind::Input, error))?;
@@ -49,6 +67,24 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
         }
     }
     Ok(0)
+}
+
+/// Says whether the project can use an image that came from elsewhere.
+fn tell_whose(context: &Context<'_>, project: &Project, image: &Image) -> Result<(), Failure> {
+    if !project.directory.join(FILE).exists() {
+        return Ok(());
+    }
+    let lock = Lock::load(&project.directory)?;
+    if snapshot::is_of(image, &lock) {
+        context.ui.note("it is the snapshot of the project's lock");
+    } else {
+        context.ui.emit(Event::Warning {
+            text:
+                "it is not the snapshot of the project's lock: `enter` and `build` will not use it"
+                    .to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// The snapshot that the user names, or the one of the project's lock.

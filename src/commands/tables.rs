@@ -2,7 +2,8 @@
 
 use comfy_table::{Table, presets};
 
-use crate::documents::lock::{ChangeKind, Lock, Part, diff};
+use crate::digest::Digest;
+use crate::documents::lock::{BaseOrigin, ChangeKind, Lock, Part, diff};
 
 /// The change from `old` (none: everything is new) to `new`.
 pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
@@ -13,9 +14,10 @@ pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
             new.packages.len()
         );
     };
+    let base = base_change(old, new);
     let changes = diff(old, new);
     if changes.is_empty() {
-        return "no package changed".to_owned();
+        return format!("{base}no package changed");
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -41,9 +43,25 @@ pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
         table.add_row([what, &change.name, &from, &to, part]);
     }
     format!(
-        "{}\n{added} added, {removed} removed, {up} up, {down} down, {replaced} replaced",
+        "{base}{}\n{added} added, {removed} removed, {up} up, {down} down, {replaced} replaced",
         table.trim_fmt()
     )
+}
+
+/// A line on another base than before.
+fn base_change(old: &Lock, new: &Lock) -> String {
+    let digest = |lock: &Lock| {
+        let base = lock.base.as_ref()?;
+        Some(match &base.origin {
+            BaseOrigin::Image { manifest, .. } => *manifest,
+            BaseOrigin::Rootfs { sha256, .. } => *sha256,
+        })
+    };
+    let name = |digest: Option<Digest>| digest.map_or("none".to_owned(), |digest| digest.short());
+    match (digest(old), digest(new)) {
+        (was, now) if was == now => String::new(),
+        (was, now) => format!("base: {} -> {}\n", name(was), name(now)),
+    }
 }
 
 fn count(counter: &mut usize, word: &'static str) -> &'static str {

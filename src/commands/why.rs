@@ -64,6 +64,8 @@ impl Question {
         let (template, recipe) = (&self.documents.template, self.documents.recipe.as_ref());
         let places = self.documents.places();
         let mut wanted = request::environment(template, recipe, &nodes, &places)?;
+        wanted.extend(offer.template_groups());
+        wanted.extend(offer.recipe_groups());
         let recipes = recipe.iter();
         wanted.extend(recipes.flat_map(|recipe| offer.third_party_requests(recipe.name.as_str())));
         Ok(wanted)

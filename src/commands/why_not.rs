@@ -111,7 +111,7 @@ fn reason(
         return Ok(not_asked_for(facts, candidate));
     };
     let newest = offer.solve(supply, "what the project needs", wanted.to_vec(), &[])?;
-    if newest.iter().any(|rpm| rpm.nevra == *nevra) {
+    if newest.install.iter().any(|rpm| rpm.nevra == *nevra) {
         return Ok(format!(
             "the lock stays with {}; to take it: pristine update {}",
             rpm.nevra, nevra.name

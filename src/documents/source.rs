@@ -223,9 +223,6 @@ fn advice(key: &str) -> Option<&'static str> {
         "gpgkey" => {
             "keys are pinned by fingerprint: `keys = [{ url = \"…\", fingerprint = \"…\" }]`"
         }
-        "image" | "rootfs" => {
-            "a base that is an image or a root file system is not supported yet by this version"
-        }
         "sslverify" => "certificates are always checked",
         "enabled" => "a repository that is not wanted is left out",
         _ => return None,

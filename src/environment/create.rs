@@ -72,6 +72,24 @@ pub enum EnvironmentError {
         /// What it said last.
         output: String,
     },
+    /// The rpm of the base refused, or there is none.
+    #[error("the base's own rpm could not {doing} ({exit}):\n{}", .output.trim_end())]
+    BaseRpm {
+        /// To read after "could not".
+        doing: &'static str,
+        /// How it ended.
+        exit: Exit,
+        /// What it said last.
+        output: String,
+    },
+    /// A root archive.
+    #[error("cannot read the root archive `{path}`")]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Its cause.
+        source: std::io::Error,
+    },
     /// The exported headers cannot be read.
     #[error("cannot read the package database that rpm exported")]
     Headers {

@@ -1,6 +1,7 @@
 //! The environment: made from the lock from nothing, completed by the recipe, frozen as a snapshot.
 
 mod ahead;
+pub mod base;
 pub mod create;
 pub mod pack;
 pub mod recipe;

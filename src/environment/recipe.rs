@@ -26,11 +26,11 @@ pub struct Kitchen<'a> {
     pub spool: &'a Path,
 }
 
-/// Runs the recipe's steps in a clone of `base` and keeps what they changed as a scratch root;
+/// Runs the recipe's steps in a clone of `environment` and keeps what they changed as a scratch root;
 /// `None` where there are no steps.
 pub fn apply(
     backend: &dyn Backend,
-    base: &RootId,
+    environment: &[RootId],
     kitchen: Kitchen<'_>,
     sink: &dyn Sink,
     cancel: &Cancel,
@@ -39,7 +39,7 @@ pub fn apply(
         return Ok(None);
     }
     let mut clone = backend
-        .open(std::slice::from_ref(base))
+        .open(environment)
         .map_err(EnvironmentError::backend(
             "open the environment for the recipe",
         ))?;

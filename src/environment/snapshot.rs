@@ -47,6 +47,13 @@ pub fn freeze(
     Ok(writer.finish()?)
 }
 
+/// The digest of the tree that a stack of layers makes: OCI's chain-id, for one layer its diff-id.
+pub fn tree_of(layers: impl IntoIterator<Item = Digest>) -> Option<Digest> {
+    layers
+        .into_iter()
+        .reduce(|below, layer| Digest::of(format!("{below} {layer}").as_bytes()))
+}
+
 /// Keeps layers as an image. The same lock, layers and project give the same image.
 pub fn keep(
     layout: &Layout,
@@ -54,7 +61,12 @@ pub fn keep(
     project: &str,
     lock: &Lock,
 ) -> Result<ImageRef, EnvironmentError> {
-    let history = ["packages by the distribution's rpm", "recipe"];
+    let below = lock.base.as_ref().map_or(0, |base| base.layers.len());
+    let history = std::iter::repeat_n("base", below).chain(
+        ["packages by the distribution's rpm", "recipe"]
+            .into_iter()
+            .skip(below + 1 - lock.environment_layers()),
+    );
     let label = |key: &str, value: String| (key.to_owned(), value);
     let config = ImageConfig {
         architecture: lock.architecture.as_str().to_owned(),
@@ -64,25 +76,32 @@ pub fn keep(
             label(LOCK_LABEL, lock.digest().to_string()),
             label(PROJECT_LABEL, project.to_owned()),
         ]),
-        history: history
-            .iter()
-            .take(layers.len())
-            .map(|&line| line.to_owned())
-            .collect(),
+        history: history.take(layers.len()).map(str::to_owned).collect(),
     };
     Ok(layout.write_image(layers, &config)?)
 }
 
 /// The kept image of a lock. Its layers are verified where they are read.
 pub fn find(layout: &Layout, lock: &Lock) -> Result<Option<Image>, EnvironmentError> {
-    let wanted = lock.digest().to_string();
     for digest in layout.images()? {
         let image = layout.describe(&digest)?;
-        if image.config.labels.get(LOCK_LABEL) == Some(&wanted) {
+        if is_of(&image, lock) {
             return Ok(Some(image));
         }
     }
     Ok(None)
+}
+
+/// Whether an image is a snapshot of the lock: it says so, and its lowest layers are the environment of the lock. What
+/// a recipe's files and commands add is on top of that, and no lock has its digest.
+pub fn is_of(image: &Image, lock: &Lock) -> bool {
+    let says = image.config.labels.get(LOCK_LABEL) == Some(&lock.digest().to_string());
+    let lowest = image
+        .reference
+        .layers
+        .iter()
+        .take(lock.environment_layers());
+    says && tree_of(lowest.map(|layer| layer.diff_id)) == lock.environment.tree
 }
 
 /// Makes the kept root of a layer again, where it is missing.
@@ -96,6 +115,18 @@ pub fn restore(
     if backend.has(&root).map_err(failed())? {
         return Ok(root);
     }
+    let scratch = unpack(backend, layout, layer)?;
+    backend.rename(&scratch, &root).map_err(failed())?;
+    Ok(root)
+}
+
+/// Unpacks a verified layer into a root of this run alone.
+pub fn unpack(
+    backend: &dyn Backend,
+    layout: &Layout,
+    layer: &Layer,
+) -> Result<RootId, EnvironmentError> {
+    let failed = || EnvironmentError::backend("unpack a layer of the snapshot");
     let scratch = backend.scratch_id();
     let mut reader = layout.open_layer(layer)?;
     backend.import(&scratch, &mut reader).map_err(failed())?;
@@ -104,6 +135,21 @@ pub fn restore(
         backend.remove(&scratch).map_err(failed())?;
         return Err(EnvironmentError::Layer { source });
     }
-    backend.rename(&scratch, &root).map_err(failed())?;
-    Ok(root)
+    Ok(scratch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_a_stack_is_the_chain_id() {
+        let [one, two, three] = ["1", "2", "3"].map(|text| Digest::of(text.as_bytes()));
+        assert_eq!(tree_of([]), None);
+        assert_eq!(tree_of([one]), Some(one));
+        let both = Digest::of(format!("{one} {two}").as_bytes());
+        assert_eq!(tree_of([one, two]), Some(both));
+        let all = Digest::of(format!("{both} {three}").as_bytes());
+        assert_eq!(tree_of([one, two, three]), Some(all));
+    }
 }

@@ -8,7 +8,7 @@ use oci_spec::image::{ImageIndex, MediaType};
 use tar::Builder;
 use tempfile::NamedTempFile;
 
-use super::image::{architecture, digest_of, parse};
+use super::image::{architecture, digest_of, manifest_kind, parse};
 use super::layer::LayerReader;
 use super::layout::{
     LARGEST_DOCUMENT, blob_name, check_marker, index, index_entry, mismatch, wrong_size,
@@ -34,11 +34,11 @@ impl Layout {
         blobs.extend([reference.manifest, reference.config]);
         blobs.sort_unstable();
         blobs.dedup();
-        let (_, manifest_size) = self.find_blob(&reference.manifest)?;
+        let manifest = self.read_blob(&reference.manifest)?;
         let entry = index_entry(
-            &reference.manifest,
-            manifest_size,
+            (&reference.manifest, manifest.len() as u64),
             &architecture(&image.config.architecture),
+            manifest_kind(&manifest),
         )?;
         let mut tar = Builder::new(archive);
         for (name, text) in [
@@ -101,9 +101,9 @@ impl Layout {
         }
         self.keep_image(parts, &image)?;
         self.add_to_index(
-            &digest,
-            manifest_size,
+            (&digest, manifest_size),
             &architecture(&image.config.architecture),
+            manifest_kind(&manifest),
         )?;
         Ok(image.reference)
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use oci_spec::image::{
     Arch, ConfigBuilder, Descriptor, History, HistoryBuilder, ImageConfiguration,
-    ImageConfigurationBuilder, ImageManifest, ImageManifestBuilder, MediaType, Os, RootFsBuilder,
-    SCHEMA_VERSION,
+    ImageConfigurationBuilder, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType, Os,
+    Platform, RootFsBuilder, SCHEMA_VERSION,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -28,6 +28,12 @@ impl Compression {
             MediaType::ImageLayerZstd => Some(Self::Zstd),
             MediaType::ImageLayerGzip => Some(Self::Gzip),
             MediaType::ImageLayer => Some(Self::Plain),
+            MediaType::Other(kind) => match kind.as_str() {
+                "application/vnd.docker.image.rootfs.diff.tar.zstd" => Some(Self::Zstd),
+                "application/vnd.docker.image.rootfs.diff.tar.gzip" => Some(Self::Gzip),
+                "application/vnd.docker.image.rootfs.diff.tar" => Some(Self::Plain),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -61,9 +67,9 @@ impl Layout {
         let manifest = to_json(&manifest)?;
         let digest = self.write_blob(&manifest)?;
         self.add_to_index(
-            &digest,
-            manifest.len() as u64,
+            (&digest, manifest.len() as u64),
             &architecture(&config.architecture),
+            MediaType::ImageManifest,
         )?;
         Ok(ImageRef {
             manifest: digest,
@@ -91,6 +97,61 @@ impl Layout {
     }
 }
 
+/// What Docker called the same documents before there was OCI, and many registries still do.
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+fn is(kind: &MediaType, oci: &MediaType, docker: &str) -> bool {
+    kind == oci || kind.as_ref() == docker
+}
+
+/// The media type that a manifest has in an index and in a registry.
+pub(super) fn manifest_kind(manifest: &[u8]) -> MediaType {
+    let parsed = serde_json::from_slice::<ImageManifest>(manifest);
+    let kind = parsed.ok().and_then(|parsed| parsed.media_type().clone());
+    kind.unwrap_or(MediaType::ImageManifest)
+}
+
+/// A variant of an image in an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// The processor, by OCI's name.
+    pub architecture: String,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+}
+
+/// The Linux images of an index, in its order; `None` where `document` is no index.
+pub fn parse_index(document: &[u8]) -> Result<Option<Vec<Variant>>, OciError> {
+    let Ok(index) = serde_json::from_slice::<ImageIndex>(document) else {
+        return Ok(None);
+    };
+    let platforms = index.manifests().iter().filter_map(|entry| {
+        let platform = entry.platform().as_ref()?;
+        (*platform.os() == Os::Linux).then_some((entry, platform))
+    });
+    let variant = |(entry, platform): (&Descriptor, &Platform)| {
+        Ok(Variant {
+            architecture: platform.architecture().to_string(),
+            manifest: digest_of(entry, "the image index")?,
+        })
+    };
+    platforms
+        .map(variant)
+        .collect::<Result<Vec<_>, _>>()
+        .map(Some)
+}
+
+/// Digest and size of all that a manifest names: the configuration, then the layers.
+pub fn blobs_of(manifest: &[u8]) -> Result<Vec<(Digest, u64)>, OciError> {
+    let what = || format!("manifest {}", Digest::of(manifest));
+    let parsed: ImageManifest = serde_json::from_slice(manifest)
+        .map_err(|error| OciError::damaged(what(), error.to_string()))?;
+    let all = std::iter::once(parsed.config()).chain(parsed.layers());
+    all.map(|entry| Ok((digest_of(entry, &what())?, entry.size())))
+        .collect()
+}
+
 /// Reads a document by digest and size.
 type Read<'a> = dyn FnMut(&Digest, u64) -> Result<Vec<u8>, OciError> + 'a;
 
@@ -107,14 +168,18 @@ pub(super) fn parse(
         || manifest
             .media_type()
             .as_ref()
-            .is_some_and(|kind| *kind != MediaType::ImageManifest)
+            .is_some_and(|kind| !is(kind, &MediaType::ImageManifest, DOCKER_MANIFEST))
     {
         return Err(OciError::refused(
             what(),
             "it is not an OCI image manifest of version 2",
         ));
     }
-    if *manifest.config().media_type() != MediaType::ImageConfig {
+    if !is(
+        manifest.config().media_type(),
+        &MediaType::ImageConfig,
+        DOCKER_CONFIG,
+    ) {
         let why = format!(
             "its configuration is a `{}`",
             manifest.config().media_type()
@@ -275,7 +340,7 @@ fn read_configuration(config: &ImageConfiguration, what: &str) -> Result<ImageCo
 }
 
 /// OCI's (that is Go's) name of a processor that RPM names.
-pub(super) fn architecture(name: &str) -> Arch {
+pub fn architecture(name: &str) -> Arch {
     match name {
         "x86_64" | "amd64" => Arch::Amd64,
         "aarch64" | "arm64" => Arch::ARM64,

@@ -230,17 +230,17 @@ impl Layout {
         files::write_atomic(&path, &text).map_err(OciError::file("write", &path))
     }
 
-    /// Adds an image to `index.json`, under the first digits of its digest as name.
+    /// Adds an image (digest and length of its manifest) to `index.json`, under the first digits of its digest as name.
     pub(super) fn add_to_index(
         &self,
-        manifest: &Digest,
-        size: u64,
+        manifest: (&Digest, u64),
         architecture: &Arch,
+        kind: MediaType,
     ) -> Result<(), OciError> {
         let _lock = self.lock()?;
         let mut entries = self.read_index()?.manifests().clone();
-        entries.retain(|entry| entry.digest().to_string() != manifest.to_string());
-        entries.push(index_entry(manifest, size, architecture)?);
+        entries.retain(|entry| entry.digest().to_string() != manifest.0.to_string());
+        entries.push(index_entry(manifest, architecture, kind)?);
         self.write_index(entries)
     }
 
@@ -285,11 +285,11 @@ pub(super) fn index(mut entries: Vec<Descriptor>) -> Result<Vec<u8>, OciError> {
 
 /// The entry of an image in an index.
 pub(super) fn index_entry(
-    manifest: &Digest,
-    size: u64,
+    (manifest, size): (&Digest, u64),
     architecture: &Arch,
+    kind: MediaType,
 ) -> Result<Descriptor, OciError> {
-    let mut entry = descriptor(MediaType::ImageManifest, manifest, size)?;
+    let mut entry = descriptor(kind, manifest, size)?;
     let platform = PlatformBuilder::default()
         .architecture(architecture.clone())
         .os(Os::Linux)

@@ -9,13 +9,16 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 
 mod archive;
+mod blob;
 mod error;
 mod flatten;
 mod image;
 mod layer;
 mod layout;
 
+pub use blob::BlobWriter;
 pub use error::OciError;
+pub use image::{Variant, architecture, blobs_of, parse_index};
 pub use layer::{LayerReader, LayerWriter};
 pub use layout::Layout;
 

@@ -25,6 +25,8 @@ pub struct Offer {
     architecture: String,
     pub(super) published: Vec<Published>,
     outside: Vec<Outside>,
+    /// What the base has.
+    installed: Vec<PackageFacts>,
     keys: Vec<LockedKey>,
     allow_weak: bool,
     left_out: Vec<Name>,
@@ -36,6 +38,15 @@ pub struct Offer {
     remembered: BTreeMap<Nevra, Digest>,
     /// When the packages of earlier answers were built.
     built: BTreeMap<Nevra, u64>,
+}
+
+/// What a request comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// The packages to install, in transaction order.
+    pub install: Vec<LockedRpm>,
+    /// Packages of the base in whose place they come.
+    pub replaced: Vec<Nevra>,
 }
 
 /// A third-party package of the recipe.
@@ -64,13 +75,15 @@ pub struct View {
 }
 
 impl Offer {
-    /// Reads all repositories of the template and the third-party packages of the recipe.
+    /// Reads all repositories of the template and the third-party packages of the recipe; `installed` is what the base has.
     pub fn read(
         supply: Supply<'_>,
         template: &Template,
         recipe: Option<&Recipe>,
+        installed: &[PackageFacts],
     ) -> Result<Self, ResolveError> {
         let mut offer = Self::empty(template);
+        offer.installed = installed.to_vec();
         for repository in &template.repositories {
             match repositories::read(supply, template, repository)? {
                 Some(one) => {
@@ -108,6 +121,7 @@ impl Offer {
             architecture: template.architecture.as_str().to_owned(),
             published: Vec::new(),
             outside: Vec::new(),
+            installed: Vec::new(),
             keys: Vec::new(),
             allow_weak: template.weak_dependencies,
             left_out: Vec::new(),
@@ -253,12 +267,13 @@ impl Offer {
 
     /// Packages on offer.
     pub fn len(&self) -> usize {
-        self.published.iter().map(|one| one.index.len()).sum()
+        let published = self.published.iter().map(|one| one.index.len());
+        published.sum::<usize>() + self.outside.len()
     }
 
-    /// Whether nothing is on offer.
+    /// Whether there is neither a repository nor a package of the recipe's own.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.published.is_empty() && self.outside.is_empty()
     }
 
     /// Requests for the recipe's third-party packages, by their exact names.
@@ -274,14 +289,14 @@ impl Offer {
         self.outside.iter().map(|one| &one.facts)
     }
 
-    /// Solves; the packages come in transaction order. `what` names the request in messages.
+    /// Solves; the packages to install come in transaction order. `what` names the request in messages.
     pub fn solve(
         &mut self,
         supply: Supply<'_>,
         what: &'static str,
         install: Vec<Wanted>,
         keep: &[Nevra],
-    ) -> Result<Vec<LockedRpm>, ResolveError> {
+    ) -> Result<Transaction, ResolveError> {
         let request = Request {
             install,
             exclude: Vec::new(),
@@ -304,9 +319,11 @@ impl Offer {
         };
         self.find_digests(supply, (&view, &ids), &solution.packages)?;
         let packages = solution.packages.iter();
-        packages
-            .map(|selected| self.locked(&view, &ids, selected))
-            .collect()
+        let packages = packages.map(|selected| self.locked(&view, &ids, selected));
+        Ok(Transaction {
+            install: packages.collect::<Result<_, _>>()?,
+            replaced: solution.replaced,
+        })
     }
 
     /// The SHA-256 of a remembered package, where the store has it and it is what the metadata promise.
@@ -387,8 +404,9 @@ impl Offer {
         for text in requests {
             reach.request(text)?;
         }
-        for one in &self.outside {
-            reach.outside(&one.facts)?;
+        let outside = self.outside.iter().map(|one| &one.facts);
+        for facts in outside.chain(&self.installed) {
+            reach.outside(facts)?;
         }
         let mut paths = BTreeSet::new();
         let mut owners = Vec::new();
@@ -501,7 +519,11 @@ impl Offer {
         let mut universe = Universe::new(&self.architecture)?;
         let entries = view.parts.iter().flatten().map(|entry| &entry.facts);
         let all = entries.chain(self.outside.iter().map(|one| &one.facts));
+        let all = all.chain(&self.installed);
         universe.introduce(all.map(|facts| facts.nevra.name.as_str()));
+        if !self.installed.is_empty() {
+            universe.add_installed(&self.installed);
+        }
         let mut ids = Vec::new();
         for (one, entries) in self.published.iter().zip(&view.parts) {
             let repository = &one.repository;

@@ -3,12 +3,17 @@
 use std::io::{self, Read, Write};
 
 use super::header::{Header, HeaderError};
-use super::package::RpmError;
+use super::package::{PackageFacts, RpmError, header_facts};
+use crate::digest::Digest;
 
 /// `RPMTAG_INSTALLTIME`: when the package was installed, in seconds since 1970.
 const INSTALL_TIME: u32 = 1008;
 /// `RPMTAG_INSTALLTID`: the transaction that installed it, a time as well.
 const INSTALL_TRANSACTION: u32 = 1128;
+/// `RPMTAG_SHA256HEADER`: the digest of the header as it was in the package's file.
+const HEADER_DIGEST: u32 = 273;
+/// The name under which rpm keeps keys among the packages.
+const KEYS: &str = "gpg-pubkey";
 /// `RPM_INT32_TYPE` and `RPM_INT64_TYPE`.
 const INTEGERS: [u32; 2] = [4, 5];
 
@@ -31,6 +36,38 @@ pub fn normalise_header_stream(
     }
     output.flush().map_err(write_failed)?;
     Ok(count)
+}
+
+/// A package of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledPackage {
+    /// What its header says.
+    pub facts: PackageFacts,
+    /// SHA-256 of its header as it was in the package's file; of the header in the database, without the times of its
+    /// installation, where that is too old to know.
+    pub header: Digest,
+}
+
+/// Reads the packages of an exported database; the keys that rpm keeps among them are left out.
+pub fn read_database(input: &mut impl Read) -> Result<Vec<InstalledPackage>, RpmError> {
+    let failed = |source| RpmError::Database { source };
+    let (mut packages, mut offset) = (Vec::new(), 0);
+    while let Some(mut header) = Header::read(input, offset).map_err(failed)? {
+        header.check().map_err(failed)?;
+        if header.text(1000).as_deref() != Some(KEYS) {
+            let facts = header_facts(header.bytes())?;
+            let stated = header
+                .text(HEADER_DIGEST)
+                .and_then(|text| text.parse().ok());
+            set_times(&mut header, 0).map_err(failed)?;
+            packages.push(InstalledPackage {
+                facts,
+                header: stated.unwrap_or_else(|| Digest::of(header.bytes())),
+            });
+        }
+        offset += header.bytes().len() as u64;
+    }
+    Ok(packages)
 }
 
 fn write_failed(source: io::Error) -> RpmError {
@@ -153,20 +190,33 @@ mod tests {
         }
     }
 
-    #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "rpm itself makes the database that the test reads"
-    )]
-    fn a_database_of_the_real_rpm_keeps_all_but_the_times() {
-        if !crate::rpm::testing::tool("rpmdb") {
-            return;
+    /// A root with a database of two packages, which the real rpm has made.
+    struct RealDatabase(tempfile::TempDir);
+
+    impl RealDatabase {
+        fn new() -> Option<Self> {
+            if !crate::rpm::testing::tool("rpmdb") {
+                return None;
+            }
+            let database = Self(tempfile::tempdir().unwrap());
+            fs::create_dir(database.root()).unwrap();
+            database.run("rpmdb", &["--initdb"]);
+            for name in ["first", "second"] {
+                let options = ["-i", "--nodeps", "--noscripts", "--nosignature", "--justdb"];
+                let file = crate::rpm::testing::build_package(database.0.path(), name);
+                database.run("rpm", &[&options[..], &[file.to_str().unwrap()]].concat());
+            }
+            Some(database)
         }
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        let run = |program: &str, arguments: &[&str]| {
+
+        fn root(&self) -> std::path::PathBuf {
+            self.0.path().join("root")
+        }
+
+        #[expect(clippy::disallowed_methods, reason = "rpm itself is asked")]
+        fn run(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
             let output = std::process::Command::new(program)
-                .args(["--root", root.to_str().unwrap()])
+                .args(["--root", self.root().to_str().unwrap()])
                 .args(arguments)
                 .output()
                 .unwrap();
@@ -176,24 +226,15 @@ mod tests {
                 String::from_utf8_lossy(&output.stderr)
             );
             output.stdout
-        };
-        fs::create_dir(&root).unwrap();
-        run("rpmdb", &["--initdb"]);
-        for name in ["first", "second"] {
-            let file = crate::rpm::testing::build_package(folder.path(), name);
-            run(
-                "rpm",
-                &[
-                    "-i",
-                    "--nodeps",
-                    "--noscripts",
-                    "--nosignature",
-                    "--justdb",
-                    file.to_str().unwrap(),
-                ],
-            );
         }
-        let exported = run("rpmdb", &["--exportdb"]);
+    }
+
+    #[test]
+    fn a_database_of_the_real_rpm_keeps_all_but_the_times() {
+        let Some(database) = RealDatabase::new() else {
+            return;
+        };
+        let exported = database.run("rpmdb", &["--exportdb"]);
         let (count, normalised) = normalise(&exported).unwrap();
         assert_eq!((count, normalised.len()), (2, exported.len()));
         let changed = exported
@@ -205,8 +246,8 @@ mod tests {
             (1..=16).contains(&changed),
             "two times of four bytes in each of two headers: {changed}"
         );
-        import(&root, &normalised);
-        let queried = run(
+        import(&database.root(), &normalised);
+        let queried = database.run(
             "rpm",
             &["-qa", "--qf", "%{NAME} %{INSTALLTIME} %{INSTALLTID}\\n"],
         );
@@ -216,7 +257,30 @@ mod tests {
             lines,
             ["first 16909060 16909060", "second 16909060 16909060"]
         );
-        run("rpm", &["-V", "--nofiles", "--nodeps", "first", "second"]);
+        database.run("rpm", &["-V", "--nofiles", "--nodeps", "first", "second"]);
+    }
+
+    #[test]
+    fn packages_of_a_real_database_are_those_that_were_installed() {
+        let Some(database) = RealDatabase::new() else {
+            return;
+        };
+        let exported = database.run("rpmdb", &["--exportdb"]);
+        let packages = read_database(&mut exported.as_slice()).unwrap();
+        assert_eq!(packages.len(), 2);
+        for package in packages {
+            let name = package.facts.nevra.name.as_str();
+            let query = ["-q", "--qf", "%{SHA256HEADER}", name];
+            assert_eq!(
+                database.run("rpm", &query),
+                package.header.hex().into_bytes()
+            );
+            let file = crate::rpm::testing::build_package(database.0.path(), name);
+            assert_eq!(package.facts, crate::rpm::read_package(&file).unwrap());
+        }
+        for cut in (1..exported.len()).step_by(101) {
+            let _any_result_without_panic = read_database(&mut &exported[..cut]);
+        }
     }
 
     /// `rpmdb --importdb` into a database made anew.

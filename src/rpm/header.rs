@@ -171,6 +171,17 @@ impl Header {
             .ok_or(damaged)
     }
 
+    /// The text of a tag, where the header has it as one string; after `check`.
+    pub(super) fn text(&self, tag: u32) -> Option<String> {
+        let entry = self
+            .entries()
+            .into_iter()
+            .find(|entry| entry.tag == tag && entry.kind == 6)?;
+        let rest = self.data().get(entry.start()?..)?;
+        let end = rest.iter().position(|byte| *byte == 0)?;
+        Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+    }
+
     /// Checks that every entry's data is where the index says, so that other code may rely on it.
     pub(super) fn check(&self) -> Result<(), HeaderError> {
         self.entries().into_iter().try_for_each(|entry| {

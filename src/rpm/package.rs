@@ -106,6 +106,12 @@ pub enum RpmError {
         /// What is wrong.
         reason: String,
     },
+    /// A header of an exported database lacks what every package has, or says it wrongly.
+    #[error("the exported rpm database has an unusable package: {reason}")]
+    Installed {
+        /// What is wrong.
+        reason: String,
+    },
     /// An exported database is not a stream of headers.
     #[error("the exported rpm database is damaged")]
     Database {
@@ -136,6 +142,20 @@ pub fn read_package(path: &Path) -> Result<PackageFacts, RpmError> {
         path: path.to_owned(),
         reason,
     };
+    let metadata = PackageMetadata::parse(&mut bytes.as_slice())
+        .map_err(|error| content(error.to_string()))?;
+    facts(&metadata).map_err(content)
+}
+
+/// What one header of a database says; its entries were checked.
+pub(super) fn header_facts(header: &[u8]) -> Result<PackageFacts, RpmError> {
+    let content = |reason: String| RpmError::Installed { reason };
+    // As in a package's file: a lead, a signature header without entries, the header.
+    let mut bytes = vec![0; 96];
+    bytes[..10].copy_from_slice(&[0xed, 0xab, 0xee, 0xdb, 3, 0, 0, 0, 0, 1]);
+    bytes[76..80].copy_from_slice(&[0, 1, 0, 5]);
+    bytes.extend([0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend(header);
     let metadata = PackageMetadata::parse(&mut bytes.as_slice())
         .map_err(|error| content(error.to_string()))?;
     facts(&metadata).map_err(content)

@@ -111,6 +111,10 @@ fn each_match(
     for name in handle::names(folder.as_fd()).map_err(error)? {
         if matches(pattern, name.to_bytes()) {
             let stat = handle::stat(folder.as_fd(), &*name).map_err(error)?;
+            // A whiteout is no file: without it, the file of a lower layer would come back.
+            if handle::is_kind(&stat, libc::S_IFCHR) {
+                continue;
+            }
             let path = handle::join(path, name.to_bytes());
             found(
                 folder.as_fd(),

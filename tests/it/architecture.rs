@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["backend"],
     &["oci"],
     &["environment"],
-    &["engine"],
+    &["engine", "registry"],
     &["record"],
     &["resolve"],
     &["build"],

@@ -12,6 +12,7 @@ mod e2e;
 mod engine;
 mod mutation;
 mod oci;
+mod registry;
 mod repositories;
 mod solver;
 mod specification;

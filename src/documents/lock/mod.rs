@@ -3,6 +3,7 @@
 //! Made for git: one line per package, stable order, no absolute paths, no times, nothing of the
 //! machine that wrote it. A lock that was parsed is consistent: what it names is in it.
 
+mod base;
 mod check;
 mod diff;
 mod read;
@@ -20,6 +21,7 @@ use crate::digest::Digest;
 use crate::files;
 use crate::rpm::Nevra;
 
+pub use base::{BaseOrigin, InstalledRpm, LockedBase, LockedLayer};
 pub use check::{Drift, Inputs, SourceFile, SpecInput, SpecReading};
 pub use diff::{Change, ChangeKind, Part, diff};
 
@@ -38,6 +40,8 @@ pub struct Lock {
     pub epoch: i64,
     /// What the lock was made from.
     pub inputs: LockedInputs,
+    /// What the environment begins with, where the template says it does.
+    pub base: Option<LockedBase>,
     /// Snapshots of the repositories, in the template's order.
     pub repositories: Vec<LockedRepository>,
     /// Keys that signed something in this lock, by fingerprint.
@@ -155,10 +159,12 @@ pub struct LockedTools {
 /// What the environment is made of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockedEnvironment {
-    /// Digest of the environment's tree; `None` until it was created once.
+    /// Digest of the environment's tree (the chain-id of its layers); `None` until it was created once.
     pub tree: Option<Digest>,
-    /// Its RPMs in transaction order.
+    /// Its RPMs in transaction order; those that are added where there is a base.
     pub rpms: Vec<LockedRpm>,
+    /// Packages of the base in whose place these come.
+    pub replaced: Vec<Nevra>,
 }
 
 /// A package of the project.
@@ -264,6 +270,24 @@ impl Lock {
         check::check(self, inputs)
     }
 
+    /// The packages of the environment, those of its base included.
+    pub fn installed(&self) -> Vec<Nevra> {
+        let base = self.base.iter().flat_map(|base| &base.installed);
+        base.map(|rpm| &rpm.nevra)
+            .filter(|nevra| !self.environment.replaced.contains(nevra))
+            .chain(self.environment.rpms.iter().map(|rpm| &rpm.nevra))
+            .cloned()
+            .collect()
+    }
+
+    /// How many layers the environment has: the base's, and one of what is installed.
+    pub fn environment_layers(&self) -> usize {
+        match &self.base {
+            None => 1,
+            Some(base) => base.layers.len() + usize::from(!self.environment.rpms.is_empty()),
+        }
+    }
+
     /// The RPMs of the tools root, by name.
     pub fn tools(&self) -> impl Iterator<Item = &LockedRpm> {
         self.tools
@@ -307,6 +331,16 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
+        for base in [sample::image(), sample::rootfs()] {
+            let mut lock = sample::lock();
+            lock.base = Some(base);
+            lock.environment.replaced = vec!["bash-5.1-1.x86_64".parse().unwrap()];
+            assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
+            assert_eq!(
+                lock.environment_layers(),
+                lock.base.unwrap().layers.len() + 1
+            );
+        }
         let lock = sample::lock();
         assert_eq!(Lock::parse(&lock.to_text()).unwrap(), lock);
         let folder = tempfile::tempdir().unwrap();

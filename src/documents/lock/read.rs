@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::base::{self, RawBase};
 use super::{
     BinaryFacts, Lock, LockedDocument, LockedEnvironment, LockedInputs, LockedKey, LockedMetadata,
     LockedPackage, LockedRepository, LockedRpm, LockedSource, LockedTools, Origin, RemoteSource,
@@ -25,6 +26,7 @@ struct RawLock {
     architecture: Architecture,
     epoch: i64,
     inputs: RawInputs,
+    base: Option<Spanned<RawBase>>,
     #[serde(default)]
     repository: Vec<RawRepository>,
     #[serde(default)]
@@ -124,6 +126,8 @@ struct RawTools {
 struct RawEnvironment {
     tree: Option<Digest>,
     rpms: Vec<Spanned<RawRpm>>,
+    #[serde(default)]
+    replaced: Vec<Nevra>,
 }
 
 #[derive(Deserialize)]
@@ -175,19 +179,16 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Lock, DocumentError> {
         .into_iter()
         .map(|nevra| reader.tool(nevra))
         .collect::<Result<_, _>>()?;
-    let document = |raw: RawDocument| LockedDocument {
-        name: raw.name,
-        digest: raw.sha256,
-    };
     Ok(Lock {
         architecture: raw.architecture,
         epoch: raw.epoch,
         inputs: LockedInputs {
-            template: document(raw.inputs.template),
-            recipe: raw.inputs.recipe.map(document),
+            template: raw.inputs.template.into(),
+            recipe: raw.inputs.recipe.map(Into::into),
             requests: raw.inputs.requests,
             left_out: raw.inputs.left_out,
         },
+        base: raw.base.map(|base| base::read(source, base)).transpose()?,
         repositories,
         keys,
         packages: reader.packages(raw.package)?,
@@ -198,8 +199,18 @@ pub(super) fn parse(source: &Source<'_>) -> Result<Lock, DocumentError> {
         environment: LockedEnvironment {
             tree: raw.environment.tree,
             rpms,
+            replaced: raw.environment.replaced,
         },
     })
+}
+
+impl From<RawDocument> for LockedDocument {
+    fn from(raw: RawDocument) -> Self {
+        Self {
+            name: raw.name,
+            digest: raw.sha256,
+        }
+    }
 }
 
 /// What was read so far, to hold the rest against.

@@ -1,9 +1,9 @@
 //! A small lock for tests.
 
 use super::{
-    BinaryFacts, Lock, LockedDocument, LockedEnvironment, LockedInputs, LockedKey, LockedMetadata,
-    LockedPackage, LockedRepository, LockedRpm, LockedSource, LockedTools, Origin, RemoteSource,
-    SpecFacts,
+    BaseOrigin, BinaryFacts, InstalledRpm, Lock, LockedBase, LockedDocument, LockedEnvironment,
+    LockedInputs, LockedKey, LockedLayer, LockedMetadata, LockedPackage, LockedRepository,
+    LockedRpm, LockedSource, LockedTools, Origin, RemoteSource, SpecFacts,
 };
 use crate::digest::Digest;
 use crate::documents::template::RepositorySource;
@@ -85,6 +85,7 @@ pub(super) fn lock() -> Lock {
             requests: vec!["zlib with tests".to_owned()],
             left_out: Vec::new(),
         },
+        base: None,
         repositories: vec![LockedRepository {
             name: "main".parse().unwrap(),
             source: RepositorySource::BaseUrls(vec![
@@ -115,6 +116,45 @@ pub(super) fn lock() -> Lock {
         environment: LockedEnvironment {
             tree: Some(Digest::of(b"tree")),
             rpms: vec![rpm("bash-5.2-1.x86_64", "bash"), third_party],
+            replaced: Vec::new(),
         },
     }
+}
+
+fn base(origin: BaseOrigin, layers: Vec<LockedLayer>) -> LockedBase {
+    let installed = ["bash-5.1-1.x86_64", "glibc-2.42-1.x86_64"].map(|nevra| InstalledRpm {
+        nevra: nevra.parse().unwrap(),
+        header: Digest::of(nevra.as_bytes()),
+    });
+    LockedBase {
+        origin,
+        layers,
+        installed: installed.to_vec(),
+    }
+}
+
+/// An image of two layers.
+pub(super) fn image() -> LockedBase {
+    let origin = BaseOrigin::Image {
+        name: "registry.example/base:9".parse().unwrap(),
+        manifest: Digest::of(b"manifest"),
+    };
+    let layer = |name: &str| LockedLayer {
+        diff_id: Digest::of(name.as_bytes()),
+        digest: Some(Digest::of(name.to_uppercase().as_bytes())),
+    };
+    base(origin, vec![layer("first"), layer("second")])
+}
+
+/// A root archive.
+pub(super) fn rootfs() -> LockedBase {
+    let origin = BaseOrigin::Rootfs {
+        url: "./root.tar.xz".parse().unwrap(),
+        sha256: Digest::of(b"root"),
+    };
+    let layer = LockedLayer {
+        diff_id: Digest::of(b"tar"),
+        digest: None,
+    };
+    base(origin, vec![layer])
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
 
-use super::{Lock, LockedPackage, LockedRepository, LockedRpm, LockedSource, Origin};
+use super::{
+    BaseOrigin, Lock, LockedBase, LockedPackage, LockedRepository, LockedRpm, LockedSource, Origin,
+};
 use crate::documents::source::FORMAT;
 use crate::documents::template::RepositorySource;
 
@@ -38,6 +40,9 @@ pub(super) fn text(lock: &Lock) -> String {
     if !lock.inputs.left_out.is_empty() {
         list(&mut out, "left_out", sorted(&lock.inputs.left_out));
     }
+    if let Some(one) = &lock.base {
+        base(&mut out, one);
+    }
     for one in &lock.repositories {
         repository(&mut out, one);
     }
@@ -70,7 +75,37 @@ pub(super) fn text(lock: &Lock) -> String {
         add!(out, "tree = {}", quoted(tree));
     }
     list(&mut out, "rpms", lock.environment.rpms.iter().map(rpm));
+    if !lock.environment.replaced.is_empty() {
+        list(&mut out, "replaced", sorted(&lock.environment.replaced));
+    }
     out
+}
+
+fn base(out: &mut String, base: &LockedBase) {
+    add!(out, "\n[base]");
+    match &base.origin {
+        BaseOrigin::Image { name, manifest } => {
+            add!(out, "image = {}", quoted(name));
+            add!(out, "manifest = {}", quoted(manifest));
+        }
+        BaseOrigin::Rootfs { url, sha256 } => {
+            let (url, sha256) = (quoted(url), quoted(sha256.hex()));
+            add!(out, "rootfs = {{ url = {url}, sha256 = {sha256} }}");
+        }
+    }
+    let layers = base.layers.iter().map(|layer| {
+        let digest = layer.digest.map_or_else(String::new, |digest| {
+            format!(", digest = {}", quoted(digest))
+        });
+        format!("{{ diff_id = {}{digest} }}", quoted(layer.diff_id))
+    });
+    list(out, "layers", layers);
+    let installed: BTreeSet<_> = base.installed.iter().collect();
+    let installed = installed.into_iter().map(|rpm| {
+        let (nevra, header) = (quoted(&rpm.nevra), quoted(rpm.header.hex()));
+        format!("{{ nevra = {nevra}, header = {header} }}")
+    });
+    list(out, "installed", installed);
 }
 
 fn repository(out: &mut String, repository: &LockedRepository) {
@@ -203,6 +238,42 @@ fn quoted(value: impl Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::sample;
+
+    #[test]
+    fn a_base_is_a_table_of_its_own() {
+        let mut lock = sample::lock();
+        let mut table = |base| {
+            lock.base = Some(base);
+            let text = lock.to_text();
+            let start = text.find("[base]").unwrap();
+            let end = text.find("\n[[repository]]").unwrap();
+            text[start..end].to_owned()
+        };
+        let both = format!("{}\n{}", table(sample::image()), table(sample::rootfs()));
+        insta::assert_snapshot!(both, @r#"
+        [base]
+        image = "registry.example/base:9"
+        manifest = "sha256:05b3abf2579a5eb66403cd78be557fd860633a1fe2103c7642030defe32c657f"
+        layers = [
+          { diff_id = "sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e", digest = "sha256:267d3b81a9dcd937f3b46a17a57fc0ca2133373389336861142673a73fc17bc6" },
+          { diff_id = "sha256:16367aacb67a4a017c8da8ab95682ccb390863780f7114dda0a0e0c55644c7c4", digest = "sha256:84747dcd831c7131207a1042d74b60ac54fdcc10e7aef9e1f7940dda2c95dcae" },
+        ]
+        installed = [
+          { nevra = "bash-5.1-1.x86_64", header = "3f4a3d24d3ad88136cbfc6ca05701ed19d33a6e4e4bf936b1e9ef7f83f1662ff" },
+          { nevra = "glibc-2.42-1.x86_64", header = "5389374029ad056b1c75e15c8e27ddc8b53145c4ee0ba3f6eb079901c281a8ec" },
+        ]
+
+        [base]
+        rootfs = { url = "./root.tar.xz", sha256 = "4813494d137e1631bba301d5acab6e7bb7aa74ce1185d456565ef51d737677b2" }
+        layers = [
+          { diff_id = "sha256:90aebae315675cbf04612de4f7d5874850f48e0b8dd82becbeaa47ca93f5ebfb" },
+        ]
+        installed = [
+          { nevra = "bash-5.1-1.x86_64", header = "3f4a3d24d3ad88136cbfc6ca05701ed19d33a6e4e4bf936b1e9ef7f83f1662ff" },
+          { nevra = "glibc-2.42-1.x86_64", header = "5389374029ad056b1c75e15c8e27ddc8b53145c4ee0ba3f6eb079901c281a8ec" },
+        ]
+        "#);
+    }
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "one text")]

@@ -13,8 +13,8 @@ use super::config::with_known;
 use super::error::{DocumentError, Problem};
 use super::source::{self, DOCUMENT_LIMIT};
 use super::values::{
-    AbsolutePath, Architecture, Fingerprint, Glob, GroupName, Line, MacroName, ModuleStream, Name,
-    RelativePath, Request, Url,
+    AbsolutePath, Architecture, Fingerprint, Glob, GroupName, ImageName, Line, MacroName,
+    ModuleStream, Name, RelativePath, Request, Url,
 };
 
 use crate::digest::Digest;
@@ -22,7 +22,7 @@ use crate::digest::Digest;
 pub use access::{Access, Proxy};
 pub(super) use read::{Context, RawKey, split_groups};
 
-/// The pinned base: RPM repositories and a package set.
+/// The pinned base: an image or a root archive, RPM repositories and a package set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// Its name: the file's name without `.toml`.
@@ -33,6 +33,8 @@ pub struct Template {
     pub digest: Digest,
     /// The architecture of the environment.
     pub architecture: Architecture,
+    /// What the environment begins with; nothing where `None`.
+    pub base: Option<Base>,
     /// Variables of URLs, `basearch` and `arch` included. URLs here have them replaced already.
     pub variables: BTreeMap<String, String>,
     /// The repositories in the order of the file.
@@ -59,6 +61,20 @@ pub struct Template {
     pub epoch: Option<i64>,
     /// What is left out of the environment's tree beside the usual.
     pub normalise: Normalise,
+}
+
+/// What an environment begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// An image in a registry, by digest, or by a tag that is made one while locking.
+    Image(ImageName),
+    /// An archive of a whole root.
+    Rootfs {
+        /// Where it is fetched from.
+        url: Url,
+        /// Digest of the file.
+        sha256: Digest,
+    },
 }
 
 /// A repository of RPM packages (rpm-md).
@@ -298,6 +314,66 @@ mod tests {
         );
         assert_eq!((template.weak_dependencies, template.epoch), (false, None));
         assert_eq!(template.digest, Digest::of(TEXT.as_bytes()));
+    }
+
+    fn with_base(base: &str, rest: &str) -> Result<Template, DocumentError> {
+        let text = format!("format = 1\narchitecture = \"x86_64\"\n{base}\n{rest}");
+        Template::parse(&"mini".parse().unwrap(), &text, Path::new("mini.toml"))
+    }
+
+    #[test]
+    fn a_base_needs_nothing_else() {
+        let template = with_base("image = \"r.example/base:9\"", "").unwrap();
+        let Some(Base::Image(name)) = template.base else {
+            panic!("{:?}", template.base);
+        };
+        assert_eq!(name.to_string(), "r.example/base:9");
+        assert!(template.repositories.is_empty() && template.packages.is_empty());
+        let rootfs = format!(
+            "rootfs = {{ url = \"https://m.example/$basearch.tar.xz\", sha256 = \"{}\" }}",
+            "0".repeat(64)
+        );
+        let Some(Base::Rootfs { url, .. }) = with_base(&rootfs, "").unwrap().base else {
+            panic!("no root archive");
+        };
+        assert_eq!(url.as_str(), "https://m.example/x86_64.tar.xz");
+    }
+
+    #[test]
+    fn a_base_that_cannot_be_is_explained() {
+        let image = "image = \"r.example/base:9\"";
+        let both = format!(
+            "{image}\nrootfs = {{ url = \"./root.tar\", sha256 = \"{}\" }}",
+            "0".repeat(64)
+        );
+        let wrong = [
+            with_base(&both, ""),
+            with_base(image, "packages = [\"bash\"]"),
+            with_base("image = \"base:9\"", ""),
+            with_base("rootfs = { url = \"./root.tar\" }", ""),
+        ]
+        .map(|result| result.unwrap_err().to_string());
+        insta::assert_snapshot!(wrong.join("\n\n"), @r#"
+        mini.toml:4:10: both `image` and `rootfs`
+          |
+        4 | rootfs = { url = "./root.tar", sha256 = "00000000000000000000000000000000000000000000000000000000000…
+          |          ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+          = an environment begins with one of them: leave the other out
+
+        mini.toml: the template has no repository
+          = add a table `[[repository]]` with `name`, `keys` and one of `baseurl`, `metalink`, `mirrorlist`
+
+        mini.toml:3:9: `base:9` is not the name of an image
+          |
+        3 | image = "base:9"
+          |         ^^^^^^^^
+          = its registry must be named: `registry.example.org/name:tag`, `docker.io/library/name:tag`
+
+        mini.toml:3:10: missing key `sha256`
+          |
+        3 | rootfs = { url = "./root.tar" }
+          |          ^^^^^^^^^^^^^^^^^^^^^^
+        "#);
     }
 
     #[test]

@@ -10,14 +10,15 @@ use toml::Spanned;
 use super::access::RawAccess;
 use super::repo_file::{self, FileKeys};
 use super::{
-    Builder, Check, GroupPackages, KeySource, Normalise, RepoFiles, Repository, RepositorySource,
-    Template,
+    Base, Builder, Check, GroupPackages, KeySource, Normalise, RepoFiles, Repository,
+    RepositorySource, Template,
 };
+use crate::digest::Digest;
 use crate::documents::error::{DocumentError, Problem};
 use crate::documents::source::{Source, nearest};
 use crate::documents::values::{
-    Architecture, Fingerprint, Glob, GroupName, Line, MacroName, ModuleStream, Name, RelativePath,
-    Request, Url, ValueError, VariableName, VariableValue,
+    Architecture, Fingerprint, Glob, GroupName, ImageName, Line, MacroName, ModuleStream, Name,
+    RelativePath, Request, Url, ValueError, VariableName, VariableValue,
 };
 
 #[derive(Deserialize)]
@@ -26,6 +27,8 @@ struct RawTemplate {
     #[serde(rename = "format")]
     _format: u64,
     architecture: Architecture,
+    image: Option<ImageName>,
+    rootfs: Option<Spanned<RawRootfs>>,
     #[serde(default)]
     variables: BTreeMap<VariableName, VariableValue>,
     #[serde(default)]
@@ -52,6 +55,16 @@ struct RawTemplate {
     epoch: Option<Spanned<i64>>,
     #[serde(default)]
     normalise: Normalise,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table (`{ url = \"…\", sha256 = \"…\" }`)"
+)]
+struct RawRootfs {
+    url: Spanned<String>,
+    sha256: Digest,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +149,7 @@ pub(super) fn parse(
             .map(|(name, value)| (name.into(), value.into())),
     );
     let context = Context { source, variables };
+    let base = context.base(raw.image, raw.rootfs)?;
     if let (Some(key), true) = (raw.keys.first(), raw.repo_files.is_empty()) {
         let error = source.error(
             key.span(),
@@ -146,9 +160,15 @@ pub(super) fn parse(
     let keys = FileKeys::new(&context, raw.keys)?;
     let files = repo_file::read(&context, &raw.repo_files, &keys, contents)?;
     let digest = files.digest(text);
-    let repositories = context.repositories(raw.repository, files.repositories)?;
     let (packages, groups) = split_groups(raw.packages, raw.groups);
-    if packages.is_empty() && groups.is_empty() {
+    let asks = !packages.is_empty() || !groups.is_empty();
+    let none = raw.repository.is_empty() && files.repositories.is_empty();
+    let repositories = if base.is_some() && none && !asks {
+        Vec::new()
+    } else {
+        context.repositories(raw.repository, files.repositories)?
+    };
+    if base.is_none() && !asks {
         let error = DocumentError::of(
             Problem::Invalid,
             path,
@@ -167,6 +187,7 @@ pub(super) fn parse(
         path: path.to_owned(),
         digest,
         architecture: raw.architecture,
+        base,
         repositories,
         packages,
         groups,
@@ -210,6 +231,26 @@ impl Context<'_> {
             return Err(error);
         }
         Ok(raw.into_iter().map(Spanned::into_inner).collect())
+    }
+
+    fn base(
+        &self,
+        image: Option<ImageName>,
+        rootfs: Option<Spanned<RawRootfs>>,
+    ) -> Result<Option<Base>, DocumentError> {
+        match (image, rootfs) {
+            (None, None) => Ok(None),
+            (Some(name), None) => Ok(Some(Base::Image(name))),
+            (None, Some(rootfs)) => {
+                let RawRootfs { url, sha256 } = rootfs.into_inner();
+                let url = self.url(&url)?;
+                Ok(Some(Base::Rootfs { url, sha256 }))
+            }
+            (Some(_), Some(rootfs)) => Err(self
+                .source
+                .error(rootfs.span(), "both `image` and `rootfs`")
+                .note("an environment begins with one of them: leave the other out")),
+        }
     }
 
     /// `[[repository]]`, and those `of_files` behind them.

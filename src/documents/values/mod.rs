@@ -2,6 +2,7 @@
 //!
 //! The first line of each error is the complaint, further lines are notes on what is allowed.
 
+mod image;
 mod scalars;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+pub use image::ImageName;
 pub use scalars::{Architecture, ByteSize, Mode, Owner, Period};
 
 /// Text that is not what its place wants.

@@ -7,6 +7,7 @@ mod failing;
 mod faults;
 mod hostile;
 mod identity;
+mod images;
 mod input;
 mod interrupt;
 mod locking;

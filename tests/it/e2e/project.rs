@@ -19,6 +19,9 @@ use crate::support::{program, scratch};
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(4);
 
+/// A second store in a project's folder, as another machine would have one.
+pub(crate) const OTHER_STORE: &str = "other-store";
+
 /// What every environment of these tests has: rpmbuild for packages without compiled programs.
 pub(crate) const BASE: &str = r#"["bash", "coreutils", "diffutils", "file", "findutils", "gawk", "grep", "gzip", "rpm", "sed", "tar"]"#;
 
@@ -237,18 +240,23 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        // Trees belong to subordinate ids: only the backend can remove them.
-        let roots = self.path("cache/roots");
-        let Ok(entries) = fs_err::read_dir(&roots) else {
-            return;
-        };
-        let backend = crate::conformance::fixture::native(&self.path("cache")).unwrap();
-        backend.sweep().unwrap();
-        for entry in entries {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if !name.starts_with('.') && !name.starts_with("scratch-") {
-                backend.remove(&RootId(name)).unwrap();
-            }
+        for store in ["cache", OTHER_STORE] {
+            remove_roots(&self.path(store));
+        }
+    }
+}
+
+/// Trees belong to subordinate ids: only the backend can remove them.
+fn remove_roots(store: &Path) {
+    let Ok(entries) = fs_err::read_dir(store.join("roots")) else {
+        return;
+    };
+    let backend = crate::conformance::fixture::native(store).unwrap();
+    backend.sweep().unwrap();
+    for entry in entries {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.starts_with('.') && !name.starts_with("scratch-") {
+            backend.remove(&RootId(name)).unwrap();
         }
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct Request {
     /// The first byte asked for, where not all is.
     pub(crate) from: Option<u64>,
     pub(crate) if_range: Option<String>,
+    pub(crate) authorization: Option<String>,
     /// How many requests for this path came before.
     pub(crate) earlier: usize,
 }
@@ -45,6 +46,14 @@ impl Answer {
             headers: vec![],
             body: vec![],
             end: End::Whole,
+        }
+    }
+
+    /// A status with a body.
+    pub(crate) fn refused(status: u16, body: &[u8]) -> Self {
+        Self {
+            body: body.to_vec(),
+            ..Self::status(status)
         }
     }
 
@@ -249,6 +258,7 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
         path,
         from: None,
         if_range: None,
+        authorization: None,
         earlier: 0,
     };
     for line in lines {
@@ -264,6 +274,7 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
                 request.from = Some(from.unwrap().parse().unwrap());
             }
             "if-range" => request.if_range = Some(value.to_owned()),
+            "authorization" => request.authorization = Some(value.to_owned()),
             _ => {}
         }
     }

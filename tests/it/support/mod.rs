@@ -6,6 +6,7 @@ use std::path::PathBuf;
 pub(crate) mod distribution;
 pub(crate) mod http;
 pub(crate) mod packages;
+pub(crate) mod registry;
 
 /// The program under test. The tests may run on another place of it than where it was built.
 pub(crate) fn program() -> PathBuf {

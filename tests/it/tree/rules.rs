@@ -163,3 +163,32 @@ fn everything_can_be_removed() {
     assert_eq!(left, ["outside"]);
     assert!(top.path().join("outside/kept").exists());
 }
+
+#[test]
+fn whiteouts_stay_whatever_the_rules_say() {
+    let top = tempfile::tempdir().unwrap();
+    let root = top.path().join("root");
+    fs_err::create_dir_all(root.join("var/log")).unwrap();
+    for name in ["removed.log", "emptied", "database"] {
+        let (kind, mode) = (rustix::fs::FileType::CharacterDevice, Mode::empty());
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            root.join("var/log").join(name),
+            kind,
+            mode,
+            0,
+        )
+        .unwrap();
+    }
+    let rules = Normalise {
+        epoch: 1000,
+        remove: vec!["/var/log/*.log".to_owned()],
+        truncate: vec!["/var/log/emptied".to_owned()],
+        plain_sqlite: vec!["/var/log/database".to_owned()],
+    };
+    tree::normalise::run(handle(&root).as_fd(), &rules).unwrap();
+    let left = short(&root).join("\n");
+    for name in ["removed.log", "emptied", "database"] {
+        assert!(left.contains(&format!(".wh.{name}")), "{left}");
+    }
+}
