@@ -7,6 +7,7 @@
 //! measure root PROJECT           the path of the kept environment's root
 //! measure clone PROJECT RUNS -- PEER…   /bin/true in a clone, each run followed by one of the peer command
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
+//! measure universe FOLDER        writes the metadata of a large universe: Debian's whole index
 //! measure solve STORE REPOSITORY NAME…   the packages that these names need, from a repository's metadata
 //! ```
 #![expect(
@@ -61,6 +62,7 @@ fn main() {
             clone(&Bench::open(project), runs.parse().unwrap(), peer);
         }
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
+        ["universe", folder] => universe(folder),
         ["solve", store, repository, names @ ..] => solve(store, repository, names, started),
         // `cargo bench` without words: there is nothing to measure without a project.
         [] => println!("run benches/compare"),
@@ -373,6 +375,31 @@ fn rpmbuild_alone(bench: &Bench, root: &RootId, ready: &Ready) -> f64 {
     took
 }
 
+fn universe(folder: &str) {
+    let folder = Path::new(folder);
+    let options = minidistro::Options {
+        suite: minidistro::Suite::Trixie,
+        mirror: None,
+        packages: Vec::new(),
+        output: folder.to_owned(),
+        downloads: folder.join(".downloads"),
+        sources: Vec::new(),
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let packages = runtime.block_on(minidistro::universe(&options)).unwrap();
+    println!("{}", serde_json::json!({ "packages": packages }));
+}
+
+/// The most memory that this process had, bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line
+        .and_then(|line| line.split_whitespace().next())
+        .unwrap();
+    kilobytes.parse::<u64>().unwrap() * 1024
+}
+
 /// Solves a request for packages by name in one repository's metadata, with the kept index where there is one; each part timed.
 fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
     let store = Store::open(Path::new(store)).unwrap();
@@ -423,6 +450,7 @@ fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
             "fill": filled - found,
             "solve": total - filled,
             "total": total,
+            "memory": peak(),
             "reached": reached.len(),
             "packages": solution.packages.len(),
         })

@@ -119,12 +119,8 @@ mod tests {
         assert!(folder.path().join("repodata/repomd.xml").exists());
         let paragraph = iter_paragraphs_borrowed(text).next().unwrap().unwrap();
         let package = package(&paragraph).unwrap();
-        assert_eq!(package.nevra().to_string(), "a-1:2-1.noarch");
-        let names: Vec<_> = package
-            .requires()
-            .iter()
-            .map(|entry| entry.name.as_str())
-            .collect();
+        assert_eq!(package.nevra(), "a-1:2-1.noarch");
+        let names: Vec<_> = package.requires().iter().map(Requirement::name).collect();
         assert_eq!(names, ["x", "(b or c >= 2-0)"]);
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Failure, Kind};
 use crate::repository::PackageEntry;
 use crate::resolve::repositories::Published;
 use crate::resolve::solving::Offer;
-use crate::resolve::{ResolveError, advice, chain};
+use crate::resolve::{ResolveError, chain};
 use crate::rpm::{Gathering, Nevra, PackageFacts};
 use crate::solve::{Unsolvable, Wanted};
 
@@ -30,15 +30,20 @@ pub(super) fn why_not(context: &Context<'_>, name: &str) -> Result<u8, Failure> 
         ));
         return Ok(0);
     }
-    let candidates: Vec<Candidate> = offer
-        .candidates(name)?
+    let supply = question.supply(context);
+    let candidates = offer.candidates(supply, name)?;
+    let candidates: Vec<Candidate> = candidates
         .into_iter()
-        .map(|(entry, published)| Candidate::new(entry, published))
+        .map(|(entry, part)| Candidate::new(entry, &offer.published()[part]))
         .collect();
     if candidates.is_empty() {
-        return Err(unknown(&offer, name)?);
+        let failure = Failure::new(Kind::Input, format!("no repository has `{name}`"));
+        return Err(match offer.nearest(supply, name)? {
+            Some(nearest) => failure.hint(format!("did you mean `{nearest}`?")),
+            None => failure,
+        });
     }
-    let facts = offer.facts(question.supply(context), &question.lock, &wanted)?;
+    let facts = offer.facts(supply, &question.lock, &wanted)?;
     for candidate in candidates.iter().take(MAX_CANDIDATES) {
         context.go_on()?;
         let reason = reason(context, &question, &mut offer, (&wanted, &facts), candidate)?;
@@ -70,14 +75,6 @@ impl Candidate {
             entry,
         }
     }
-}
-
-fn unknown(offer: &Offer, name: &str) -> Result<Failure, ResolveError> {
-    let failure = Failure::new(Kind::Input, format!("no repository has `{name}`"));
-    Ok(match advice::nearest(offer, name)? {
-        Some(nearest) => failure.hint(format!("did you mean `{nearest}`?")),
-        None => failure,
-    })
 }
 
 /// Why one package is not in the lock.

@@ -10,7 +10,7 @@ use crate::solve::{Cause, Help, Nearest, Unsolvable};
 const MAX_SHOWN: usize = 3;
 
 /// Adds to each missing capability what the repositories have that comes near.
-pub fn add(offer: &Offer, why: &mut Unsolvable) -> Result<(), ResolveError> {
+pub(super) fn add(offer: &Offer, why: &mut Unsolvable) -> Result<(), ResolveError> {
     let reasons = why
         .problems
         .iter_mut()
@@ -70,7 +70,7 @@ fn meets(entry: &PackageEntry, dependency: &Dependency) -> bool {
 }
 
 /// The capability of any repository that is most like `name`, where one is like it at all.
-pub fn nearest(offer: &Offer, name: &str) -> Result<Option<String>, ResolveError> {
+pub(super) fn nearest(offer: &Offer, name: &str) -> Result<Option<String>, ResolveError> {
     let mut nearest = Nearest::new(name);
     for one in &offer.published {
         one.index

@@ -75,7 +75,7 @@ pub fn make_index(store: &Store, primary: &Kept) -> Result<Index, ResolveError> 
     if let Err(error) = store.keep_derived(&index_name(&primary.digest), &bytes) {
         tracing::warn!(%error, "the index of a repository is not kept");
     }
-    Index::from_bytes(bytes, &primary.digest)
+    Index::from_bytes(&bytes, &primary.digest)
         .map_err(|damage| in_repository(damaged(damage.to_string())))
 }
 

@@ -13,7 +13,7 @@ use crate::solve::{SolveError, Unsolvable};
 use crate::store::fetch::{Download, FetchError, Fetched, Fetcher};
 use crate::store::{Store, StoreError};
 
-pub mod advice;
+mod advice;
 pub mod chain;
 pub mod groups;
 pub mod metadata;

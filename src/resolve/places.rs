@@ -60,11 +60,8 @@ impl Document {
             let is_tag = before
                 .get(..tag.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(tag));
-            is_tag
-                && after
-                    .split(|letter: char| letter.is_whitespace() || letter == ',')
-                    .any(|word| word == dependency.name())
-                || is_tag && after.trim() == capability
+            let mut words = after.split(|letter: char| letter.is_whitespace() || letter == ',');
+            is_tag && (after.trim() == capability || words.any(|word| word == dependency.name()))
         };
         self.at(has)
     }

@@ -141,28 +141,11 @@ impl Offer {
         template: &Template,
         recipe: Option<&Recipe>,
     ) -> Result<(), ResolveError> {
-        self.mending(supply, |offer| {
+        self.mended(supply, |offer| {
             offer.hide_modules(supply, template)?;
             offer.read_groups(supply, template, recipe)
         })?;
         self.add_outside(supply, recipe)
-    }
-
-    fn mending<T>(
-        &mut self,
-        supply: Supply<'_>,
-        mut work: impl FnMut(&mut Self) -> Result<T, ResolveError>,
-    ) -> Result<T, ResolveError> {
-        match work(self) {
-            Err(ResolveError::Damage(damage)) => {
-                tracing::info!(%damage, "the indexes of the repositories are made anew");
-                for one in &mut self.published {
-                    one.mend(supply)?;
-                }
-                work(self)
-            }
-            result => result,
-        }
     }
 
     fn hide_modules(
@@ -313,7 +296,7 @@ impl Offer {
         let solution = match universe.solve(&request) {
             Ok(solution) => solution,
             Err(mut why) => {
-                advice::add(self, &mut why)?;
+                self.mended(supply, |offer| advice::add(offer, &mut why))?;
                 return Err(ResolveError::Unsolvable { what, why });
             }
         };
@@ -385,9 +368,27 @@ impl Offer {
         Ok(())
     }
 
-    /// Everything that has to do with these requests; an index that is found damaged is made anew.
+    /// Everything that has to do with these requests.
     pub fn view(&mut self, supply: Supply<'_>, requests: &[&str]) -> Result<View, ResolveError> {
-        self.mending(supply, |offer| offer.try_view(supply, requests))
+        self.mended(supply, |offer| offer.try_view(supply, requests))
+    }
+
+    /// Does what reads the indexes; where one is found damaged, they are made anew, and it is done again.
+    pub(super) fn mended<T>(
+        &mut self,
+        supply: Supply<'_>,
+        mut work: impl FnMut(&mut Self) -> Result<T, ResolveError>,
+    ) -> Result<T, ResolveError> {
+        match work(self) {
+            Err(ResolveError::Damage(damage)) => {
+                tracing::info!(%damage, "the indexes of the repositories are made anew");
+                for one in &mut self.published {
+                    one.mend(supply)?;
+                }
+                work(self)
+            }
+            result => result,
+        }
     }
 
     fn try_view(&mut self, supply: Supply<'_>, requests: &[&str]) -> Result<View, ResolveError> {
@@ -478,33 +479,53 @@ impl Offer {
     }
 
     /// All packages of all repositories, hidden ones too, that are called `text` or provide it, the newest first;
-    /// with the repository's name, and whether it may be seen.
-    pub fn candidates(&self, text: &str) -> Result<Vec<(PackageEntry, &Published)>, ResolveError> {
+    /// each with the place of its repository among `published`.
+    pub fn candidates(
+        &mut self,
+        supply: Supply<'_>,
+        text: &str,
+    ) -> Result<Vec<(PackageEntry, usize)>, ResolveError> {
+        self.mended(supply, |offer| offer.try_candidates(text))
+    }
+
+    fn try_candidates(&self, text: &str) -> Result<Vec<(PackageEntry, usize)>, ResolveError> {
         let dependency = text.parse().unwrap_or_else(|_| Dependency::new(text, None));
         let (mut called, mut providing) = (Vec::new(), Vec::new());
-        for one in &self.published {
-            let mut names = vec![dependency.name()];
-            names.extend(text.match_indices('-').map(|(at, _)| &text[..at]));
-            names.extend(text.match_indices('.').map(|(at, _)| &text[..at]));
+        let mut names = vec![dependency.name()];
+        names.extend(text.match_indices('-').map(|(at, _)| &text[..at]));
+        names.extend(text.match_indices('.').map(|(at, _)| &text[..at]));
+        for (part, one) in self.published.iter().enumerate() {
             let mut numbers = BTreeSet::new();
-            for name in names {
+            for name in &names {
                 numbers.extend(one.index.packages_of(name)?);
             }
             for number in numbers {
                 let entry = one.index.entry(number)?;
+                let alone = Gathering::new(vec![&entry.facts]);
                 if chain::is_called(&entry.facts.nevra, text) {
-                    called.push((entry, one));
-                } else if !Gathering::new(vec![&entry.facts])
-                    .providers(&dependency)
-                    .is_empty()
-                {
-                    providing.push((entry, one));
+                    called.push((entry, part));
+                } else if !alone.providers(&dependency).is_empty() {
+                    providing.push((entry, part));
                 }
             }
         }
         let mut found = if called.is_empty() { providing } else { called };
         found.sort_by(|(one, _), (other, _)| other.facts.cmp(&one.facts));
         Ok(found)
+    }
+
+    /// The repositories, in the template's order.
+    pub fn published(&self) -> &[Published] {
+        &self.published
+    }
+
+    /// The capability of any repository that is most like `name`, where one is like it at all.
+    pub fn nearest(
+        &mut self,
+        supply: Supply<'_>,
+        name: &str,
+    ) -> Result<Option<String>, ResolveError> {
+        self.mended(supply, |offer| advice::nearest(offer, name))
     }
 
     /// The priority of the repository of that name.

@@ -77,7 +77,9 @@ mod tests {
             ("completely-different", None),
         ] {
             let mut nearest = Nearest::new(wanted);
-            names.iter().for_each(|name| nearest.consider(name));
+            for name in names {
+                nearest.consider(name);
+            }
             assert_eq!(nearest.found().as_deref(), expected, "{wanted}");
         }
     }

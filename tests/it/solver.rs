@@ -158,6 +158,7 @@ fn jobs(index: &Index, count: usize) -> Vec<Vec<String>> {
     (0..count).map(job).collect()
 }
 
+#[expect(clippy::print_stderr, reason = "the share is the result")]
 fn compare(count: usize) {
     if !Path::new("/usr/bin/dnf").exists() {
         skip("dnf is missing");

@@ -169,12 +169,12 @@ impl Blocks {
 
     /// The same from memory, all of it checked.
     pub(super) fn from_bytes(
-        bytes: Vec<u8>,
+        bytes: &[u8],
         primary: &Digest,
     ) -> Result<(Self, [Span; SECTIONS]), Damage> {
         let fixed = bytes.first_chunk().ok_or(Damage("it is cut off"))?;
         let header = Header::parse(fixed, primary)?;
-        let sums = header.sums(&bytes)?;
+        let sums = header.sums(bytes)?;
         let body = bytes.get(header.whole()..).unwrap_or_default();
         if body.len() != header.length {
             return Err(Damage("it is cut off"));

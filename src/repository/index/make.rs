@@ -9,7 +9,7 @@ use super::{
 };
 use crate::digest::Digest;
 use crate::repository::{Checksum, PackageEntry};
-use crate::rpm::Dependency;
+use crate::rpm::{Dependency, PackageFacts};
 
 /// Makes the index of a repository.
 ///
@@ -53,6 +53,34 @@ impl Builder {
         let name = self.string(&nevra.name);
         self.provided.push((name, package));
         let lists = small(self.lists.len());
+        self.lists(facts, package);
+        self.names(facts, package);
+        let start = self.details.len();
+        self.detail(entry);
+        let [version, release, arch, vendor] =
+            [&nevra.version, &nevra.release, &nevra.arch, &facts.vendor]
+                .map(|text| self.string(text));
+        let length = small(self.details.len() - start);
+        let start = small(start);
+        let epoch = nevra.epoch;
+        self.packages.push([
+            name, epoch, version, release, arch, vendor, lists, start, length,
+        ]);
+        let size = self.bytes
+            + (self.lists.len() + self.dependencies.len() * DEPENDENCY + self.strings.len() * 2)
+                * WORD
+            + self.packages.len() * PACKAGE * WORD
+            + (self.provided.len() + self.obsoleted.len() * 2 + self.supplemented.len() * 2) * WORD
+            + self.details.len();
+        if size + (1 << 16) < MAX_LENGTH {
+            Ok(())
+        } else {
+            Err(TooLarge)
+        }
+    }
+
+    /// What the package says of itself, and its paths.
+    fn lists(&mut self, facts: &PackageFacts, package: u32) {
         self.list(&facts.provides);
         self.lists.push(small(facts.requires.len()));
         for requirement in &facts.requires {
@@ -76,6 +104,10 @@ impl Builder {
             self.lists.push(path);
             self.provided.push((path, package));
         }
+    }
+
+    /// By which names the package is found.
+    fn names(&mut self, facts: &PackageFacts, package: u32) {
         for dependency in facts.provides.iter().filter(|given| !given.is_rich()) {
             let name = self.string(dependency.name());
             self.provided.push((name, package));
@@ -89,28 +121,6 @@ impl Builder {
                 let name = self.string(&leaf);
                 self.supplemented.push((name, package));
             }
-        }
-        let start = self.details.len();
-        self.detail(entry);
-        let [version, release, arch, vendor] =
-            [&nevra.version, &nevra.release, &nevra.arch, &facts.vendor]
-                .map(|text| self.string(text));
-        let length = small(self.details.len() - start);
-        let start = small(start);
-        let epoch = nevra.epoch;
-        self.packages.push([
-            name, epoch, version, release, arch, vendor, lists, start, length,
-        ]);
-        let size = self.bytes
-            + (self.lists.len() + self.dependencies.len() * DEPENDENCY + self.strings.len() * 2)
-                * WORD
-            + self.packages.len() * PACKAGE * WORD
-            + (self.provided.len() + self.obsoleted.len() * 2 + self.supplemented.len() * 2) * WORD
-            + self.details.len();
-        if size + (1 << 16) < MAX_LENGTH {
-            Ok(())
-        } else {
-            Err(TooLarge)
         }
     }
 
@@ -243,7 +253,9 @@ impl Builder {
             &mut self.obsoleted,
             &mut self.supplemented,
         ] {
-            pairs.iter_mut().for_each(|(name, _)| replace(name));
+            for (name, _) in pairs {
+                replace(name);
+            }
         }
     }
 }

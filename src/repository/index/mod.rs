@@ -100,7 +100,7 @@ impl Index {
     }
 
     /// An index in memory, as [`Builder::finish`] gives it.
-    pub fn from_bytes(bytes: Vec<u8>, primary: &Digest) -> Result<Self, Damage> {
+    pub fn from_bytes(bytes: &[u8], primary: &Digest) -> Result<Self, Damage> {
         let (blocks, sections) = Blocks::from_bytes(bytes, primary)?;
         Self::checked(blocks, sections)
     }

@@ -98,7 +98,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         fs_err::write(&path, &bytes).unwrap();
-        for index in [Index::open(&path, &key()), Index::from_bytes(bytes, &key())] {
+        for index in [Index::open(&path, &key()), Index::from_bytes(&bytes, &key())] {
             let index = index.unwrap();
             prop_assert_eq!(index.len(), entries.len());
             for (place, entry) in entries.iter().enumerate() {
@@ -125,7 +125,7 @@ proptest! {
         let path = folder.path().join("index");
         fs_err::write(&path, &bytes).unwrap();
         prop_assert!(Index::open(&path, &key()).and_then(|index| ask_all(&index)).is_err());
-        prop_assert!(Index::from_bytes(bytes, &key()).is_err());
+        prop_assert!(Index::from_bytes(&bytes, &key()).is_err());
     }
 
     /// Damage with a right checksum: somebody made it so.
@@ -139,7 +139,7 @@ proptest! {
             builder.add(entry).unwrap();
         }
         let whole = builder.finish(&key());
-        let (blocks, sections) = Blocks::from_bytes(whole, &key()).unwrap();
+        let (blocks, sections) = Blocks::from_bytes(&whole, &key()).unwrap();
         let mut parts = sections.map(|span| blocks.bytes(span, 0, span.length).unwrap().into_owned());
         for (at, value) in changes {
             let total: usize = parts.iter().map(Vec::len).sum();
@@ -153,7 +153,7 @@ proptest! {
                 at -= part.len();
             }
         }
-        if let Ok(index) = Index::from_bytes(blocks::seal(parts, &key()), &key()) {
+        if let Ok(index) = Index::from_bytes(&blocks::seal(parts, &key()), &key()) {
             let _any_result_without_panic = ask_all(&index);
         }
     }

@@ -233,9 +233,56 @@ fn offline_nothing_is_asked_of_the_network_and_what_is_missing_is_named() {
     let said = project.run(&["lock", "--offline"]);
     assert_eq!(said.code, Some(4), "{}", said.all());
     assert!(
-        said.err.contains("--offline") && said.err.contains("gcc"),
+        said.err
+            .contains("it is not in the store, and nothing is fetched (--offline)"),
         "{}",
         said.all()
     );
     assert_eq!(server.requests().len(), before);
+}
+
+#[test]
+fn kept_metadata_that_are_damaged_are_made_anew() {
+    let Some((project, _repository)) = orchard() else {
+        return;
+    };
+    project.good(&["lock"]);
+    let locked = project.read("pristine.lock");
+    let derived = || {
+        let entries = fs_err::read_dir(project.path("cache/derived")).unwrap();
+        let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    let good: Vec<_> = derived()
+        .iter()
+        .map(|path| fs_err::read(path).unwrap())
+        .collect();
+    assert!(good.len() >= 2, "an index for each repository");
+    for damage in [0, 60, 300, 5000, usize::MAX] {
+        for (path, good) in derived().iter().zip(&good) {
+            let mut bytes = good.clone();
+            let at = damage.min(bytes.len() - 1);
+            bytes[at] ^= 0x10;
+            fs_err::write(path, bytes).unwrap();
+        }
+        assert_eq!(project.good(&["update"]).out, "no package changed\n");
+        project.good(&["why", "apple"]);
+    }
+    for path in derived() {
+        fs_err::write(path, "").unwrap();
+    }
+    assert_eq!(project.good(&["update"]).out, "no package changed\n");
+    let again: Vec<_> = derived()
+        .iter()
+        .map(|path| fs_err::read(path).unwrap())
+        .collect();
+    assert_eq!(again, good);
+    assert_eq!(project.read("pristine.lock"), locked);
+    // What the lock does not name any more is not kept for ever.
+    let path = project.path("cache/derived/primary-of-former-times");
+    fs_err::write(&path, "").unwrap();
+    project.good(&["clean"]);
+    assert!(!path.exists());
+    assert_eq!(derived().len(), good.len());
 }
