@@ -14,9 +14,11 @@ use crate::store::fetch::{Download, FetchError, Fetched, Fetcher};
 use crate::store::{Store, StoreError};
 
 pub mod groups;
+mod keys;
 pub mod mirrors;
 pub mod modules;
 pub mod packages;
+mod reading;
 pub mod repositories;
 pub mod request;
 pub mod solving;

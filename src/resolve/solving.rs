@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest;
+use crate::documents::Name;
 use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
 use crate::documents::template::{Access, Template};
-use crate::documents::{GroupName, Name};
-use crate::repository::{Comps, Modules, PackageEntry};
-use crate::resolve::groups::Groups;
-use crate::resolve::modules::Filter;
+use crate::repository::PackageEntry;
+use crate::resolve::keys;
+use crate::resolve::reading;
 use crate::resolve::repositories::{self, Published};
 use crate::resolve::{ResolveError, Supply};
 use crate::rpm::{Nevra, PackageFacts, read_package};
@@ -54,9 +54,10 @@ impl Offer {
         template: &Template,
         recipe: Option<&Recipe>,
     ) -> Result<Self, ResolveError> {
-        let (mut read, left_out) = published(supply, template)?;
-        hide_modules(supply, template, &mut read)?;
-        let (template_groups, recipe_groups) = groups(supply, template, recipe, &mut read)?;
+        let (mut read, left_out) = reading::repositories(supply, template)?;
+        reading::hide_modules(supply, template, &mut read)?;
+        let (template_groups, recipe_groups) =
+            reading::groups(supply, template, recipe, &mut read)?;
         let mut universe = Universe::new(template.architecture.as_str())?;
         let mut published = Vec::new();
         let mut keys = Vec::new();
@@ -321,81 +322,6 @@ impl Offer {
     }
 }
 
-/// Reads the template's repositories; those that cannot be reached and may be left out come by name.
-fn published(
-    supply: Supply<'_>,
-    template: &Template,
-) -> Result<(Vec<Published>, Vec<Name>), ResolveError> {
-    let mut read = Vec::new();
-    let mut left_out = Vec::new();
-    for repository in &template.repositories {
-        match repositories::read(supply, template, repository)? {
-            Some(one) => read.push(one),
-            None => left_out.push(repository.name.clone()),
-        }
-    }
-    Ok((read, left_out))
-}
-
-/// Takes away what modules hide.
-fn hide_modules(
-    supply: Supply<'_>,
-    template: &Template,
-    read: &mut [Published],
-) -> Result<(), ResolveError> {
-    let mut modules = Modules::default();
-    for one in &mut *read {
-        modules.merge(one.modules(supply)?);
-    }
-    let entries = read.iter().flat_map(|one| &one.entries);
-    let filter = Filter::new(template, &modules, entries, &|event| {
-        supply.sink.emit(event);
-    })?;
-    for one in read
-        .iter_mut()
-        .filter(|one| !one.repository.module_hotfixes)
-    {
-        one.entries.retain(|entry| !filter.hides(&entry.facts));
-    }
-    Ok(())
-}
-
-/// What the groups of template and recipe ask for; comps are read only where there are any.
-fn groups(
-    supply: Supply<'_>,
-    template: &Template,
-    recipe: Option<&Recipe>,
-    read: &mut [Published],
-) -> Result<(Vec<Wanted>, Vec<Wanted>), ResolveError> {
-    let of_recipe = recipe.map_or(&[][..], |recipe| &recipe.groups);
-    if template.groups.is_empty() && of_recipe.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
-    }
-    let mut comps = Comps::default();
-    for one in &mut *read {
-        comps.merge(one.comps(supply)?);
-    }
-    let entries = read.iter().flat_map(|one| &one.entries);
-    let names: BTreeSet<&str> = entries
-        .map(|entry| entry.facts.nevra.name.as_str())
-        .collect();
-    let groups = Groups {
-        comps: &comps,
-        kinds: &template.group_packages,
-        arch: template.architecture.as_str(),
-    };
-    let wanted = |asked: &[GroupName], asked_by: &str| {
-        groups.wanted(asked, asked_by, &|name| names.contains(name), &|event| {
-            supply.sink.emit(event);
-        })
-    };
-    let recipe_name = recipe.map_or_else(String::new, |recipe| format!("recipe {}", recipe.name));
-    Ok((
-        wanted(&template.groups, &format!("template {}", template.name))?,
-        wanted(of_recipe, &recipe_name)?,
-    ))
-}
-
 fn third_party(
     supply: Supply<'_>,
     rpm: &ThirdParty,
@@ -415,7 +341,7 @@ fn third_party(
     let path = supply.store.verified(&rpm.sha256)?;
     let keys = match rpm.trusted {
         Some(_) => Vec::new(),
-        None => repositories::keys(supply, rpm.url.as_str(), &rpm.keys, &Access::default())?.1,
+        None => keys::fetch(supply, rpm.url.as_str(), &rpm.keys, &Access::default())?.1,
     };
     let outside = Outside {
         facts: read_package(&path)?,
