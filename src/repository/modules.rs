@@ -40,6 +40,8 @@ pub struct Stream {
     pub version: u64,
     /// What it was built against, as a short hash.
     pub context: String,
+    /// Whether the context is a name that upgrades keep, and no hash.
+    pub static_context: bool,
     /// The architecture; empty where it says none.
     pub arch: String,
     /// The modules that it requires, each with the streams of it that do; all where the list is empty, and
@@ -67,6 +69,7 @@ struct RawData {
     stream: Option<String>,
     version: u64,
     context: String,
+    static_context: bool,
     arch: String,
     dependencies: RawDependencies,
     artifacts: RawPackages,
@@ -240,6 +243,7 @@ fn stream(data: RawData, name: &str) -> Result<Stream, RepositoryError> {
         stream,
         version: data.version,
         context: data.context,
+        static_context: data.static_context,
         arch: data.arch,
         requires: data.dependencies.0,
         artifacts: data.artifacts.rpms,
@@ -264,6 +268,7 @@ data:
   stream: 1.10
   version: 8010020190322
   context: 0e3a2b
+  static_context: true
   arch: x86_64
   summary: >-
     Something long,
@@ -326,6 +331,7 @@ data:
                     stream: "1.10".to_owned(),
                     version: 8_010_020_190_322,
                     context: "0e3a2b".to_owned(),
+                    static_context: true,
                     arch: "x86_64".to_owned(),
                     requires: vec![
                         ("perl".to_owned(), strings(&["5.30", "5.26"])),

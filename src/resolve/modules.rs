@@ -54,12 +54,13 @@ impl Filter {
         Ok(Self::of(modules, &active))
     }
 
-    /// `active` holds streams by [`solvable`].
+    /// `active` holds streams as [`solvables`] names them.
     fn of(modules: &Modules, active: &BTreeSet<String>) -> Self {
         let mut filter = Self::default();
-        let gone = demodularized(modules, active);
-        for stream in &modules.streams {
-            let is_active = active.contains(&solvable(stream));
+        let solvables = solvables(modules);
+        let gone = demodularized(modules, &solvables, active);
+        for (stream, name) in modules.streams.iter().zip(&solvables) {
+            let is_active = active.contains(name);
             let gone = gone.get(&(&stream.name, &stream.stream, &stream.arch));
             for artifact in &stream.artifacts {
                 // libdnf passes over what is no full name, too.
@@ -141,7 +142,7 @@ impl<'a> Choice<'a> {
         Ok(choice)
     }
 
-    /// The streams that are active, by [`solvable`].
+    /// The streams that are active, as [`solvables`] names them.
     fn active(
         &self,
         template: &Template,
@@ -214,11 +215,11 @@ impl StreamSolver {
         platform: Option<&str>,
     ) -> Result<Self, ResolveError> {
         let mut universe = Universe::new(template.architecture.as_str())?;
-        let streams = modules
-            .streams
-            .iter()
-            .filter(|stream| !disabled.contains(stream.name.as_str()));
-        let packages: Vec<PackageFacts> = streams.map(package).collect();
+        let streams = modules.streams.iter().zip(solvables(modules));
+        let packages: Vec<PackageFacts> = streams
+            .filter(|(stream, _)| !disabled.contains(stream.name.as_str()))
+            .map(|(stream, name)| package(stream, &name))
+            .collect();
         universe.add_repository("modules", Preference::default(), &packages);
         let provided = platform.into_iter().flat_map(|platform| {
             let name = platform.split_once(':').map_or(platform, |(name, _)| name);
@@ -245,13 +246,60 @@ impl StreamSolver {
     }
 }
 
-/// What names a stream for the solver: every version of it is active with the newest.
-fn solvable(stream: &Stream) -> String {
-    format!("{}:{}:{}", stream.name, stream.stream, stream.context)
+/// What names each stream for the solver, in their order: streams of one name are active together.
+///
+/// As in libdnf these are the versions of a stream that require the same modules, whatever platform they were
+/// built for; a context that is no hash stands for its own.
+fn solvables(modules: &Modules) -> Vec<String> {
+    let requires = |stream: &Stream| {
+        let others = stream
+            .requires
+            .iter()
+            .filter(|(name, _)| name != "platform");
+        let mut texts: Vec<String> = others
+            .map(|(name, streams)| {
+                let mut streams = streams.clone();
+                streams.sort();
+                if streams.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{name}:[{}]", streams.join(","))
+                }
+            })
+            .collect();
+        texts.sort();
+        if texts.is_empty() {
+            "NoRequires".to_owned()
+        } else {
+            texts.join(";")
+        }
+    };
+    let mut named: BTreeMap<(&str, &str, String), &str> = BTreeMap::new();
+    for stream in modules
+        .streams
+        .iter()
+        .filter(|stream| stream.static_context)
+    {
+        named
+            .entry((&stream.name, &stream.stream, requires(stream)))
+            .or_insert(&stream.context);
+    }
+    let solvable = |stream: &Stream| {
+        let requires = requires(stream);
+        let context = if stream.static_context {
+            stream.context.clone()
+        } else {
+            let key = (stream.name.as_str(), stream.stream.as_str(), requires);
+            let known = named.get(&key).map(|context| (*context).to_owned());
+            known.unwrap_or(key.2)
+        };
+        format!("{}:{}:{context}", stream.name, stream.stream)
+    };
+    modules.streams.iter().map(solvable).collect()
 }
 
-/// A stream as a package. One stream of a module excludes all others.
-fn package(stream: &Stream) -> PackageFacts {
+/// A stream as a package `name`. One stream of a module excludes all others.
+fn package(stream: &Stream, name: &str) -> PackageFacts {
     let own = format!("module({})", stream.name);
     let arch = if stream.arch.is_empty() {
         "noarch"
@@ -259,7 +307,7 @@ fn package(stream: &Stream) -> PackageFacts {
         &stream.arch
     };
     let mut facts = PackageFacts::new(Nevra {
-        name: solvable(stream),
+        name: name.to_owned(),
         epoch: 0,
         version: stream.version.to_string(),
         release: "0".to_owned(),
@@ -297,22 +345,18 @@ fn package(stream: &Stream) -> PackageFacts {
 /// The names that left a stream, as its newest active versions say.
 fn demodularized<'a>(
     modules: &'a Modules,
+    solvables: &'a [String],
     active: &BTreeSet<String>,
 ) -> BTreeMap<(&'a String, &'a String, &'a String), BTreeSet<&'a str>> {
-    let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-    let streams = || {
-        modules
-            .streams
-            .iter()
-            .map(|stream| (solvable(stream), stream))
-    };
-    for (name, stream) in streams() {
+    let mut newest: BTreeMap<&String, u64> = BTreeMap::new();
+    let streams = || modules.streams.iter().zip(solvables);
+    for (stream, name) in streams() {
         let version = newest.entry(name).or_default();
         *version = stream.version.max(*version);
     }
     let mut gone: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
-    for (name, stream) in streams() {
-        if active.contains(&name) && newest.get(&name) == Some(&stream.version) {
+    for (stream, name) in streams() {
+        if active.contains(name) && newest.get(name) == Some(&stream.version) {
             let names = stream.demodularized.iter().map(String::as_str);
             gone.entry((&stream.name, &stream.stream, &stream.arch))
                 .or_default()

@@ -13,8 +13,9 @@ use crate::documents::{Fingerprint, Name};
 use crate::environment::create::Ingredient;
 use crate::events::Event;
 use crate::keyring::Keyring;
+use crate::resolve::keys::load;
 use crate::resolve::mirrors;
-use crate::resolve::repositories::{SMALL, join, load, one, read_file, value};
+use crate::resolve::repositories::{SMALL, join, one, read_file, value};
 use crate::resolve::{ResolveError, Supply};
 use crate::rpm::Nevra;
 use crate::store::fetch::Download;
@@ -114,25 +115,22 @@ pub fn fetch(
     let mut places = BTreeMap::new();
     let mut downloads = Vec::new();
     for package in packages {
-        let (urls, access) = if supply.store.blob(&package.digest).is_some() {
+        let (urls, access) = match &package.origin {
             // Its length is still held against the lock.
-            (Vec::new(), Access::default())
-        } else {
-            match &package.origin {
-                Origin::Url(url) => (
-                    supply
-                        .project
-                        .mirrored(&url.resolve(&supply.project.directory)),
-                    Access::default(),
-                ),
-                Origin::Repository { name, location } => {
-                    if !places.contains_key(name) {
-                        places.insert(name.clone(), bases(supply, lock, trust, name)?);
-                    }
-                    let (bases, access) = &places[name];
-                    let urls = bases.iter().map(|base| join(base, location));
-                    (urls.collect(), access.clone())
+            _ if is_whole(supply, package) => (Vec::new(), Access::default()),
+            Origin::Url(url) => (
+                supply
+                    .project
+                    .mirrored(&url.resolve(&supply.project.directory)),
+                Access::default(),
+            ),
+            Origin::Repository { name, location } => {
+                if !places.contains_key(name) {
+                    places.insert(name.clone(), bases(supply, lock, trust, name)?);
                 }
+                let (bases, access) = &places[name];
+                let urls = bases.iter().map(|base| join(base, location));
+                (urls.collect(), access.clone())
             }
         };
         downloads.push(Download {
@@ -146,6 +144,15 @@ pub fn fetch(
     }
     supply.fetch(downloads)?;
     Ok(())
+}
+
+/// Whether the store has a package, as far as its length tells: what is damaged is fetched again.
+fn is_whole(supply: Supply<'_>, package: &LockedRpm) -> bool {
+    let path = supply.store.blob(&package.digest);
+    path.is_some_and(|path| {
+        path.metadata()
+            .is_ok_and(|metadata| metadata.len() == package.size)
+    })
 }
 
 /// Where the files of a repository of the lock are, and how its servers are reached.

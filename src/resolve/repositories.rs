@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::documents::Name;
 use crate::documents::lock::{LockedKey, LockedMetadata, LockedRepository};
-use crate::documents::template::{Access, KeySource, Repository, RepositorySource, Template};
-use crate::documents::{Fingerprint, Name, Url};
+use crate::documents::template::{Access, Repository, RepositorySource, Template};
 use crate::events::Event;
-use crate::keyring::{self, Keyring};
 use crate::repository::{Checksum, Comps, Damage, Index, Modules, PackageEntry, Repomd};
+use crate::resolve::keys;
 use crate::resolve::metadata::{self, Kept};
 use crate::resolve::mirrors::{self, Places};
 use crate::resolve::modules::Filter;
@@ -66,7 +66,7 @@ pub fn read(
         }
         reached => reached?,
     };
-    let (keyring, keys) = trusted_keys(supply, repository, &access)?;
+    let (keyring, keys) = keys::trusted(supply, repository, &access)?;
     let bytes = read_file(supply, &repomd_file)?;
     let mut key = None;
     if repository.check.metadata && repository.trusted.is_none() {
@@ -175,59 +175,6 @@ fn fetch_repomd(
         name: name.to_string(),
         kind: "repomd",
     }))
-}
-
-/// The keys of a repository: those that the template names, and those of its `.repo` file that the template pins.
-fn trusted_keys(
-    supply: Supply<'_>,
-    repository: &Repository,
-    access: &Access,
-) -> Result<(Keyring, Vec<LockedKey>), ResolveError> {
-    let name = repository.name.as_str();
-    let mut sources = repository.keys.clone();
-    let mut found = Vec::new();
-    let files = repository.key_files.iter().flat_map(|keys| &keys.files);
-    for url in files {
-        let file = one(supply, key_download(supply, name, url, access))?;
-        let listed = Keyring::list(&read_file(supply, &file)?, url.as_str());
-        let listed = listed.map_err(|source| ResolveError::Key {
-            owner: name.to_owned(),
-            source,
-        })?;
-        for (fingerprint, user) in listed {
-            let fingerprint: Fingerprint = value(&fingerprint.to_string())?;
-            let mut pins = repository
-                .key_files
-                .iter()
-                .flat_map(|keys| &keys.fingerprints);
-            if pins.any(|pin| *pin == fingerprint) {
-                sources.push(KeySource {
-                    url: url.clone(),
-                    fingerprint,
-                });
-            } else {
-                found.push((fingerprint.to_string(), user, url.to_string()));
-            }
-        }
-    }
-    if sources.is_empty() && repository.trusted.is_none() {
-        return Err(ResolveError::NotPinned {
-            name: name.to_owned(),
-            found,
-        });
-    }
-    keys(supply, name, &sources, access)
-}
-
-fn key_download(supply: Supply<'_>, owner: &str, url: &Url, access: &Access) -> Download {
-    let project = supply.project;
-    Download {
-        name: format!("key of {owner}"),
-        urls: project.mirrored(&url.resolve(&project.directory)),
-        max_size: Some(SMALL),
-        access: access.clone(),
-        ..Download::default()
-    }
 }
 
 impl Published {
@@ -438,51 +385,6 @@ pub(super) fn check(
         expected: expected.to_string(),
         found: found.to_string(),
     })
-}
-
-/// Fetches key files and keeps of them what is pinned.
-pub fn keys(
-    supply: Supply<'_>,
-    owner: &str,
-    sources: &[KeySource],
-    access: &Access,
-) -> Result<(Keyring, Vec<LockedKey>), ResolveError> {
-    let mut found = Vec::new();
-    let mut locked = Vec::new();
-    for source in sources {
-        let file = one(supply, key_download(supply, owner, &source.url, access))?;
-        found.push((
-            source.url.to_string(),
-            read_file(supply, &file)?,
-            &source.fingerprint,
-        ));
-        locked.push(LockedKey {
-            fingerprint: source.fingerprint.clone(),
-            url: source.url.clone(),
-            digest: file.digest,
-        });
-    }
-    Ok((load(owner, found)?, locked))
-}
-
-/// A keyring of key files (name, content, the one key of it that is trusted).
-pub(super) fn load(
-    owner: &str,
-    files: Vec<(String, Vec<u8>, &Fingerprint)>,
-) -> Result<Keyring, ResolveError> {
-    let key_error = |source| ResolveError::Key {
-        owner: owner.to_owned(),
-        source,
-    };
-    let mut sources = Vec::new();
-    for (name, bytes, fingerprint) in files {
-        sources.push(keyring::KeySource {
-            bytes,
-            name,
-            fingerprints: vec![value(fingerprint.as_str())?],
-        });
-    }
-    Keyring::load(&sources).map_err(key_error)
 }
 
 fn small(name: &Name, bases: &[String], path: &str, access: &Access) -> Download {

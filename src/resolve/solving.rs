@@ -1,20 +1,17 @@
 //! What can be chosen, what of it a request can reach, and locked packages out of the answer.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::digest::Digest;
+use crate::documents::Name;
 use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
 use crate::documents::template::{Access, Template};
-use crate::documents::{GroupName, Name};
-use crate::repository::{Comps, Modules, Offered, PackageEntry, Reach};
-use crate::resolve::groups::Groups;
-use crate::resolve::modules::Filter;
+use crate::repository::{Offered, PackageEntry, Reach};
 use crate::resolve::repositories::{self, Published};
 use crate::resolve::{ResolveError, Supply};
 use crate::resolve::{advice, chain};
+use crate::resolve::{keys, reading};
 use crate::rpm::{Dependency, Gathering, Nevra, PackageFacts, read_package};
 use crate::solve::{Preference, RepositoryId, Request, Selected, Universe, Wanted};
 use crate::store::fetch::Download;
@@ -84,15 +81,9 @@ impl Offer {
     ) -> Result<Self, ResolveError> {
         let mut offer = Self::empty(template);
         offer.installed = installed.to_vec();
-        for repository in &template.repositories {
-            match repositories::read(supply, template, repository)? {
-                Some(one) => {
-                    offer.keys.extend(one.keys.iter().cloned());
-                    offer.published.push(one);
-                }
-                None => offer.left_out.push(repository.name.clone()),
-            }
-        }
+        (offer.published, offer.left_out) = reading::repositories(supply, template)?;
+        let keys = offer.published.iter().flat_map(|one| one.keys.clone());
+        offer.keys = keys.collect();
         offer.settle(supply, template, recipe)?;
         Ok(offer)
     }
@@ -142,76 +133,13 @@ impl Offer {
         recipe: Option<&Recipe>,
     ) -> Result<(), ResolveError> {
         self.mended(supply, |offer| {
-            offer.hide_modules(supply, template)?;
-            offer.read_groups(supply, template, recipe)
+            let published = &mut offer.published;
+            reading::hide_modules(supply, template, published)?;
+            (offer.template_groups, offer.recipe_groups) =
+                reading::groups(supply, template, recipe, published)?;
+            Ok(())
         })?;
         self.add_outside(supply, recipe)
-    }
-
-    fn hide_modules(
-        &mut self,
-        supply: Supply<'_>,
-        template: &Template,
-    ) -> Result<(), ResolveError> {
-        let mut modules = Modules::default();
-        let mut releases = Vec::new();
-        for one in &mut self.published {
-            modules.merge(one.modules(supply)?);
-            releases.extend(one.seen("system-release")?);
-        }
-        let filter = Filter::new(template, &modules, releases.iter(), &|event| {
-            supply.sink.emit(event);
-        })?;
-        let filter = Arc::new(filter);
-        for one in &mut self.published {
-            one.hide(&filter);
-        }
-        Ok(())
-    }
-
-    /// What the groups of template and recipe ask for; comps are read only where there are any.
-    fn read_groups(
-        &mut self,
-        supply: Supply<'_>,
-        template: &Template,
-        recipe: Option<&Recipe>,
-    ) -> Result<(), ResolveError> {
-        let of_recipe = recipe.map_or(&[][..], |recipe| &recipe.groups);
-        if template.groups.is_empty() && of_recipe.is_empty() {
-            return Ok(());
-        }
-        let mut comps = Comps::default();
-        for one in &mut self.published {
-            comps.merge(one.comps(supply)?);
-        }
-        let groups = Groups {
-            comps: &comps,
-            kinds: &template.group_packages,
-            arch: template.architecture.as_str(),
-        };
-        let damage = Cell::new(None);
-        let exists = |name: &str| {
-            let mut seen = self.published.iter().map(|one| one.seen(name));
-            seen.any(|seen| match seen {
-                Ok(entries) => entries.iter().any(|entry| entry.facts.nevra.name == name),
-                Err(found) => {
-                    damage.set(Some(found));
-                    false
-                }
-            })
-        };
-        let wanted = |asked: &[GroupName], asked_by: &str| {
-            groups.wanted(asked, asked_by, &exists, &|event| supply.sink.emit(event))
-        };
-        let recipe_name =
-            recipe.map_or_else(String::new, |recipe| format!("recipe {}", recipe.name));
-        let of_template = wanted(&template.groups, &format!("template {}", template.name))?;
-        let of_recipe = wanted(of_recipe, &recipe_name)?;
-        if let Some(damage) = damage.take() {
-            return Err(damage.into());
-        }
-        (self.template_groups, self.recipe_groups) = (of_template, of_recipe);
-        Ok(())
     }
 
     /// Takes note of an older lock: a package of it that is in the store need not be fetched to know its SHA-256.
@@ -662,7 +590,7 @@ fn third_party(
     let path = supply.store.verified(&rpm.sha256)?;
     let keys = match rpm.trusted {
         Some(_) => Vec::new(),
-        None => repositories::keys(supply, rpm.url.as_str(), &rpm.keys, &Access::default())?.1,
+        None => keys::fetch(supply, rpm.url.as_str(), &rpm.keys, &Access::default())?.1,
     };
     let outside = Outside {
         facts: read_package(&path)?,

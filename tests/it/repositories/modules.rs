@@ -67,6 +67,17 @@ fn modules() -> String {
             &["broken-0:1-1.noarch"],
         ),
         default("broken", "1"),
+        // A package that left its module: the newest version says so.
+        stream(
+            "split:1:1:jjjj",
+            el9,
+            &["split-0:1-1.noarch", "piece-0:1-1.noarch"],
+        ),
+        stream("split:1:2:jjjj", el9, &["split-0:2-1.noarch"]).replace(
+            "  artifacts:",
+            "  demodularized:\n    rpms:\n    - piece\n  artifacts:",
+        ),
+        default("split", "1"),
         // Without a default; what another stream requires makes it active.
         stream("deep:1:1:hhhh", el9, &["deep-0:1-1.noarch"]),
         stream(
@@ -96,6 +107,8 @@ fn trial() -> Trial {
         ("left", &["1", "2"]),
         ("broken", &["1", "2"]),
         ("deep", &["1", "2"]),
+        ("split", &["0", "1", "2"]),
+        ("piece", &["1", "2"]),
     ] {
         for version in versions {
             main.add(&mut package(name, version));
@@ -179,10 +192,124 @@ fn modules_hide_what_dnf_hides() {
 }
 
 #[test]
+fn repositories_that_do_not_agree_on_a_default_leave_none() {
+    let trial = trial();
+    for (stream_of_fixes, expected) in [("18", "node-18"), ("20", "node-16")] {
+        let text = [
+            stream("node:20:3:bbbb", "platform: []", &["node-0:22-1.noarch"]),
+            default("node", stream_of_fixes),
+        ];
+        let fixes = trial.repository("fixes");
+        fixes.publish();
+        fixes.attach(
+            "modules",
+            "modules.yaml.gz",
+            &gzip(text.concat().as_bytes()),
+        );
+        let seen = ours(&trial, "", false).unwrap();
+        assert!(list(&seen).contains(expected), "{}", list(&seen));
+        let (main, fixes) = (trial.path("site/main"), trial.path("site/fixes"));
+        if let Some(dnf) = Dnf::new(&[&main, &fixes], &[]) {
+            assert_eq!(list(&seen), list(&dnf.visible()), "{stream_of_fixes}");
+        }
+    }
+}
+
+/// xorshift: the same modules everywhere.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// Any modules with requirements among each other, their packages, and the streams that are enabled.
+fn any_modules(trial: &Trial, seed: u64) -> Vec<(String, u64)> {
+    let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let main = trial.repository("main");
+    let mut text = String::new();
+    let mut enabled = Vec::new();
+    for module in 0..5 {
+        let name = format!("m{module}");
+        main.add(&mut package(&name, "0"));
+        let streams = 1 + numbers.below(3);
+        for stream_number in 1..=streams {
+            for context in 0..=numbers.below(2) {
+                let other = numbers.below(5);
+                let requires = match numbers.below(5) {
+                    _ if other == module => "platform: []".to_owned(),
+                    0 => format!("platform: [el9], m{other}: [{}]", 1 + numbers.below(3)),
+                    1 => format!("platform: [el9], m{other}: []"),
+                    2 => format!("m{other}: [1, {}]", 2 + numbers.below(2)),
+                    3 => format!("platform: [el{}]", 8 + numbers.below(2)),
+                    _ => "platform: [el9]".to_owned(),
+                };
+                let version = format!("{stream_number}.{context}");
+                main.add(&mut package(&name, &version));
+                let artifact = format!("{name}-0:{version}-1.noarch");
+                let nsvc = format!("{name}:{stream_number}:1:c{context}");
+                text.push_str(&stream(&nsvc, &requires, &[&artifact]));
+            }
+        }
+        let one = 1 + numbers.below(streams);
+        match numbers.below(5) {
+            0 => enabled.push((name, one)),
+            1 => {}
+            _ => text.push_str(&default(&name, &one.to_string())),
+        }
+    }
+    main.publish();
+    main.attach("modules", "modules.yaml", text.as_bytes());
+    enabled
+}
+
+#[test]
+fn any_modules_hide_what_dnf_hides() {
+    let (mut compared, mut refused) = (0, 0);
+    // In the one that is left out two defaults exclude each other: which stays is chance in dnf, and goes by name here.
+    for seed in (0..16).filter(|seed| *seed != 5) {
+        let trial = Trial::new();
+        let enabled = any_modules(&trial, seed);
+        let streams: Vec<String> = enabled
+            .iter()
+            .map(|(name, stream)| format!("{name}:{stream}"))
+            .collect();
+        let tables = format!(
+            "packages = [\"m0\"]\nmodules = {streams:?}\nmodule_platform = \"platform:el9\"\n\
+             [[repository]]\nname = \"main\"\nbaseurl = [\"SERVER/main\"]\nKEYRING\n"
+        );
+        // What cannot be together is an error here, and a warning in dnf.
+        let Ok(seen) = trial.visible(&trial.template("", &tables)) else {
+            refused += 1;
+            continue;
+        };
+        let main = trial.path("site/main");
+        let platform = "--setopt=module_platform_id=platform:el9";
+        let Some(dnf) = Dnf::new(&[&main], &[platform]) else {
+            return;
+        };
+        for (name, stream) in &enabled {
+            dnf.enable(name, *stream);
+        }
+        assert_eq!(
+            list(&seen),
+            list(&dnf.visible()),
+            "seed {seed}, {streams:?}"
+        );
+        compared += 1;
+    }
+    assert!(compared >= 8, "{compared} compared, {refused} refused");
+}
+
+#[test]
 fn streams_that_are_chosen_hide_the_others() {
     let trial = trial();
-    insta::assert_snapshot!(list(&ours(&trial, "", false).unwrap()), @"broken-2 deep-2 left-2 node-18 node-18.1 node-docs-18 perl-5.26 perl-dbi-1");
-    insta::assert_snapshot!(list(&ours(&trial, "modules = [\"node:20\", \"perl:5.30\"]", true).unwrap()), @"broken-2 deep-2 left-2 node-20 node-22 node-docs-20 perl-5.30 perl-dbi-2");
+    insta::assert_snapshot!(list(&ours(&trial, "", false).unwrap()), @"broken-2 deep-2 left-2 node-18 node-18.1 node-docs-18 perl-5.26 perl-dbi-1 piece-1 piece-2 split-1 split-2");
+    insta::assert_snapshot!(list(&ours(&trial, "modules = [\"node:20\", \"perl:5.30\"]", true).unwrap()), @"broken-2 deep-2 left-2 node-20 node-22 node-docs-20 perl-5.30 perl-dbi-2 piece-1 piece-2 split-1 split-2");
     insta::assert_snapshot!(trial.warnings().join("\n"), @"
     the default stream module(broken:1) is not used: what it requires is not there, or in the way of another
     the default stream module(broken:1) is not used: what it requires is not there, or in the way of another
@@ -198,10 +325,10 @@ fn wrong_choices_are_errors_that_name_the_right_ones() {
     insta::assert_snapshot!(error("modules = [\"node:20\", \"node:18\"]"), @"the template enables the streams `20` and `18` of the module `node`: only one can be");
     insta::assert_snapshot!(error("modules = [\"broken:1\"]"), @"
     the modules of the template cannot be installed together:
-    template base (modules) asks for `module(broken:1)`, but broken:1:gggg-1-0.noarch requires `module(platform:el8)`, which no package provides (the nearest name is `module(platform:el9)`)
+    template base (modules) asks for `module(broken:1)`, but broken:1:NoRequires-1-0.noarch requires `module(platform:el8)`, which no package provides (the nearest name is `module(platform:el9)`)
     ");
     insta::assert_snapshot!(error("modules = [\"node:20\"]\nmodule_platform = \"platform:el8\""), @"
     the modules of the template cannot be installed together:
-    template base (modules) asks for `module(node:20)`, but node:20:bbbb-1-0.noarch requires `module(platform:el9)`, which no package provides (the nearest name is `module(platform:el8)`)
+    template base (modules) asks for `module(node:20)`, but node:20:NoRequires-1-0.noarch requires `module(platform:el9)`, which no package provides (the nearest name is `module(platform:el8)`)
     ");
 }

@@ -306,6 +306,15 @@ impl Dnf {
         })
     }
 
+    /// Enables a stream without a look at what it requires.
+    pub(super) fn enable(&self, module: &str, stream: u64) {
+        let folder = self.root.path().join("etc/dnf/modules.d");
+        fs_err::create_dir_all(&folder).unwrap();
+        let text =
+            format!("[{module}]\nname={module}\nstream={stream}\nprofiles=\nstate=enabled\n");
+        fs_err::write(folder.join(format!("{module}.module")), text).unwrap();
+    }
+
     pub(super) fn run(&self, arguments: &[&str]) -> (bool, String) {
         let output = std::process::Command::new("/usr/bin/dnf")
             .args(&self.arguments)
