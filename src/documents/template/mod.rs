@@ -1,5 +1,6 @@
 //! Templates, `templates/NAME.toml`: the pinned base of an environment (`docs/template.md`).
 
+mod base;
 mod read;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Base, Builder, Check, KeySource, Normalise, Repository, RepositorySource, Template};
+use super::base::RawRootfs;
+use super::{Builder, Check, KeySource, Normalise, Repository, RepositorySource, Template};
 use crate::digest::Digest;
 use crate::documents::error::{DocumentError, Problem};
 use crate::documents::source::{Source, nearest};
@@ -42,16 +43,6 @@ struct RawTemplate {
     epoch: Option<Spanned<i64>>,
     #[serde(default)]
     normalise: Normalise,
-}
-
-#[derive(Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table (`{ url = \"…\", sha256 = \"…\" }`)"
-)]
-struct RawRootfs {
-    url: Spanned<String>,
-    sha256: Digest,
 }
 
 #[derive(Deserialize)]
@@ -170,26 +161,6 @@ pub(super) fn parse(name: &Name, text: &str, path: &Path) -> Result<Template, Do
 }
 
 impl Context<'_> {
-    fn base(
-        &self,
-        image: Option<ImageName>,
-        rootfs: Option<Spanned<RawRootfs>>,
-    ) -> Result<Option<Base>, DocumentError> {
-        match (image, rootfs) {
-            (None, None) => Ok(None),
-            (Some(name), None) => Ok(Some(Base::Image(name))),
-            (None, Some(rootfs)) => {
-                let RawRootfs { url, sha256 } = rootfs.into_inner();
-                let url = self.url(&url)?;
-                Ok(Some(Base::Rootfs { url, sha256 }))
-            }
-            (Some(_), Some(rootfs)) => Err(self
-                .source
-                .error(rootfs.span(), "both `image` and `rootfs`")
-                .note("an environment begins with one of them: leave the other out")),
-        }
-    }
-
     fn repositories(
         &self,
         raw: Vec<Spanned<RawRepository>>,
