@@ -94,12 +94,9 @@ pub fn add(
     let epoch = u32::try_from(additions.epoch).unwrap_or(0);
     normalise_header_stream(&mut exported, &mut fixed, epoch)?;
     fixed.rewind().map_err(rpm.spool_error())?;
-    let import = ["rpmdb", "--dbpath", ASIDE, "--importdb"];
-    rpm.run(
-        "import its database",
-        &Command::new(import),
-        (Some(&mut fixed), None),
-    )?;
+    let mut import = Command::new(["rpmdb", "--dbpath", ASIDE, "--importdb"]);
+    import.skip_sync = true;
+    rpm.run("import its database", &import, (Some(&mut fixed), None))?;
     let mut replace = Command::new(["/bin/sh", "-e", "-c", REPLACE_DATABASE]);
     replace.env.insert("ASIDE".to_owned(), ASIDE.to_owned());
     replace

@@ -1,6 +1,7 @@
 //! Templates, `templates/NAME.toml`: the pinned base of an environment (`docs/template.md`).
 
 mod access;
+mod base;
 mod read;
 mod repo_file;
 

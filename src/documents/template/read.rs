@@ -8,12 +8,12 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::access::RawAccess;
+use super::base::RawRootfs;
 use super::repo_file::{self, FileKeys};
 use super::{
-    Base, Builder, Check, GroupPackages, KeySource, Normalise, RepoFiles, Repository,
-    RepositorySource, Template,
+    Builder, Check, GroupPackages, KeySource, Normalise, RepoFiles, Repository, RepositorySource,
+    Template,
 };
-use crate::digest::Digest;
 use crate::documents::error::{DocumentError, Problem};
 use crate::documents::source::{Source, nearest};
 use crate::documents::values::{
@@ -55,16 +55,6 @@ struct RawTemplate {
     epoch: Option<Spanned<i64>>,
     #[serde(default)]
     normalise: Normalise,
-}
-
-#[derive(Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a table (`{ url = \"…\", sha256 = \"…\" }`)"
-)]
-struct RawRootfs {
-    url: Spanned<String>,
-    sha256: Digest,
 }
 
 #[derive(Deserialize)]
@@ -231,26 +221,6 @@ impl Context<'_> {
             return Err(error);
         }
         Ok(raw.into_iter().map(Spanned::into_inner).collect())
-    }
-
-    fn base(
-        &self,
-        image: Option<ImageName>,
-        rootfs: Option<Spanned<RawRootfs>>,
-    ) -> Result<Option<Base>, DocumentError> {
-        match (image, rootfs) {
-            (None, None) => Ok(None),
-            (Some(name), None) => Ok(Some(Base::Image(name))),
-            (None, Some(rootfs)) => {
-                let RawRootfs { url, sha256 } = rootfs.into_inner();
-                let url = self.url(&url)?;
-                Ok(Some(Base::Rootfs { url, sha256 }))
-            }
-            (Some(_), Some(rootfs)) => Err(self
-                .source
-                .error(rootfs.span(), "both `image` and `rootfs`")
-                .note("an environment begins with one of them: leave the other out")),
-        }
     }
 
     /// `[[repository]]`, and those `of_files` behind them.

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use pristine::digest::Digest;
 use pristine::documents::Lock;
 use pristine::documents::lock::{BaseOrigin, LockedBase};
-use pristine::oci::{ImageConfig, Layout};
+use pristine::oci::{Image, ImageConfig, Layout};
 use pristine::record::Record;
 use pristine::registry::{CredentialFiles, Registry, RegistryOptions};
 
 use super::project::{OTHER_STORE, Project, files, spec, spec_with};
 use crate::support::packages::package;
 use crate::support::registry::{DockerRegistry, Wants};
+
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// What one build from repositories gave: the image that the others begin with.
 struct First {
@@ -40,25 +43,30 @@ fn first() -> Option<&'static First> {
     FIRST.get_or_init(make).as_ref()
 }
 
+impl First {
+    /// Pushes the image, in the form that `change` gives it.
+    fn push(&self, name: &str, change: impl FnOnce(&Layout, &Image) -> Image) {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::open(folder.path()).unwrap();
+        let image = layout.import_archive(&mut self.archive.as_slice()).unwrap();
+        let image = change(&layout, &layout.image(&image.manifest).unwrap());
+        let options = RegistryOptions {
+            credentials: CredentialFiles::default(),
+            ..RegistryOptions::default()
+        };
+        let client = Registry::open(&name.parse().unwrap(), options).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime
+            .block_on(client.push(&layout, &image, &pristine::events::Silent))
+            .unwrap();
+    }
+}
+
 /// The same, in the registry under the name `team/env:1`, and that name.
 fn published(registry: &DockerRegistry) -> Option<(&'static First, String)> {
     let first = first()?;
-    let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::open(folder.path()).unwrap();
-    let image = layout
-        .import_archive(&mut first.archive.as_slice())
-        .unwrap();
-    let image = layout.image(&image.manifest).unwrap();
     let name = format!("http://{}/team/env:1", registry.address);
-    let options = RegistryOptions {
-        credentials: CredentialFiles::default(),
-        ..RegistryOptions::default()
-    };
-    let client = Registry::open(&name.parse().unwrap(), options).unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime
-        .block_on(client.push(&layout, &image, &pristine::events::Silent))
-        .unwrap();
+    first.push(&name, |_, image| image.clone());
     Some((first, name))
 }
 
@@ -222,6 +230,56 @@ fn a_lock_of_another_image_is_refused() {
     );
     second.write("pristine.lock", text);
     second.good(&["build", "--locked"]);
+}
+
+/// The same image as Docker wrote them before there was OCI: its media types, layers packed with gzip.
+fn in_docker_s_form(layout: &Layout, image: &Image) -> Image {
+    let keep = |bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        let mut writer = layout.blob_writer().unwrap();
+        writer.write(bytes).unwrap();
+        writer.finish(&digest, bytes.len() as u64).unwrap();
+        (digest, bytes.len())
+    };
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = layout.open_layer(&image.reference.layers[0]).unwrap();
+    std::io::copy(&mut tar, &mut gzip).unwrap();
+    let layer = keep(&gzip.finish().unwrap());
+    let (config, _) = layout.open_blob(&image.reference.config).unwrap();
+    let config = keep(&fs_err::read(config.path()).unwrap());
+    let entry = |kind: &str, (digest, size): (Digest, usize)| {
+        format!(
+            r#"{{"mediaType":"application/vnd.docker.{kind}","digest":"{digest}","size":{size}}}"#
+        )
+    };
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{DOCKER_MANIFEST}","config":{},"layers":[{}]}}"#,
+        entry("container.image.v1+json", config),
+        entry("image.rootfs.diff.tar.gzip", layer)
+    );
+    layout.adopt(manifest.as_bytes()).unwrap()
+}
+
+#[test]
+fn an_image_in_docker_s_older_form_is_a_base() {
+    let Some(registry) = DockerRegistry::start(Wants::default()) else {
+        return;
+    };
+    let Some(first) = first() else { return };
+    let name = format!("http://{}/team/docker:1", registry.address);
+    first.push(&name, in_docker_s_form);
+    let second = upon(&format!("image = \"{name}\"")).unwrap();
+    second.good(&["lock"]);
+    let base = base(&second);
+    assert_eq!(Some(base.layers[0].diff_id), first.lock.environment.tree);
+    let layout = Layout::open(&second.path("cache/oci")).unwrap();
+    let (_, kind) = layout
+        .manifest(&manifest(&second).parse().unwrap())
+        .unwrap();
+    assert_eq!(kind, DOCKER_MANIFEST);
+    second.good(&["build", "--locked"]);
+    let repository = files(&second.run_folder().join("repository"));
+    assert!(first.repository == repository, "the packages differ");
 }
 
 /// A project upon that image, with a repository, which lacks binutils and has a recipe.
@@ -509,9 +567,9 @@ fn a_root_archive_is_a_base() {
         ),
     ];
     let project = upon("").unwrap();
-    let diff_id = pristine::digest::Digest::of(&bytes);
+    let diff_id = Digest::of(&bytes);
     for (name, content) in packed {
-        let sha256 = pristine::digest::Digest::of(&content);
+        let sha256 = Digest::of(&content);
         project.write(name, &content);
         let rootfs = format!(
             "rootfs = {{ url = \"./{name}\", sha256 = \"{}\" }}",
@@ -554,7 +612,7 @@ fn a_base_without_rpm_is_refused() {
     tar.append_data(&mut header, "etc/empty", std::io::empty())
         .unwrap();
     let bytes = tar.into_inner().unwrap();
-    let sha256 = pristine::digest::Digest::of(&bytes).hex();
+    let sha256 = Digest::of(&bytes).hex();
     project.write("root.tar", bytes);
     project.write(
         "templates/base.toml",
