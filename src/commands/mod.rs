@@ -28,6 +28,7 @@ const PACKAGE_FAILED: u8 = 1;
 pub fn main() -> ExitCode {
     // In a sandbox's own processes this call does not return.
     crate::backend::native::dispatch();
+    crate::backend::docker::dispatch();
     let cli = Cli::parse();
     start_log();
     let ui = Ui::new(cli.quiet);

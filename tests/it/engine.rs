@@ -1,88 +1,13 @@
-//! Snapshots handed to a real Docker Engine, started for the test alone.
+//! Snapshots handed to a real Docker Engine.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use pristine::oci::{ImageConfig, Layout};
 
-use crate::conformance::skip;
-
-/// An engine with folders and a socket of its own, without network; ended with the test.
-struct Engine {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Engine {
-    /// `None` (and a line that says why) where none can be started here.
-    fn start() -> Option<Self> {
-        let root = rustix::process::geteuid().is_root();
-        let installed = Command::new("dockerd").arg("--version").output().is_ok();
-        if !root || !installed {
-            skip("Docker Engine needs root and the package docker.io");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let mut child = Command::new("dockerd")
-            .args([
-                "--data-root",
-                &at("data"),
-                "--exec-root",
-                &at("exec"),
-                "--pidfile",
-                &at("pid"),
-            ])
-            .args(["--host", &format!("unix://{}", at("socket"))])
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        let mut lines = log.lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| {
-            said.push_str(&line);
-            said.push('\n');
-            line.contains("API listen on")
-        });
-        assert!(ready, "dockerd did not start:\n{said}");
-        // It must not block on a full pipe.
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Some(Self { child, folder })
-    }
-
-    fn host(&self) -> String {
-        format!("unix://{}", self.folder.path().join("socket").display())
-    }
-
-    fn docker(&self, arguments: &[&str]) -> String {
-        let output = Command::new("docker")
-            .args(arguments)
-            .env("DOCKER_HOST", self.host())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "docker {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        // An engine that is gone already needs no signal.
-        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ended = self.child.wait();
-    }
-}
+use crate::support::engine::engine;
 
 /// A project whose store has one snapshot, of one file.
 fn project(folder: &Path) {
@@ -127,7 +52,7 @@ fn pristine(folder: &Path) -> Command {
 
 #[test]
 fn a_snapshot_is_loaded_into_docker() {
-    let Some(engine) = Engine::start() else {
+    let Some(engine) = engine() else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,119 @@
+//! A Docker Engine of the tests' own: one for the whole test program, with folders and a
+//! socket of its own and without network. It ends with the program, however that ends.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::conformance::skip;
+
+/// Names the engine to a test program that another one started.
+pub(crate) const HOST: &str = "PRISTINE_TEST_ENGINE";
+
+/// Ends the engine when its input ends, which is when the test program is gone. Engines stop
+/// their containers as they end.
+const GUARD: &str = r#"
+cd "$1" || exit 1
+dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/socket" \
+  --iptables=false --ip6tables=false --bridge=none --shutdown-timeout 5 >log 2>&1 </dev/null &
+engine=$!
+until grep -q 'API listen on' log; do
+  kill -0 $engine 2>/dev/null || break
+  sleep 0.05
+done
+echo started
+read -r _
+kill $engine; wait $engine
+cd /; rm -rf "$1"
+"#;
+
+/// A running engine.
+pub(crate) struct Engine {
+    folder: PathBuf,
+    _life: ChildStdin,
+}
+
+/// The engine; `None` (and a line that says why) where none can be started here.
+pub(crate) fn engine() -> Option<&'static Engine> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    match ENGINE.get_or_init(Engine::start) {
+        Ok(engine) => Some(engine),
+        Err(why) => {
+            skip(why);
+            None
+        }
+    }
+}
+
+impl Engine {
+    /// Starts another engine, which ends when the value is dropped.
+    pub(crate) fn start() -> Result<Self, String> {
+        let root = rustix::process::geteuid().is_root();
+        let installed = Command::new("dockerd").arg("--version").output().is_ok();
+        if !root || !installed {
+            return Err("Docker Engine needs root and the package docker.io".to_owned());
+        }
+        let folder = tempfile::Builder::new()
+            .prefix("pristine-engine-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        let mut guard = Command::new("setsid")
+            .args(["sh", "-c", GUARD, "guard"])
+            .arg(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(guard.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let log = fs_err::read_to_string(folder.join("log")).unwrap_or_default();
+        if !log.contains("API listen on") {
+            let last: Vec<_> = log.lines().rev().take(3).collect();
+            return Err(format!("dockerd does not start here: {last:?}"));
+        }
+        Ok(Self {
+            folder,
+            _life: guard.stdin.take().unwrap(),
+        })
+    }
+
+    /// Its address, as `DOCKER_HOST` takes it.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.folder.join("socket").display())
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        let text = fs_err::read_to_string(self.folder.join("pid")).unwrap();
+        rustix::process::Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs the docker command on it.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
+        docker(&self.host(), arguments)
+    }
+}
+
+/// Runs the docker command on an engine.
+pub(crate) fn docker(host: &str, arguments: &[&str]) -> String {
+    let output = Command::new("docker")
+        .args(arguments)
+        .env("DOCKER_HOST", host)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
