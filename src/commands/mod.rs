@@ -10,6 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::ui::Ui;
 
 mod build;
+mod choosing;
 mod clean;
 mod context;
 mod creating;
@@ -17,6 +18,7 @@ mod current;
 mod demo;
 mod enter;
 mod failure;
+mod doctor;
 mod lock;
 mod snapshot;
 mod tables;
@@ -65,6 +67,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         cancel,
         runtime,
         store_option: cli.store.clone(),
+        backend_option: cli.backend,
         folder: cli.project.clone(),
     };
     match &cli.verb {
@@ -72,6 +75,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Update { names } => lock::run(&context, &lock::Moves::from_names(names)),
         Verb::Build(args) => build::run(&context, args),
         Verb::Clean => clean::run(&context),
+        Verb::Doctor => doctor::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
         Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),
