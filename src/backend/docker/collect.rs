@@ -16,7 +16,7 @@ use tar::Builder;
 use super::clone::DockerClone;
 use super::connect::is_missing;
 use super::roots::{Finished, folder};
-use super::wire::TreeStep;
+use super::wire::{PLACE, TreeStep};
 use super::{step, stream};
 use crate::backend::BackendError;
 use crate::tree::TreeError;
@@ -384,16 +384,55 @@ fn own_layers(clone: &DockerClone) -> Result<Vec<File>, BackendError> {
                 format!("it has no layer `{name}`"),
             )));
         };
-        let mut layer = tempfile::tempfile().map_err(step("spool an archive"))?;
-        let mut source = &spool;
-        source
-            .seek(SeekFrom::Start(at))
-            .and_then(|_| io::copy(&mut source.take(size), &mut layer))
-            .and_then(|_| layer.rewind())
-            .map_err(step("spool an archive"))?;
+        let layer = own_part(&spool, (at, size))?;
         layers.push(layer);
     }
     Ok(layers)
+}
+
+/// A layer without the place of our own program, which the engine makes in the tree when it reads or
+/// writes files there.
+fn own_part(mut spool: &File, (at, size): (u64, u64)) -> Result<File, BackendError> {
+    let failed = || step("read an archive of the engine's");
+    let place = PLACE.trim_start_matches('/').as_bytes();
+    let parent = place.split(|&byte| byte == b'/').next().unwrap_or(place);
+    let below = |path: &[u8], folder: &[u8]| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    let mut each = |act: &mut dyn FnMut(&Member, &[u8], &mut dyn Read) -> io::Result<()>| {
+        spool.seek(SeekFrom::Start(at)).map_err(failed())?;
+        let mut members = Members::new(BufReader::with_capacity(BUFFER, spool.take(size)));
+        while let Some(member) = members.next_member().map_err(refused)? {
+            let path = inside(&member.name)
+                .map_err(|why| refused(TreeError::refused("archive entry", &member.name, why)))?;
+            if path != place && !below(&path, place) {
+                act(&member, &path, &mut members).map_err(failed())?;
+            }
+        }
+        Ok::<_, BackendError>(())
+    };
+    let mut parent_used = false;
+    each(&mut |_, path, _| {
+        parent_used |= below(path, parent);
+        Ok(())
+    })?;
+    let spooled = tempfile::tempfile().map_err(failed())?;
+    let mut layer = Builder::new(io::BufWriter::with_capacity(BUFFER, spooled));
+    each(&mut |member, path, mut content| {
+        if path == parent && !parent_used {
+            return Ok(());
+        }
+        append_header(&mut layer, member)?;
+        append_content(&mut layer, member.size, &mut content)
+    })?;
+    let layer = layer.into_inner().map_err(failed())?;
+    let mut layer = layer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)
+        .map_err(failed())?;
+    layer.rewind().map_err(failed())?;
+    Ok(layer)
 }
 
 type Places = HashMap<String, (u64, u64)>;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pristine::backend::{Backend as _, Io, RootId};
 use pristine::cancel::Cancel;
 
-use super::fixture::{each, native, shell, small_root};
+use super::fixture::{each, native, open, shell, small_root};
 use super::limits::processes;
 
 const STORE: &str = "PRISTINE_TEST_STORE";
@@ -119,7 +119,7 @@ fn a_sweep_leaves_the_living_alone() {
         let mut clone = fixture.open();
         let id = fixture.backend.scratch_id();
         fixture.backend.import(&id, &mut std::io::empty()).unwrap();
-        let other = native(fixture.store_root()).unwrap();
+        let other = open(fixture.name, fixture.store_root()).unwrap();
         // Cgroups are the host's, not the store's: another test's dead tool may have left one.
         let removed = other.sweep().unwrap();
         assert!(

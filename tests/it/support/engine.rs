@@ -25,7 +25,7 @@ done
 echo started
 read -r _
 kill $engine; wait $engine
-cd /; rm -rf "$1"
+cd /; umount "$1"/exec/netns/* 2>/dev/null; rm -rf "$1"
 "#;
 
 /// A running engine.
