@@ -42,6 +42,8 @@ pub struct Capabilities {
     pub terminal: bool,
     /// No id inside is an id of anybody outside: root inside owns nothing there.
     pub own_ids: bool,
+    /// A frozen clone has the `user.*` attributes and access control lists of what was changed in it.
+    pub attributes: bool,
 }
 
 /// Who a command runs as, inside.

@@ -167,11 +167,7 @@ impl DockerClone {
         })
     }
 
-    fn bind(
-        &self,
-        source: &std::path::Path,
-        target: &str,
-    ) -> Result<EngineMount, BackendError> {
+    fn bind(&self, source: &std::path::Path, target: &str) -> Result<EngineMount, BackendError> {
         let real = fs_err::canonicalize(source)
             .map_err(|error| io::Error::from(error.kind()))
             .map_err(step(format!("share `{}`", source.display())))?;
@@ -182,8 +178,9 @@ impl DockerClone {
                     self.shared.engine.address,
                     source.display()
                 ),
-                remedy: "use an engine on this machine (DOCKER_HOST=unix://…), or the native backend"
-                    .to_owned(),
+                remedy:
+                    "use an engine on this machine (DOCKER_HOST=unix://…), or the native backend"
+                        .to_owned(),
             });
         }
         Ok(EngineMount {

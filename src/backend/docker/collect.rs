@@ -1,6 +1,6 @@
 //! Archives into a clone and out of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
 
@@ -20,6 +20,7 @@ use super::wire::{PLACE, TreeStep};
 use super::{step, stream};
 use crate::backend::BackendError;
 use crate::tree::TreeError;
+use crate::tree::canonical::{OPAQUE_NAME, WHITEOUT_PREFIX};
 use crate::tree::encode::append_header;
 use crate::tree::extract::inside;
 use crate::tree::member::{Kind, Member, Members};
@@ -66,7 +67,11 @@ pub(super) fn copy_in(
         match shared.runtime.block_on(info) {
             Ok(_) => break,
             Err(error) if is_missing(&error) => there -= 1,
-            Err(error) => return Err(engine.failed(format!("look for `{path}` in the clone"))(error)),
+            Err(error) => {
+                return Err(engine.failed(format!("look for `{path}` in the clone"))(
+                    error,
+                ));
+            }
         }
     }
     let place = format!("/{}", parts[..there].join("/"));
@@ -77,10 +82,12 @@ pub(super) fn copy_in(
         .path(&place)
         .build();
     shared.runtime.block_on(async {
-        let (body, written) =
-            stream::body(move |output| io::copy(&mut spool, output).map(drop));
+        let (body, written) = stream::body(move |output| io::copy(&mut spool, output).map(drop));
         let body = bollard::body_try_stream(body);
-        let sent = engine.api.upload_to_container(&id, Some(options), body).await;
+        let sent = engine
+            .api
+            .upload_to_container(&id, Some(options), body)
+            .await;
         if let Ok(written) = written.await {
             // Where the engine stopped reading it says why.
             written
@@ -157,7 +164,10 @@ fn append_content<W: Write>(
 /// What the clone changed: paths with whether they are new.
 fn changed(clone: &DockerClone, id: &str) -> Result<BTreeMap<String, ChangeType>, BackendError> {
     let engine = &clone.shared.engine;
-    let found = clone.shared.runtime.block_on(engine.api.container_changes(id));
+    let found = clone
+        .shared
+        .runtime
+        .block_on(engine.api.container_changes(id));
     let found = found.map_err(engine.failed("list what the clone changed"))?;
     Ok(found
         .unwrap_or_default()
@@ -197,7 +207,9 @@ fn download(clone: &DockerClone, id: &str, path: &str) -> Result<File, BackendEr
     let mut spool = tempfile::tempfile().map_err(step(doing()))?;
     clone.shared.runtime.block_on(async {
         let stream = engine.api.download_from_container(id, Some(options));
-        save(stream, &mut spool).await?.map_err(engine.failed(doing()))
+        save(stream, &mut spool)
+            .await?
+            .map_err(engine.failed(doing()))
     })?;
     Ok(spool)
 }
@@ -251,9 +263,8 @@ fn sorted(
     let mut found: BTreeMap<Vec<Vec<u8>>, (Member, u64)> = BTreeMap::new();
     let mut contents: HashMap<Vec<u8>, (Member, u64)> = HashMap::new();
     while let Some(member) = members.next_member().map_err(refused)? {
-        let path = inside(&member.name).map_err(|why| {
-            refused(TreeError::refused("archive entry", &member.name, why))
-        })?;
+        let path = inside(&member.name)
+            .map_err(|why| refused(TreeError::refused("archive entry", &member.name, why)))?;
         let at = members.input().at;
         if member.kind == Kind::File {
             contents.insert(path.clone(), (member.clone(), at));
@@ -319,9 +330,9 @@ pub(super) fn changes(clone: &mut DockerClone) -> Result<Finished, BackendError>
     let mut top_level_touched = !clone.images.is_empty();
     if let Some(made) = &clone.container {
         let changed = changed(clone, &made.id)?;
-        top_level_touched |= changed.iter().any(|(path, kind)| {
-            *kind != ChangeType::_0 && path.matches('/').count() == 1
-        });
+        top_level_touched |= changed
+            .iter()
+            .any(|(path, kind)| *kind != ChangeType::_0 && path.matches('/').count() == 1);
         clone.commit()?;
     }
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
@@ -345,7 +356,40 @@ pub(super) fn changes(clone: &mut DockerClone) -> Result<Finished, BackendError>
         inputs.push(layer);
     }
     inputs.push(&mut last);
-    clone.shared.tree(None, steps, inputs, &mut io::sink())
+    let made = clone.shared.tree(None, steps, inputs, &mut io::sink())?;
+    if clone.images.len() > 1 {
+        return without_idle_marks(clone, &made);
+    }
+    Ok(made)
+}
+
+/// A layer that was merged of several, without whiteouts of what only those had: overlayfs shows
+/// such marks in folders that no lower layer has.
+fn without_idle_marks(clone: &DockerClone, merged: &Finished) -> Result<Finished, BackendError> {
+    let failed = || step("read a layer");
+    let open = |file: File| Members::new(BufReader::with_capacity(BUFFER, file));
+    let mut below = BTreeSet::new();
+    for layer in &clone.layers {
+        let file = fs_err::File::open(clone.shared.roots.layer(layer)).map_err(failed())?;
+        let mut members = open(file.into_file());
+        while let Some(member) = members.next_member().map_err(refused)? {
+            below.insert(inside(&member.name).unwrap_or_default());
+        }
+    }
+    let mut layer = Builder::new(clone.shared.draft()?);
+    let mut members = open(merged.open().map_err(failed())?);
+    while let Some(member) = members.next_member().map_err(refused)? {
+        let at = member.name.iter().rposition(|&byte| byte == b'/');
+        let (folder, name) = member.name.split_at(at.map_or(0, |at| at + 1));
+        let hidden = name
+            .strip_prefix(WHITEOUT_PREFIX)
+            .filter(|_| name != OPAQUE_NAME);
+        if hidden.is_none_or(|hidden| below.contains(&[folder, hidden].concat())) {
+            append_header(&mut layer, &member).map_err(failed())?;
+            append_content(&mut layer, member.size, &mut members).map_err(failed())?;
+        }
+    }
+    super::trees::finish(layer.into_inner().map_err(failed())?)
 }
 
 /// Owner, group, mode and time of the root folder of the highest layer.
@@ -376,7 +420,10 @@ fn own_layers(clone: &DockerClone) -> Result<Vec<File>, BackendError> {
             .map_err(engine.failed("take what the clone changed"))
     })?;
     let (files, manifest) = contents(&spool).map_err(step("read an archive of the engine's"))?;
-    let own = manifest.layers.len().saturating_sub(clone.layers.len().max(1));
+    let own = manifest
+        .layers
+        .len()
+        .saturating_sub(clone.layers.len().max(1));
     let mut layers = Vec::new();
     for name in &manifest.layers[manifest.layers.len() - own.min(manifest.layers.len())..] {
         let Some(&(at, size)) = files.get(name) else {

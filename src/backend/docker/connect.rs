@@ -4,8 +4,8 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use bollard::errors::Error;
 use bollard::Docker;
+use bollard::errors::Error;
 
 use crate::backend::BackendError;
 
@@ -61,8 +61,9 @@ impl Brand {
     pub fn address(self, variable: &dyn Fn(&str) -> Option<String>) -> String {
         let variable = |name| variable(name).filter(|value| !value.is_empty());
         match self {
-            Self::Docker => variable("DOCKER_HOST")
-                .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned()),
+            Self::Docker => {
+                variable("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
+            }
             Self::Podman => variable("CONTAINER_HOST").unwrap_or_else(|| {
                 let own = variable("XDG_RUNTIME_DIR")
                     .map(|folder| format!("{folder}/podman/podman.sock"))

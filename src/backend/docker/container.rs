@@ -5,8 +5,8 @@ use std::io::{self, Read};
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::models::{
-    ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
-    ResourcesUlimits,
+    ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType,
+    MountVolumeOptions, ResourcesUlimits,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -195,7 +195,11 @@ pub(super) async fn run(
     let words = LastWords::new(&nonce);
     let order = Order { nonce, work };
     let followed = match talk.terminal {
-        Some(terminal) => terminal.session(engine, id, &order, (talk.cancel, words)).await,
+        Some(terminal) => {
+            terminal
+                .session(engine, id, &order, (talk.cancel, words))
+                .await
+        }
         None => follow(engine, id, &order, (talk, words)).await,
     };
     let (answer, verdict) = match followed {
@@ -280,8 +284,10 @@ async fn wait(engine: &Engine, id: &str) -> Result<(), BackendError> {
     let mut waiting = Box::pin(engine.api.wait_container(id, Some(options)));
     match waiting.next().await {
         Some(Err(error))
-            if !matches!(error, bollard::errors::Error::DockerContainerWaitError { .. })
-                && !is_missing(&error) =>
+            if !matches!(
+                error,
+                bollard::errors::Error::DockerContainerWaitError { .. }
+            ) && !is_missing(&error) =>
         {
             Err(engine.failed("wait for a container")(error))
         }

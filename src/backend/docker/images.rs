@@ -121,7 +121,11 @@ async fn import(
         .changes(changes.collect())
         .build();
     let (body, written) = stream::body(write);
-    let mut answers = Box::pin(engine.api.create_image(Some(options), Some(bollard::body_try_stream(body)), None));
+    let mut answers = Box::pin(engine.api.create_image(
+        Some(options),
+        Some(bollard::body_try_stream(body)),
+        None,
+    ));
     let mut refused = None;
     while let Some(answer) = answers.next().await {
         refused = refused.or(answer.err());
@@ -161,7 +165,11 @@ struct Archive {
 async fn load(engine: &Engine, archive: Archive, known: usize) -> Result<(), BackendError> {
     let (body, written) = stream::body(move |output| archive.write(known, output));
     let options = ImportImageOptionsBuilder::default().quiet(true).build();
-    let mut answers = Box::pin(engine.api.import_image(options, bollard::body_try_stream(body), None));
+    let mut answers = Box::pin(engine.api.import_image(
+        options,
+        bollard::body_try_stream(body),
+        None,
+    ));
     let mut refused = None;
     while let Some(answer) = answers.next().await {
         refused = refused.or(answer.err());
@@ -196,7 +204,10 @@ impl Archive {
             header.set_size(size);
             header
         };
-        for (name, bytes) in [(config_name.as_str(), &config), ("manifest.json", &manifest)] {
+        for (name, bytes) in [
+            (config_name.as_str(), &config),
+            ("manifest.json", &manifest),
+        ] {
             tar.append_data(&mut header(bytes.len() as u64), name, bytes.as_slice())?;
         }
         for (id, path) in &self.layers[known..] {

@@ -109,8 +109,8 @@ impl Read for Input {
 
 fn tree(steps: &[TreeStep]) -> Result<(), Failure> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(VOLUME, flags, Mode::empty())
-        .doing(|| format!("open `{VOLUME}`"))?;
+    let root =
+        rustix::fs::open(VOLUME, flags, Mode::empty()).doing(|| format!("open `{VOLUME}`"))?;
     let root = root.as_fd();
     rustix::process::umask(Mode::from_raw_mode(0o022));
     for step in steps {
@@ -220,7 +220,10 @@ fn follow(feed: Option<OwnedFd>) {
             }
         }
     }
-    let mut tool = [PollFd::from_borrowed_fd(sys::inherited(0), PollFlags::empty())];
+    let mut tool = [PollFd::from_borrowed_fd(
+        sys::inherited(0),
+        PollFlags::empty(),
+    )];
     while !matches!(poll(&mut tool, None), Ok(1..)) {}
     sys::exit_now(1)
 }

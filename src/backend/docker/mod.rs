@@ -119,6 +119,8 @@ impl Docker {
             rootless: has("rootless"),
             terminal: true,
             own_ids: has("userns") || has("rootless"),
+            // Engines keep `security.capability` alone of what containers change.
+            attributes: false,
         };
         Ok(Self {
             shared: Arc::new(Shared {
@@ -156,10 +158,7 @@ impl Shared {
 
     /// The volume with our own program, and the image of nothing.
     fn prepared(&self) -> Result<(String, String), BackendError> {
-        let mut prepared = self
-            .prepared
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(prepared) = &*prepared {
             return Ok(prepared.clone());
         }
@@ -249,7 +248,9 @@ impl Backend for Docker {
             },
             TreeStep::Write,
         ];
-        let draft = self.shared.tree(None, steps, vec![&mut input], &mut io::sink())?;
+        let draft = self
+            .shared
+            .tree(None, steps, vec![&mut input], &mut io::sink())?;
         draft
             .keep(&self.shared.roots, root)
             .map_err(step(format!("keep root `{}`", root.0)))

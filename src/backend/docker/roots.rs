@@ -263,7 +263,10 @@ fn read(input: impl Read, diff_id: Digest) -> Result<(Facts, bool), TreeError> {
     }
     members.drain()?;
     let again = again.into_inner().map_err(TreeError::Write)?.finish().1;
-    Ok((facts, order.good && order.last.is_some() && again == diff_id))
+    Ok((
+        facts,
+        order.good && order.last.is_some() && again == diff_id,
+    ))
 }
 
 fn copy(members: &mut impl Read, size: u64, output: &mut impl Write) -> Result<(), TreeError> {
@@ -306,9 +309,7 @@ impl Order {
             .filter(|part| !part.is_empty())
             .map(<[u8]>::to_vec)
             .collect();
-        let marked = components
-            .iter()
-            .any(|part| part.starts_with(b".wh."));
+        let marked = components.iter().any(|part| part.starts_with(b".wh."));
         let depth = components.len();
         let below = depth == 0 || self.folders.get(..depth - 1) == components.get(..depth - 1);
         let ascending = match &self.last {

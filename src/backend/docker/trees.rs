@@ -79,15 +79,12 @@ impl Shared {
         }
     }
 
-    fn draft(&self) -> Result<Draft, BackendError> {
+    pub(super) fn draft(&self) -> Result<Draft, BackendError> {
         self.roots.draft().map_err(step("write in the store"))
     }
 
     /// Takes an archive of anybody; what is not canonical is made so.
-    pub(super) fn canonical(
-        &self,
-        tar: &mut (dyn Read + Send),
-    ) -> Result<Finished, BackendError> {
+    pub(super) fn canonical(&self, tar: &mut (dyn Read + Send)) -> Result<Finished, BackendError> {
         let mut draft = self.draft()?;
         let length = copy(tar, &mut draft)?;
         if length == 0 {

@@ -160,7 +160,10 @@ mod tests {
         let mut words = LastWords::new("nonce");
         assert_eq!(words.take(b"x non"), b"x ");
         let (held, found) = words.end();
-        assert_eq!((held.as_slice(), found.is_none()), (b"non".as_slice(), true));
+        assert_eq!(
+            (held.as_slice(), found.is_none()),
+            (b"non".as_slice(), true)
+        );
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Native {
             rootless: true,
             terminal: true,
             own_ids: true,
+            attributes: true,
         };
         Ok(Self {
             shared: Arc::new(Shared { session, cgroups }),

@@ -23,7 +23,10 @@ pub(in crate::backend) fn apply(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Res
 }
 
 /// Applies a layer's archive above layers that were applied before.
-pub(in crate::backend) fn apply_over(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Result<(), Failure> {
+pub(in crate::backend) fn apply_over(
+    root: BorrowedFd<'_>,
+    tar: &mut dyn Read,
+) -> Result<(), Failure> {
     tree::extract::apply_over(root, tar).map_err(travel)
 }
 
@@ -33,7 +36,10 @@ pub(in crate::backend) fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Re
 }
 
 /// Makes a tree the same as others made from the same packages.
-pub(in crate::backend) fn normalise(root: BorrowedFd<'_>, rules: &Normalise) -> Result<(), Failure> {
+pub(in crate::backend) fn normalise(
+    root: BorrowedFd<'_>,
+    rules: &Normalise,
+) -> Result<(), Failure> {
     tree::normalise::run(root, rules).map_err(travel)
 }
 

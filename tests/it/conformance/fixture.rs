@@ -46,11 +46,6 @@ pub(crate) fn open(name: &str, store: &Path) -> Option<Box<dyn Backend>> {
     open(store)
 }
 
-/// The names of all backends.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    BACKENDS.iter().map(|(name, _)| *name)
-}
-
 /// The native backend, with the program that it re-executes.
 pub(crate) fn native(store: &Path) -> Result<Native, BackendError> {
     Native::open_with(store, &crate::support::program())

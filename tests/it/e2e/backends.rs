@@ -22,7 +22,14 @@ fn docker_gives_the_same_bytes_as_native_from_the_same_lock() {
     let repository = |project: &Project| files(&project.run_folder().join("repository"));
     let (native, built) = (project.record(), repository(&project));
     // A store of its own: nothing is taken over.
-    let arguments = ["--backend", "docker", "--store", "other", "build", "--locked"];
+    let arguments = [
+        "--backend",
+        "docker",
+        "--store",
+        "other",
+        "build",
+        "--locked",
+    ];
     let ran = project
         .spawn(with_engine(&project, &engine.host(), &arguments))
         .wait();

@@ -46,6 +46,12 @@ pub(crate) fn engine() -> Option<&'static Engine> {
     }
 }
 
+/// What tells a test program that this one starts where the engine is, if its backend needs one.
+pub(crate) fn variable(backend: &str) -> Option<(&'static str, String)> {
+    let engine = (backend == "docker").then(engine).flatten();
+    engine.map(|engine| (HOST, engine.host()))
+}
+
 impl Engine {
     /// Starts another engine, which ends when the value is dropped.
     pub(crate) fn start() -> Result<Self, String> {
