@@ -40,10 +40,11 @@ pub async fn load(
     (brand, address): (Brand, &str),
 ) -> Result<(), EngineError> {
     let engine = Engine::connect(brand, address).await?.api;
+    let name = format!("{repository}:{tag}");
     let mut options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(repository)
-        .tag(tag);
+        // With its tag: Podman does not read the tag where Docker has it.
+        .repo(&name);
     let labels = image.config.labels.iter();
     let changes: Vec<String> = labels
         .map(|(name, value)| format!("LABEL {name}={value}"))
@@ -72,10 +73,7 @@ pub async fn load(
     match (writing.await, refused) {
         // A reader that is gone has said why itself.
         (Ok(Err(source)), None) => Err(source.into()),
-        (_, Some(source)) => Err(EngineError::Refused {
-            name: format!("{repository}:{tag}"),
-            source,
-        }),
+        (_, Some(source)) => Err(EngineError::Refused { name, source }),
         _ => Ok(()),
     }
 }

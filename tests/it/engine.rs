@@ -292,7 +292,7 @@ fn containers_that_others_end_are_errors_and_the_next_run_works() {
     }
     backend.remove(&base).unwrap();
     let id = fs_err::read_to_string(store.path().join("docker/id")).unwrap();
-    let images = engine.docker(&["images", "-q", &format!("pristine/{id}")]);
+    let images = engine.docker(&["images", "-q", &format!("localhost/pristine/{id}")]);
     assert_eq!(images, "", "nothing is left");
 }
 
@@ -302,7 +302,7 @@ fn an_engine_that_ends_in_the_middle_is_an_error() {
         return;
     }
     // One of its own: others use the tests' engine.
-    let engine = Engine::start().unwrap();
+    let engine = Engine::start("docker").unwrap();
     let store = tempfile::tempdir().unwrap();
     let (backend, base) = backend(&engine.host(), store.path());
     let mut clone = backend.open(std::slice::from_ref(&base)).unwrap();

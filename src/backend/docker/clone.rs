@@ -111,7 +111,7 @@ impl DockerClone {
             self.shared.session.name(),
             self.shared.session.number()
         );
-        let repository = format!("pristine/{}", self.shared.session.store());
+        let repository = format!("localhost/pristine/{}", self.shared.session.store());
         let options = CommitContainerOptionsBuilder::default()
             .container(&made.id)
             .repo(&repository)

@@ -23,8 +23,22 @@ use crate::backend::native::wire::Answer;
 use crate::backend::{BackendError, LimitHit, Limits, Stream};
 use crate::cancel::Cancel;
 
-/// What root inside keeps of the engine's default capabilities: all but raw sockets.
-const DROPPED: &str = "NET_RAW";
+/// What root inside keeps, as with the native backend; engines differ in what they give by default.
+const KEPT: [&str; 13] = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
 /// Hidden besides what engines hide: `/sys` is no part of what a build sees, with any backend.
 const MASKED: [&str; 16] = [
     "/sys",
@@ -91,23 +105,23 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
     if frame.mounting {
         security.push("apparmor=unconfined");
     }
+    let mut capabilities = KEPT.to_vec();
+    if frame.mounting {
+        capabilities.push("SYS_ADMIN");
+    }
     let memory = number(frame.limits.memory);
     let host = HostConfig {
         mounts: Some(frame.mounts),
         network_mode: Some(if frame.network { "host" } else { "none" }.to_owned()),
-        cap_drop: text(&[DROPPED]),
-        cap_add: frame.mounting.then(|| vec!["SYS_ADMIN".to_owned()]),
+        cap_drop: text(&["ALL"]),
+        cap_add: text(&capabilities),
         security_opt: text(&security),
         masked_paths: text(&MASKED),
         readonly_paths: text(&READ_ONLY),
         memory,
         memory_swap: memory,
         pids_limit: number(frame.limits.processes),
-        ulimits: Some(vec![ResourcesUlimits {
-            name: Some("core".to_owned()),
-            soft: Some(0),
-            hard: Some(0),
-        }]),
+        ulimits: Some(resources(engine.podman)),
         log_config: Some(HostConfigLogConfig {
             typ: Some("none".to_owned()),
             config: None,
@@ -139,6 +153,29 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
     };
     let made = engine.api.create_container(None, body).await;
     Ok(made.map_err(engine.failed("make a container"))?.id)
+}
+
+/// Limits on resources. Podman asks for more files and processes than a host without `CAP_SYS_RESOURCE`
+/// gives: it is told to be content with what this process has. The program inside lowers them further.
+fn resources(podman: bool) -> Vec<ResourcesUlimits> {
+    use rustix::process::{Resource, getrlimit};
+    let limit = |name: &str, soft: i64, hard: i64| ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(soft),
+        hard: Some(hard),
+    };
+    let mut limits = vec![limit("core", 0, 0)];
+    if podman {
+        let own = |resource, most: u64| {
+            let own = getrlimit(resource).maximum.unwrap_or(most).min(most);
+            i64::try_from(own).unwrap_or(i64::MAX)
+        };
+        let files = own(Resource::Nofile, 1 << 20);
+        let processes = own(Resource::Nproc, 32768);
+        limits.push(limit("nofile", files.min(1024), files));
+        limits.push(limit("nproc", processes, processes));
+    }
+    limits
 }
 
 /// Removes a container with its unnamed volumes, whatever state it is in.

@@ -22,7 +22,7 @@ pub(super) const LAYERS: &str = "io.pristine.layers";
 /// The label with the store's id.
 pub(super) const STORE: &str = "io.pristine.store";
 /// The image of nothing, for work that needs no image.
-const EMPTY: &str = "pristine/empty:1";
+const EMPTY: &str = "localhost/pristine/empty:1";
 
 /// A layer: its digest and its archive.
 pub(super) type Layer = (Digest, PathBuf);
@@ -35,13 +35,11 @@ pub(super) async fn provide(
 ) -> Result<String, BackendError> {
     let ids: Vec<String> = layers.iter().map(|(id, _)| id.hex()).collect();
     let ids = ids.join(",");
-    let (repository, tag) = if layers.is_empty() {
+    if layers.is_empty() {
         return empty(engine).await;
-    } else {
-        let key = Digest::of(ids.as_bytes()).hex();
-        (format!("pristine/{store}"), key[..32].to_owned())
-    };
-    let name = format!("{repository}:{tag}");
+    }
+    let key = Digest::of(ids.as_bytes()).hex();
+    let name = format!("localhost/pristine/{store}:{}", &key[..32]);
     if has(engine, &name).await? {
         return Ok(name);
     }
@@ -51,7 +49,7 @@ pub(super) async fn provide(
         let write = move |output: &mut dyn Write| {
             io::copy(&mut fs_err::File::open(&path)?, output).map(drop)
         };
-        import(engine, (&repository, &tag), &labels, write).await?;
+        import(engine, &name, &labels, write).await?;
     } else {
         // The lowest layer goes the short way; the rest builds on it.
         Box::pin(provide(engine, store, &layers[..1])).await?;
@@ -71,9 +69,8 @@ pub(super) async fn provide(
 /// The image of nothing.
 pub(super) async fn empty(engine: &Engine) -> Result<String, BackendError> {
     if !has(engine, EMPTY).await? {
-        let (repository, tag) = EMPTY.split_once(':').unwrap_or((EMPTY, "1"));
         let nothing = |output: &mut dyn Write| output.write_all(&[0; 1024]);
-        import(engine, (repository, tag), &[], nothing).await?;
+        import(engine, EMPTY, &[], nothing).await?;
     }
     Ok(EMPTY.to_owned())
 }
@@ -107,7 +104,7 @@ async fn verify(engine: &Engine, name: &str, layers: &[Layer]) -> Result<(), Bac
 
 async fn import(
     engine: &Engine,
-    (repository, tag): (&str, &str),
+    name: &str,
     labels: &[(&str, &str)],
     write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> Result<(), BackendError> {
@@ -116,8 +113,8 @@ async fn import(
         .map(|(key, value)| format!("LABEL {key}={value}"));
     let options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(repository)
-        .tag(tag)
+        // With its tag: Podman does not read the tag where Docker has it.
+        .repo(name)
         .changes(changes.collect())
         .build();
     let (body, written) = stream::body(write);

@@ -109,8 +109,8 @@ impl Docker {
             .map_err(engine.failed("ask the engine what it can do"))?;
         let folder = store.join("docker");
         let doing = || format!("prepare the store's folders in `{}`", folder.display());
-        let roots = Roots::new(folder.join("roots")).map_err(step(doing()))?;
         let session = Session::start(&folder).map_err(step(doing()))?;
+        let roots = Roots::new(folder.join("roots")).map_err(step(doing()))?;
         let options = info.security_options.unwrap_or_default();
         let has = |name: &str| options.iter().any(|option| option.contains(name));
         let capabilities = Capabilities {

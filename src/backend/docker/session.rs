@@ -32,6 +32,7 @@ impl Session {
         let sessions = folder.join(LOCKS);
         fs_err::create_dir_all(&sessions)?;
         let gate = gate(&sessions)?;
+        forget_earlier_boots(folder)?;
         let store = store_id(folder)?;
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", process_name()?);
@@ -94,6 +95,21 @@ fn gate(sessions: &Path) -> io::Result<File> {
     let gate = fs_err::File::create(sessions.join(".gate"))?.into_file();
     gate.lock()?;
     Ok(gate)
+}
+
+/// Drops all roots when the machine has started anew since they were made: as in the native backend,
+/// they are written without syncing, and are caches of what the store keeps verified.
+fn forget_earlier_boots(folder: &Path) -> io::Result<()> {
+    let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let record = folder.join("boot");
+    if fs_err::read_to_string(&record).is_ok_and(|before| before == boot) {
+        return Ok(());
+    }
+    match fs_err::remove_dir_all(folder.join("roots")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    crate::files::write_atomic(&record, boot.as_bytes())
 }
 
 /// The store's own id, by which it knows its things in an engine that others use too.

@@ -35,9 +35,10 @@ pub(crate) struct Fixture {
 type Open = fn(&Path) -> Option<Box<dyn Backend>>;
 
 /// The backends that the suite runs against: a new one is a line here.
-const BACKENDS: [(&str, Open); 2] = [
+const BACKENDS: [(&str, Open); 3] = [
     ("native", |store| Some(Box::new(native(store).unwrap()))),
-    ("docker", docker),
+    ("docker", |store| of_engine(store, Brand::Docker)),
+    ("podman", |store| of_engine(store, Brand::Podman)),
 ];
 
 /// Opens the backend of that name.
@@ -52,13 +53,14 @@ pub(crate) fn native(store: &Path) -> Result<Native, BackendError> {
 }
 
 /// The docker backend, with the tests' own engine or that of the test program which started this one.
-fn docker(store: &Path) -> Option<Box<dyn Backend>> {
+fn of_engine(store: &Path, brand: Brand) -> Option<Box<dyn Backend>> {
     let host = match std::env::var(engine::HOST) {
         Ok(host) => host,
+        Err(_) if brand == Brand::Podman => engine::podman()?.host(),
         Err(_) => engine::engine()?.host(),
     };
     let program = crate::support::program();
-    let backend = Docker::open_with(store, (Brand::Docker, &host), &program).unwrap();
+    let backend = Docker::open_with(store, (brand, &host), &program).unwrap();
     Some(Box::new(backend))
 }
 

@@ -15,16 +15,25 @@ pub(crate) const HOST: &str = "PRISTINE_TEST_ENGINE";
 /// their containers as they end.
 const GUARD: &str = r#"
 cd "$1" || exit 1
-dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/socket" \
+if [ "$2" = podman ]; then
+  podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" --cgroup-manager cgroupfs --runtime runc \
+    --events-backend file --log-level info system service --time=0 "unix://$1/socket" >log 2>&1 </dev/null &
+else
+  dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/socket" \
   --iptables=false --ip6tables=false --bridge=none --shutdown-timeout 5 >log 2>&1 </dev/null &
+fi
 engine=$!
-until grep -q 'API listen on' log; do
+until [ -S socket ] && grep -q -e 'API listen on' -e 'API service listening' log; do
   kill -0 $engine 2>/dev/null || break
   sleep 0.05
 done
 echo started
 read -r _
-kill $engine; wait $engine
+kill $engine 2>/dev/null; wait $engine
+if [ "$2" = podman ]; then
+  podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" --cgroup-manager cgroupfs --runtime runc rm --all --force >/dev/null 2>&1
+  umount "$1/data/overlay" 2>/dev/null
+fi
 cd /; umount "$1"/exec/netns/* 2>/dev/null; rm -rf "$1"
 "#;
 
@@ -34,10 +43,23 @@ pub(crate) struct Engine {
     _life: ChildStdin,
 }
 
-/// The engine; `None` (and a line that says why) where none can be started here.
+/// Docker Engine; `None` (and a line that says why) where it cannot be started here.
 pub(crate) fn engine() -> Option<&'static Engine> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    match ENGINE.get_or_init(Engine::start) {
+    shared(&ENGINE, "docker")
+}
+
+/// Podman, the same way.
+pub(crate) fn podman() -> Option<&'static Engine> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    shared(&ENGINE, "podman")
+}
+
+fn shared(
+    engine: &'static OnceLock<Result<Engine, String>>,
+    kind: &str,
+) -> Option<&'static Engine> {
+    match engine.get_or_init(|| Engine::start(kind)) {
         Ok(engine) => Some(engine),
         Err(why) => {
             skip(why);
@@ -48,17 +70,27 @@ pub(crate) fn engine() -> Option<&'static Engine> {
 
 /// What tells a test program that this one starts where the engine is, if its backend needs one.
 pub(crate) fn variable(backend: &str) -> Option<(&'static str, String)> {
-    let engine = (backend == "docker").then(engine).flatten();
+    let engine = match backend {
+        "docker" => engine(),
+        "podman" => podman(),
+        _ => None,
+    };
     engine.map(|engine| (HOST, engine.host()))
 }
 
 impl Engine {
     /// Starts another engine, which ends when the value is dropped.
-    pub(crate) fn start() -> Result<Self, String> {
+    pub(crate) fn start(kind: &str) -> Result<Self, String> {
+        let (program, package) = match kind {
+            "podman" => ("podman", "podman"),
+            _ => ("dockerd", "docker.io"),
+        };
         let root = rustix::process::geteuid().is_root();
-        let installed = Command::new("dockerd").arg("--version").output().is_ok();
+        let installed = Command::new(program).arg("--version").output().is_ok();
         if !root || !installed {
-            return Err("Docker Engine needs root and the package docker.io".to_owned());
+            return Err(format!(
+                "{program} needs root here, and the package {package}"
+            ));
         }
         let folder = tempfile::Builder::new()
             .prefix("pristine-engine-")
@@ -68,6 +100,7 @@ impl Engine {
         let mut guard = Command::new("setsid")
             .args(["sh", "-c", GUARD, "guard"])
             .arg(&folder)
+            .arg(kind)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -77,9 +110,9 @@ impl Engine {
             .read_line(&mut line)
             .unwrap();
         let log = fs_err::read_to_string(folder.join("log")).unwrap_or_default();
-        if !log.contains("API listen on") {
+        if !folder.join("socket").exists() {
             let last: Vec<_> = log.lines().rev().take(3).collect();
-            return Err(format!("dockerd does not start here: {last:?}"));
+            return Err(format!("{program} does not start here: {last:?}"));
         }
         Ok(Self {
             folder,
