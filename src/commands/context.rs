@@ -95,11 +95,11 @@ impl Context<'_> {
         let layout = Layout::open(&store.oci_folder())?;
         layout.sweep()?;
         Ok(Workshop {
-            swept,
-            layout,
             store,
             fetcher,
             backend,
+            layout,
+            swept,
         })
     }
 

@@ -60,14 +60,14 @@ fn examine(choice: BackendChoice, store: &Path) -> (bool, String) {
     match open_one(choice, store) {
         Ok(backend) => (true, format!("{name}: works{}", lacks(&*backend))),
         Err(error) => {
-            let mut text = format!("{name}: does not work");
+            let mut lines = vec![format!("{name}: does not work")];
             for (what, remedy) in problems(choice, error) {
-                text.push_str(&format!("\n  {what}"));
+                lines.push(format!("  {what}"));
                 if !remedy.is_empty() {
-                    text.push_str(&format!("\n    to mend it: {remedy}"));
+                    lines.push(format!("    to mend it: {remedy}"));
                 }
             }
-            (false, text)
+            (false, lines.join("\n"))
         }
     }
 }

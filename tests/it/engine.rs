@@ -186,9 +186,12 @@ fn doctor_says_what_is_wrong_with_an_engine() {
         to mend it: addresses are unix:///PATH, tcp://HOST:PORT (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for TLS) and ssh://USER@HOST
     exit 4
     ");
-    let server = Server::start(|request| match request.path.contains("version") {
-        true => Answer::whole(br#"{"Version": "19.03.15", "ApiVersion": "1.40"}"#),
-        false => Answer::status(404),
+    let server = Server::start(|request| {
+        if request.path.contains("version") {
+            Answer::whole(br#"{"Version": "19.03.15", "ApiVersion": "1.40"}"#)
+        } else {
+            Answer::status(404)
+        }
     });
     let host = server.origin().replace("http://", "tcp://");
     insta::assert_snapshot!(doctor(&host, None).replace(&host, "HOST"), @r"

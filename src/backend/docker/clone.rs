@@ -12,10 +12,11 @@ use bollard::models::{
 };
 use bollard::query_parameters::CommitContainerOptionsBuilder;
 
-use super::container::{self, Ended, Frame, Talk, program_mount, volume_mount};
+use super::container::{self, Frame, program_mount, volume_mount};
+use super::follow::{self, Ended, Talk};
 use super::terminal::{self, Terminal};
 use super::wire::Work;
-use super::{Shared, collect, images, step};
+use super::{Shared, changes, collect, images, step};
 use crate::backend::native::wire::Answer;
 use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams};
 
@@ -258,10 +259,10 @@ impl crate::backend::Clone for DockerClone {
         let terminal = inherited && terminal::is_there();
         let shape = self.shape(command, terminal)?;
         let id = self.container(shape, &command.limits)?;
-        let terminal = match terminal {
-            true => Some(Terminal::take().map_err(step("take the terminal"))?),
-            false => None,
-        };
+        let terminal = terminal
+            .then(Terminal::take)
+            .transpose()
+            .map_err(step("take the terminal"))?;
         let own_output = io.output;
         let mut output = |stream, bytes: &[u8]| match (inherited, stream) {
             (true, Stream::Out) => io::stdout().write_all(bytes),
@@ -279,6 +280,7 @@ impl crate::backend::Clone for DockerClone {
         let work = Work::Run {
             command: Box::new(command.clone()),
             input: input.is_some(),
+            root_mode: changes::top_of(self)?.2,
         };
         let talk = Talk {
             inputs: input.into_iter().collect(),
@@ -290,7 +292,7 @@ impl crate::backend::Clone for DockerClone {
         let shared = &self.shared;
         let ended = shared
             .runtime
-            .block_on(container::run(&shared.engine, &id, work, talk))?;
+            .block_on(follow::run(&shared.engine, &id, work, talk))?;
         match ended {
             Ended::Limit(limit) => Ok(Exit::Limit(limit)),
             Ended::Answered(Answer::Code(code)) => Ok(Exit::Code(code)),
@@ -312,7 +314,7 @@ impl crate::backend::Clone for DockerClone {
 
     fn freeze(mut self: Box<Self>, root: &RootId) -> Result<(), BackendError> {
         super::super::native::named(root)?;
-        let layer = collect::changes(&mut self)?;
+        let layer = changes::changes(&mut self)?;
         layer
             .keep(&self.shared.roots, root)
             .map_err(step(format!("keep the clone as root `{}`", root.0)))?;

@@ -15,7 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use super::wire::{self, Order, READY, TreeStep, VOLUME, Work};
+use super::wire::{self, Last, Order, READY, TreeStep, VOLUME, Work};
 use crate::backend::Command;
 use crate::backend::native::filter::Filters;
 use crate::backend::native::program::{Program, keep_nothing, to_foreground};
@@ -35,18 +35,36 @@ pub(super) fn run() -> ! {
     let Ok(Some(order)) = order() else {
         sys::exit_now(1)
     };
+    let before = memory_kills();
     let answer = match order.work {
-        Work::Run { command, input } => run_command(*command, input),
+        Work::Run {
+            command,
+            input,
+            root_mode,
+        } => run_command(*command, input, root_mode),
         Work::Tree(steps) => tree(&steps).map(|()| Answer::Done),
     };
-    say(&order.nonce, &answer.unwrap_or_else(Answer::Failed));
+    let last = Last {
+        answer: answer.unwrap_or_else(Answer::Failed),
+        kills: memory_kills().saturating_sub(before),
+    };
+    say(&order.nonce, &last);
     sys::exit_now(0)
 }
 
 /// The last words: one write, which a pipe takes whole, so that no other process gets between.
-fn say(nonce: &str, answer: &Answer) {
-    let answer = serde_json::to_string(answer).unwrap_or_default();
-    let _gone = rustix::io::write(sys::inherited(2), format!("{nonce}{answer}\n").as_bytes());
+fn say(nonce: &str, last: &Last) {
+    let last = serde_json::to_string(last).unwrap_or_default();
+    let _gone = rustix::io::write(sys::inherited(2), format!("{nonce}{last}\n").as_bytes());
+}
+
+/// Processes that the kernel has killed for want of memory since it started.
+fn memory_kills() -> u64 {
+    let counters = fs_err::read_to_string("/proc/vmstat").unwrap_or_default();
+    let line = counters
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// The tool's stream. Its end is the end of everything here.
@@ -155,7 +173,8 @@ fn receive(count: usize) -> io::Result<Vec<PathBuf>> {
     Ok(packages)
 }
 
-fn run_command(command: Command, input: bool) -> Result<Answer, Failure> {
+fn run_command(command: Command, input: bool, root_mode: u32) -> Result<Answer, Failure> {
+    root_folder(root_mode).doing(|| "set the mode of `/`".to_owned())?;
     if let Some(path) = &command.inner_root {
         kernel(path)?;
     }
@@ -193,6 +212,15 @@ fn run_command(command: Command, input: bool) -> Result<Answer, Failure> {
             reap(command).doing(|| "wait for the command".to_owned())
         }
     }
+}
+
+/// Gives the root folder its mode, where the engine has not.
+fn root_folder(mode: u32) -> io::Result<()> {
+    let found = rustix::fs::stat("/")?.st_mode & 0o7777;
+    if found != mode {
+        rustix::fs::chmod("/", Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
 }
 
 /// The command's input, and our end of it where it is fed.

@@ -26,10 +26,12 @@ use super::native::named;
 use super::{Backend, BackendError, Capabilities, Clone, RootId};
 use crate::tree::Normalise;
 
+mod changes;
 mod clone;
 mod collect;
 pub mod connect;
 mod container;
+mod follow;
 mod images;
 mod inside;
 mod program;
@@ -119,8 +121,8 @@ impl Docker {
             rootless: has("rootless"),
             terminal: true,
             own_ids: has("userns") || has("rootless"),
-            // Engines keep `security.capability` alone of what containers change.
-            attributes: false,
+            // Docker keeps `security.capability` alone of what containers change.
+            attributes: engine.podman,
         };
         Ok(Self {
             shared: Arc::new(Shared {

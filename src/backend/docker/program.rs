@@ -110,12 +110,12 @@ fn archive(files: &Files, output: &mut dyn Write) -> io::Result<()> {
 }
 
 fn digest(files: &Files) -> io::Result<Digest> {
-    let mut list = String::new();
+    let mut list = Vec::new();
     for (name, path) in files {
         let digest = Digest::of_reader(&mut fs_err::File::open(path)?)?.0;
-        list.push_str(&format!("{name} {digest}\n"));
+        list.push(format!("{name} {digest}"));
     }
-    Ok(Digest::of(list.as_bytes()))
+    Ok(Digest::of(list.join("\n").as_bytes()))
 }
 
 /// The program, its loader and its libraries, as the loader itself finds them.

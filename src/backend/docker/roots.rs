@@ -320,7 +320,7 @@ impl Order {
         self.good &= below && ascending && !marked && member.xattrs.is_empty();
         match member.kind {
             Kind::Folder => {
-                self.folders = components.clone();
+                self.folders.clone_from(&components);
                 let name = if path.is_empty() { b"." } else { path };
                 self.good &= member.name == [name, b"/"].concat();
             }

@@ -119,7 +119,7 @@ fn store_id(folder: &Path) -> io::Result<String> {
         Ok(id) if id.len() == 16 => Ok(id),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => {
-            let id = super::container::nonce()?[..16].to_owned();
+            let id = super::follow::nonce()?[..16].to_owned();
             crate::files::write_atomic(&path, id.as_bytes())?;
             Ok(id)
         }

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::connect::Engine;
-use super::container::{Followed, Verdict, Way, cancelled, kill, start};
+use super::follow::{Followed, Verdict, Way, cancelled, kill, start};
 use super::wire::{LastWords, Order, READY, frame};
 use crate::backend::BackendError;
 use crate::cancel::Cancel;

@@ -4,7 +4,8 @@
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use super::container::{self, Ended, Frame, Talk, program_mount, volume_mount};
+use super::container::{self, Frame, program_mount, volume_mount};
+use super::follow::{self, Ended, Talk};
 use super::roots::{Draft, Facts, Finished, Form, empty_archive};
 use super::wire::{TreeStep, VOLUME, Work};
 use super::{Shared, step};
@@ -66,7 +67,7 @@ impl Shared {
         };
         let ended = self.runtime.block_on(async {
             let id = container::create(&self.engine, frame).await?;
-            let ended = container::run(&self.engine, &id, Work::Tree(steps), talk).await;
+            let ended = follow::run(&self.engine, &id, Work::Tree(steps), talk).await;
             container::remove(&self.engine, &id).await?;
             ended
         })?;

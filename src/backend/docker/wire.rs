@@ -34,11 +34,26 @@ pub(super) struct Order {
     pub(super) work: Work,
 }
 
+/// The program's last words.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Last {
+    /// How it ended.
+    pub(super) answer: Answer,
+    /// Processes that the kernel killed for want of memory meanwhile, on the whole machine.
+    pub(super) kills: u64,
+}
+
 /// What the program is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Work {
-    /// Run a command; whether it takes input.
-    Run { command: Box<Command>, input: bool },
+    /// Run a command.
+    Run {
+        command: Box<Command>,
+        /// It takes input.
+        input: bool,
+        /// What the root folder's mode is: engines do not all take it from the layers.
+        root_mode: u32,
+    },
     /// Steps on the tree in the volume, in this order.
     Tree(Vec<TreeStep>),
 }
@@ -126,7 +141,7 @@ impl LastWords {
     }
 
     /// What was held back, and the answer, once the stream has ended.
-    pub(super) fn end(self) -> (Vec<u8>, Option<Answer>) {
+    pub(super) fn end(self) -> (Vec<u8>, Option<Last>) {
         if !self.found {
             return (self.held, None);
         }
@@ -144,7 +159,11 @@ mod tests {
 
     #[test]
     fn last_words_are_found_however_they_are_cut() {
-        let answer = serde_json::to_string(&Answer::Code(7)).unwrap();
+        let answer = serde_json::to_string(&Last {
+            answer: Answer::Code(7),
+            kills: 0,
+        });
+        let answer = answer.unwrap();
         let text = format!("out nonnonce{answer}\nof a daemon");
         for size in 1..=text.len() {
             let mut words = LastWords::new("nonce");
@@ -155,7 +174,8 @@ mod tests {
             let (held, found) = words.end();
             before.extend(held);
             assert_eq!(before, b"out non", "{size}");
-            assert!(matches!(found, Some(Answer::Code(7))), "{size}");
+            let answer = found.map(|last| last.answer);
+            assert!(matches!(answer, Some(Answer::Code(7))), "{size}");
         }
         let mut words = LastWords::new("nonce");
         assert_eq!(words.take(b"x non"), b"x ");

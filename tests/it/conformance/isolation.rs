@@ -20,7 +20,7 @@ fn only_its_own_processes_exist() {
 #[test]
 fn only_its_own_files_exist() {
     each(|fixture| {
-        assert_eq!(fixture.script("echo /sys/*").text(), "/sys/*");
+        assert_eq!(fixture.script("echo /sys/* /run/*").text(), "/sys/* /run/*");
         let lines = fixture.script("echo /*; echo /dev/*; while read -r _ _ _ root point rest; do echo $point; done < /proc/self/mountinfo");
         let mut lines = lines.text().lines();
         assert_eq!(
@@ -29,8 +29,9 @@ fn only_its_own_files_exist() {
                 .unwrap()
                 .replace("/lib64 ", "")
                 .replace("/lib ", "")
-                // Engines always mount it; nothing may be seen in it.
-                .replace("/sys ", ""),
+                // Engines always make these; nothing may be seen in them.
+                .replace("/sys ", "")
+                .replace("/run ", ""),
             "/bin /dev /etc /home /proc /root /tmp /usr"
         );
         assert_eq!(
@@ -41,7 +42,12 @@ fn only_its_own_files_exist() {
             .filter(|point| {
                 let own = ["/dev", "/proc", "/sys"];
                 // Engines bring files of their own for these names.
-                let named = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+                let named = [
+                    "/etc/hosts",
+                    "/etc/hostname",
+                    "/etc/resolv.conf",
+                    "/run/.containerenv",
+                ];
                 *point != "/"
                     && !own.iter().any(|place| point.starts_with(place))
                     && (fixture.name == "native" || !named.contains(point))

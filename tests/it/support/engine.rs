@@ -3,8 +3,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::conformance::skip;
 
@@ -40,7 +40,15 @@ cd /; umount "$1"/exec/netns/* 2>/dev/null; rm -rf "$1"
 /// A running engine.
 pub(crate) struct Engine {
     folder: PathBuf,
-    _life: ChildStdin,
+    guard: Mutex<Child>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let guard = self.guard.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(guard.stdin.take());
+        let _ended = guard.wait();
+    }
 }
 
 /// Docker Engine; `None` (and a line that says why) where it cannot be started here.
@@ -116,7 +124,7 @@ impl Engine {
         }
         Ok(Self {
             folder,
-            _life: guard.stdin.take().unwrap(),
+            guard: Mutex::new(guard),
         })
     }
 
