@@ -227,8 +227,8 @@ impl Made {
         if had == wanted {
             return Ok(true);
         }
-        // Engines do not take limits away again.
-        if had != (None, None) {
+        // Engines do not take limits away again, and Podman's socket does not give any.
+        if had != (None, None) || shared.engine.podman {
             return Ok(false);
         }
         let number =

@@ -182,7 +182,10 @@ impl Archive {
             "aarch64" => "arm64",
             other => other,
         };
+        // Podman wants as many entries as there are layers.
+        let entry = json!({"created": "1970-01-01T00:00:00Z", "created_by": "pristine"});
         let config = serde_json::to_vec(&json!({
+            "history": vec![entry; ids.len()],
             "architecture": architecture,
             "os": "linux",
             "config": {"Labels": self.labels},

@@ -105,7 +105,7 @@ impl Engine {
             .tempdir()
             .unwrap()
             .keep();
-        let mut guard = Command::new("setsid")
+        let guard = Command::new("setsid")
             .args(["sh", "-c", GUARD, "guard"])
             .arg(&folder)
             .arg(kind)
@@ -113,19 +113,21 @@ impl Engine {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        let mut engine = Self {
+            folder,
+            guard: Mutex::new(guard),
+        };
+        let guard = engine.guard.get_mut().unwrap();
         let mut line = String::new();
         BufReader::new(guard.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let log = fs_err::read_to_string(folder.join("log")).unwrap_or_default();
-        if !folder.join("socket").exists() {
+        let log = fs_err::read_to_string(engine.folder.join("log")).unwrap_or_default();
+        if !engine.folder.join("socket").exists() {
             let last: Vec<_> = log.lines().rev().take(3).collect();
             return Err(format!("{program} does not start here: {last:?}"));
         }
-        Ok(Self {
-            folder,
-            guard: Mutex::new(guard),
-        })
+        Ok(engine)
     }
 
     /// Its address, as `DOCKER_HOST` takes it.
