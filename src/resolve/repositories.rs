@@ -318,15 +318,14 @@ impl Source {
             size: record.size,
             ..self.download(label.clone(), &record.location)
         };
-        let digest = match download.digest {
-            Some(digest) => digest,
-            None => {
-                let fetched = one(supply, download.clone())?;
-                let path = supply.store.verified(&fetched.digest)?;
-                check(&path, &record.checksum, (&self.name, kind))?;
-                (download.digest, download.size) = (Some(fetched.digest), Some(fetched.size));
-                fetched.digest
-            }
+        let digest = if let Some(digest) = download.digest {
+            digest
+        } else {
+            let fetched = one(supply, download.clone())?;
+            let path = supply.store.verified(&fetched.digest)?;
+            check(&path, &record.checksum, (&self.name, kind))?;
+            (download.digest, download.size) = (Some(fetched.digest), Some(fetched.size));
+            fetched.digest
         };
         Ok((Kept { digest, label }, download))
     }

@@ -19,7 +19,7 @@ pub fn tools(template: &Template, places: &Places) -> Vec<Wanted> {
 }
 
 /// What the template's own packages are asked for.
-fn base(template: &Template, places: &Places) -> Vec<Wanted> {
+pub fn base(template: &Template, places: &Places) -> Vec<Wanted> {
     let wanted = |request: &Request| {
         let text = request.to_string();
         let place = places.template(&text);

@@ -176,6 +176,20 @@ impl Offer {
         Ok(())
     }
 
+    /// Every package that template and modules let be seen, with its repository.
+    pub fn packages(&self) -> Result<Vec<(&Name, Nevra)>, ResolveError> {
+        let mut seen = Vec::new();
+        for one in &self.published {
+            for number in one.index.numbers() {
+                let entry = one.index.entry(number)?;
+                if one.sees(&entry) {
+                    seen.push((&one.repository.name, entry.facts.nevra));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
     /// Packages on offer.
     pub fn len(&self) -> usize {
         let published = self.published.iter().map(|one| one.index.len());

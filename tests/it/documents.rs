@@ -344,7 +344,111 @@ fn a_broken_project_is_explained() {
     insta::assert_snapshot!(complaint("merge-conflict"), @"
     pristine.toml:5:1: the file holds an unresolved merge
       |
-    5 |     3 | image = "base:9"
+    5 | <<<<<<< HEAD
+      | ^^^^^^^^^^^^
+    ");
+    insta::assert_snapshot!(complaint("mirror-wrong"), @r#"
+    pristine.toml:8:29: `mirror.local` is not a URL
+      |
+    8 | "https://mirror.example" = ["mirror.local"]
+      |                             ^^^^^^^^^^^^^^
+      = write an `https`, `http` or `file` URL, or a path below the project's directory that begins with `./`
+    "#);
+    insta::assert_snapshot!(complaint("name-wrong"), @r#"
+    pristine.toml:4:8: `my demo` is not a name
+      |
+    4 | name = "my demo"
+      |        ^^^^^^^^^
+      = a name has letters, digits and `._+-`, begins with a letter or digit, and is at most 128 characters long
+    "#);
+    insta::assert_snapshot!(complaint("number-negative"), @"
+    pristine.toml:8:13: expected a whole number above 0, found integer `-1`
+      |
+    8 | keep_runs = -1
+      |             ^^
+    ");
+    insta::assert_snapshot!(complaint("number-zero"), @"
+    pristine.toml:8:8: expected a whole number above 0, found integer `0`
+      |
+    8 | jobs = 0
+      |        ^
+    ");
+    insta::assert_snapshot!(complaint("package-twice"), @r#"
+    pristine.toml: two packages are named `zlib`: `packages/zlib-old/zlib.spec` and `packages/zlib/zlib.spec`
+      = name the patterns of the specs that are meant: `specs = ["…"]`
+    "#);
+    insta::assert_snapshot!(complaint("package-unknown"), @"
+    pristine.toml:7:10: the project has no package `zlip`
+      |
+    7 | [package.zlip]
+      |          ^^^^
+      = did you mean `zlib`?
+      = packages: libpng, zlib
+    ");
+    insta::assert_snapshot!(complaint("packages-none"), @"
+    pristine.toml: the project has no packages
+      = no file fits: packages/*/*.spec
+    ");
+    insta::assert_snapshot!(complaint("pattern-outside"), @r#"
+    pristine.toml:8:31: `../other/*.spec` leads out of the project
+      |
+    8 | specs = ["packages/*/*.spec", "../other/*.spec"]
+      |                               ^^^^^^^^^^^^^^^^^
+      = write a pattern below the project's directory that ends with `.spec` (`packages/*/*.spec`)
+    "#);
+    insta::assert_snapshot!(complaint("pattern-wrong"), @r#"
+    pristine.toml:8:10: `packages/[a/*.spec` is not a pattern
+      |
+    8 | specs = ["packages/[a/*.spec"]
+      |          ^^^^^^^^^^^^^^^^^^^^
+      = at character 10: invalid range pattern
+    "#);
+    insta::assert_snapshot!(complaint("project-missing"), @"
+    pristine.toml: no such file
+      = a project is a directory with this file; `pristine demo` writes one to try
+    ");
+    insta::assert_snapshot!(complaint("syntax"), @r#"
+    pristine.toml:8:23: invalid basic string, expected `"`
+      |
+    8 | vendor = "Example Ltd.
+      |                       ^
+    "#);
+    insta::assert_snapshot!(complaint("table-expected"), @r#"
+    pristine.toml:8:8: expected a table, found text "skip"
+      |
+    8 | zlib = "skip"
+      |        ^^^^^^
+    "#);
+    insta::assert_snapshot!(complaint("table-missing"), @"pristine.toml: missing key `project`");
+    insta::assert_snapshot!(complaint("text-not-utf8"), @"pristine.toml: line 6 is not UTF-8 text");
+    insta::assert_snapshot!(complaint("type-wrong"), @r#"
+    pristine.toml:8:9: expected a list, found text "packages/*/*.spec"
+      |
+    8 | specs = "packages/*/*.spec"
+      |         ^^^^^^^^^^^^^^^^^^^
+    "#);
+    insta::assert_snapshot!(complaint("value-missing"), @"
+    pristine.toml:8:9: the value is missing
+      |
+    8 | vendor =
+      |         ^
+    ");
+}
+
+#[test]
+fn a_broken_template_is_explained() {
+    insta::assert_snapshot!(complaint("architecture-unknown"), @r#"
+    templates/mini.toml:2:16: unknown value `x86-64`
+      |
+    2 | architecture = "x86-64"
+      |                ^^^^^^^^
+      = did you mean `x86_64`?
+      = values allowed here: x86_64, aarch64, ppc64le, s390x, riscv64
+    "#);
+    insta::assert_snapshot!(complaint("base-without-registry"), @r#"
+    templates/mini.toml:3:9: `base:9` is not the name of an image
+      |
+    3 | image = "base:9"
       |         ^^^^^^^^
       = its registry must be named: `registry.example.org/name:tag`, `docker.io/library/name:tag`
     "#);

@@ -67,18 +67,22 @@ pub(super) fn text(lock: &Lock) -> String {
     {
         package(&mut out, one);
     }
+    environment(&mut out, lock);
+    out
+}
+
+fn environment(out: &mut String, lock: &Lock) {
     add!(out, "\n[tools]");
-    list(&mut out, "packages", sorted(&lock.tools.packages));
-    list(&mut out, "only", lock.tools.only.iter().map(rpm));
+    list(out, "packages", sorted(&lock.tools.packages));
+    list(out, "only", lock.tools.only.iter().map(rpm));
     add!(out, "\n[environment]");
     if let Some(tree) = &lock.environment.tree {
         add!(out, "tree = {}", quoted(tree));
     }
-    list(&mut out, "rpms", lock.environment.rpms.iter().map(rpm));
+    list(out, "rpms", lock.environment.rpms.iter().map(rpm));
     if !lock.environment.replaced.is_empty() {
-        list(&mut out, "replaced", sorted(&lock.environment.replaced));
+        list(out, "replaced", sorted(&lock.environment.replaced));
     }
-    out
 }
 
 fn base(out: &mut String, base: &LockedBase) {

@@ -129,15 +129,7 @@ pub(super) fn parse(
 ) -> Result<Template, DocumentError> {
     let source = Source { path, text };
     let raw: RawTemplate = source.parse()?;
-    let mut variables = BTreeMap::from([
-        ("basearch".to_owned(), raw.architecture.to_string()),
-        ("arch".to_owned(), raw.architecture.to_string()),
-    ]);
-    variables.extend(
-        raw.variables
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into())),
-    );
+    let variables = variables(raw.architecture, raw.variables);
     let context = Context { source, variables };
     let base = context.base(raw.image, raw.rootfs)?;
     if let (Some(key), true) = (raw.keys.first(), raw.repo_files.is_empty()) {
@@ -194,6 +186,17 @@ pub(super) fn parse(
         epoch: raw.epoch.map(Spanned::into_inner),
         normalise: raw.normalise,
     })
+}
+
+/// The template's own variables, and those that the architecture sets.
+fn variables(
+    architecture: Architecture,
+    own: BTreeMap<VariableName, VariableValue>,
+) -> BTreeMap<String, String> {
+    let given = ["basearch", "arch"].map(|name| (name.to_owned(), architecture.to_string()));
+    let own = own.into_iter();
+    let own = own.map(|(name, value)| (name.into(), value.into()));
+    given.into_iter().chain(own).collect()
 }
 
 /// Groups have two spellings: a list of their own, and `@group` among the packages.

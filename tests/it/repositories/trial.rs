@@ -10,6 +10,7 @@ use pristine::documents::config::Project;
 use pristine::documents::lock::LockedRpm;
 use pristine::documents::{Recipe, Template};
 use pristine::events::{Event, Sink};
+use pristine::resolve::places::Places;
 use pristine::resolve::solving::Offer;
 use pristine::resolve::{ResolveError, Supply, request};
 use pristine::store::Store;
@@ -161,8 +162,9 @@ impl Trial {
         template: &Template,
     ) -> Result<BTreeSet<String>, Box<ResolveError>> {
         self.with_supply(|supply| {
-            let offer = Offer::read(supply, template, None)?;
-            let names = offer.packages().map(|(_, nevra)| nevra.to_string());
+            let offer = Offer::read(supply, template, None, &[])?;
+            let packages = offer.packages()?;
+            let names = packages.into_iter().map(|(_, nevra)| nevra.to_string());
             Ok(names.collect())
         })
     }
@@ -184,15 +186,16 @@ impl Trial {
         old: Option<&Solved>,
     ) -> Result<Solved, Box<ResolveError>> {
         self.with_supply(|supply| {
-            let mut offer = Offer::read(supply, template, recipe)?;
+            let mut offer = Offer::read(supply, template, recipe, &[])?;
             let old = old.map(|old| lock_of(template, old));
             offer.remember(old.as_ref());
-            let mut wanted = request::base(template);
+            let places = Places::read(supply.project, template, recipe, &[]);
+            let mut wanted = request::base(template, &places);
             wanted.extend(offer.template_groups());
             wanted.extend(offer.recipe_groups());
             let rpms = offer.solve(supply, "the trial", wanted, &[])?;
             Ok(Solved {
-                rpms,
+                rpms: rpms.install,
                 repositories: offer.locked_repositories().0,
                 left_out: offer.left_out().iter().map(ToString::to_string).collect(),
             })
@@ -259,6 +262,7 @@ fn lock_of(template: &Template, solved: &Solved) -> pristine::documents::Lock {
             requests: vec![],
             left_out: vec![],
         },
+        base: None,
         repositories: solved.repositories.clone(),
         keys: vec![],
         packages: vec![],
@@ -266,6 +270,7 @@ fn lock_of(template: &Template, solved: &Solved) -> pristine::documents::Lock {
         environment: locks::LockedEnvironment {
             tree: None,
             rpms: solved.rpms.clone(),
+            replaced: vec![],
         },
     }
 }
