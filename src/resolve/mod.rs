@@ -18,6 +18,7 @@ pub mod chain;
 pub mod metadata;
 pub mod packages;
 pub mod places;
+mod questions;
 pub mod repositories;
 pub mod request;
 pub mod solving;
