@@ -22,6 +22,7 @@ pub mod mirrors;
 pub mod modules;
 pub mod packages;
 pub mod places;
+mod questions;
 mod reading;
 pub mod repositories;
 pub mod request;
