@@ -42,11 +42,8 @@ pub(super) fn hide_modules(
     let filter = Filter::new(template, &modules, entries, &|event| {
         supply.sink.emit(event);
     })?;
-    for one in read
-        .iter_mut()
-        .filter(|one| !one.repository.module_hotfixes)
-    {
-        one.entries.retain(|entry| !filter.hides(&entry.facts));
+    for one in read {
+        one.apply(&filter);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What the template's repositories offer: repomd verified, primary read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::documents::Name;
@@ -11,7 +11,9 @@ use crate::keyring::Keyring;
 use crate::repository::{Checksum, Comps, Modules, PackageEntry, Repomd, find_files, read_primary};
 use crate::resolve::keys;
 use crate::resolve::mirrors::{self, Places};
+use crate::resolve::modules::Filter;
 use crate::resolve::{ResolveError, Supply};
+use crate::rpm::Nevra;
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.
@@ -35,6 +37,8 @@ pub struct Published {
     pub keys: Vec<LockedKey>,
     /// Its packages, as far as the template lets them be seen.
     pub entries: Vec<PackageEntry>,
+    /// Of packages that it has and that are not looked at: one of each name, and why.
+    pub hidden: BTreeMap<String, (Nevra, &'static str)>,
     bases: Vec<String>,
     access: Access,
     repomd: Repomd,
@@ -87,19 +91,27 @@ pub fn read(
         keyring,
         keys,
         entries: Vec::new(),
+        hidden: BTreeMap::new(),
         bases: places.bases,
         access,
         repomd,
     };
     let primary = published.fetch_metadata(supply, "primary")?;
-    let mut entries = Vec::new();
+    let (mut entries, mut hidden) = (Vec::new(), BTreeMap::new());
     read_primary(&primary.path, &format!("primary of {name}"), |entry| {
         if visible(repository, &entry) {
             entries.push(entry);
+        } else {
+            hide(
+                &mut hidden,
+                entry.facts.nevra,
+                "`include` or `exclude` of the template says so",
+            );
         }
     })
     .map_err(in_repository(name))?;
     published.entries = entries;
+    published.hidden = hidden;
     Ok(Some(published))
 }
 
@@ -144,7 +156,30 @@ fn fetch_repomd(
     }))
 }
 
+fn hide(hidden: &mut BTreeMap<String, (Nevra, &'static str)>, nevra: Nevra, why: &'static str) {
+    hidden.insert(nevra.name.clone(), (nevra, why));
+}
+
 impl Published {
+    /// Takes away what modules hide, unless that must not be.
+    pub(super) fn apply(&mut self, filter: &Filter) {
+        if self.repository.module_hotfixes {
+            return;
+        }
+        let entries = std::mem::take(&mut self.entries);
+        for entry in entries {
+            if filter.hides(&entry.facts) {
+                hide(
+                    &mut self.hidden,
+                    entry.facts.nevra,
+                    "its module's stream is not active, or another one has its name: see `modules` of the template",
+                );
+            } else {
+                self.entries.push(entry);
+            }
+        }
+    }
+
     /// Which packages (by their place in `entries`) have which of `paths`, as `filelists` says.
     pub fn owners(
         &mut self,

@@ -7,6 +7,7 @@ use crate::documents::Name;
 use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
 use crate::documents::template::{Access, Template};
+use crate::events::Event;
 use crate::repository::PackageEntry;
 use crate::resolve::keys;
 use crate::resolve::reading;
@@ -175,16 +176,32 @@ impl Offer {
             }
             self.universe.add_files(&paths, owners);
         }
-        let solution = self
-            .universe
-            .solve(&request)
-            .map_err(|why| ResolveError::Unsolvable { what, why })?;
+        let solution = self.universe.solve(&request).map_err(|why| {
+            self.tell_hidden(supply, &request.install);
+            ResolveError::Unsolvable { what, why }
+        })?;
         self.find_digests(supply, &solution.packages)?;
         solution
             .packages
             .iter()
             .map(|selected| self.locked(selected))
             .collect()
+    }
+
+    /// Warns of what was asked for by name and is there, but not looked at.
+    fn tell_hidden(&self, supply: Supply<'_>, asked: &[Wanted]) {
+        let mut told = BTreeSet::new();
+        for wanted in asked {
+            let name = wanted.capability.split(' ').next().unwrap_or_default();
+            for (_, one) in &self.published {
+                if let Some((nevra, why)) = one.hidden.get(name).filter(|_| told.insert(name)) {
+                    let repository = &one.repository.name;
+                    let text =
+                        format!("{nevra} of the repository `{repository}` is not looked at: {why}");
+                    supply.sink.emit(Event::Warning { text });
+                }
+            }
+        }
     }
 
     /// The SHA-256 of a remembered package, where the store has it and it is what the metadata promise.
