@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::documents::Name;
 use crate::documents::lock::{LockedKey, LockedMetadata, LockedRepository};
 use crate::documents::template::{Access, Repository, RepositorySource, Template};
+use crate::documents::{Fingerprint, Name};
 use crate::events::Event;
+use crate::keyring::Keyring;
 use crate::repository::{Checksum, Comps, Damage, Index, Modules, PackageEntry, Repomd};
 use crate::resolve::keys;
 use crate::resolve::metadata::{self, Kept};
 use crate::resolve::mirrors::{self, Places};
 use crate::resolve::modules::Filter;
 use crate::resolve::{ResolveError, Supply};
+use crate::rpm::Nevra;
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.
@@ -68,18 +70,12 @@ pub fn read(
     };
     let (keyring, keys) = keys::trusted(supply, repository, &access)?;
     let bytes = read_file(supply, &repomd_file)?;
-    let mut key = None;
-    if repository.check.metadata && repository.trusted.is_none() {
-        let path = "repodata/repomd.xml.asc";
-        let signature = one(supply, small(name, &places.bases, path, &access))?;
-        let signed = keyring
-            .verify_detached(&bytes, &read_file(supply, &signature)?)
-            .map_err(|source| ResolveError::Signature {
-                subject: format!("repomd.xml of the repository {name}"),
-                source,
-            })?;
-        key = Some(value(&signed.fingerprint.to_string())?);
-    }
+    let key = if repository.check.metadata && repository.trusted.is_none() {
+        let signature = small(name, &places.bases, "repodata/repomd.xml.asc", &access);
+        Some(signer(supply, name, &keyring, (&bytes, signature))?)
+    } else {
+        None
+    };
     let repomd =
         Repomd::parse(&bytes, &format!("repomd.xml of {name}")).map_err(in_repository(name))?;
     let locked = LockedRepository {
@@ -134,6 +130,23 @@ pub fn read_locked(
         locked: locked.clone(),
     };
     Published::open(supply, repository, source, Vec::new())
+}
+
+/// The key that signed `repomd.xml`, of which the bytes are given and where its signature is.
+fn signer(
+    supply: Supply<'_>,
+    name: &Name,
+    keyring: &Keyring,
+    (bytes, signature): (&[u8], Download),
+) -> Result<Fingerprint, ResolveError> {
+    let signature = one(supply, signature)?;
+    let signed = keyring
+        .verify_detached(bytes, &read_file(supply, &signature)?)
+        .map_err(|source| ResolveError::Signature {
+            subject: format!("repomd.xml of the repository {name}"),
+            source,
+        })?;
+    value(&signed.fingerprint.to_string())
 }
 
 /// Fetches `repomd.xml`, the one that a metalink promises where there is one; the mirror that had it is the

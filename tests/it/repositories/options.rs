@@ -133,6 +133,15 @@ fn include_and_exclude_mean_what_they_mean_in_dnf() {
 }
 
 #[test]
+fn what_is_hidden_is_told_where_it_is_missed() {
+    let trial = three();
+    let table = "[[repository]]\nname = \"one\"\nbaseurl = [\"SERVER/one\"]\nexclude = [\"app*\"]\nKEYRING\n";
+    let template = trial.template("packages = [\"apple >= 1\"]", table);
+    let error = trial.solve(&template, None).unwrap_err();
+    insta::assert_snapshot!(trial.message(&error), @"");
+}
+
+#[test]
 fn metadata_may_be_compressed_in_any_way() {
     for packing in [
         Packing::Plain,
