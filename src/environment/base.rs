@@ -168,7 +168,8 @@ impl<'a> BaseRpm<'a> {
     fn transaction(&mut self, additions: Additions<'_>) -> Result<(), EnvironmentError> {
         let failed = self.spool_error();
         let names: Vec<String> = (0..additions.packages.len())
-            .map(|number| format!("{number}.rpm"))
+            // Long on purpose: rpm 6.1 loses file names of up to 15 bytes.
+            .map(|number| format!("package-{number:05}.rpm"))
             .collect();
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs_err::set_permissions(additions.stage, readable).map_err(&failed)?;
