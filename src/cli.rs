@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+
+use crate::documents::config::BackendChoice;
 
 /// Rebuild the build server on every build, and prove it.
 #[derive(Debug, Parser)]
@@ -25,6 +28,16 @@ pub struct Cli {
     /// Where downloads, snapshots and runs are kept, instead of the project file's choice
     #[arg(long, global = true, env = "PRISTINE_STORE", value_name = "DIR")]
     pub store: Option<PathBuf>,
+    /// Where environments are made and packages built, instead of the project file's choice;
+    /// without any choice the first that works here
+    #[arg(
+        long,
+        global = true,
+        env = "PRISTINE_BACKEND",
+        value_name = "NAME",
+        value_parser = backend_parser()
+    )]
+    pub backend: Option<BackendChoice>,
     /// Only results and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -56,6 +69,19 @@ pub enum Verb {
     Demo(DemoArgs),
     /// Remove what interrupted runs left in the store, and runs beyond the number to keep
     Clean,
+    /// Say which backends work on this host, and what to do where one does not
+    Doctor,
+}
+
+/// Reads the name of a backend.
+fn backend_parser() -> impl TypedValueParser<Value = BackendChoice> {
+    let names = BackendChoice::ALL.map(BackendChoice::name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        let all = BackendChoice::ALL.into_iter();
+        all.into_iter()
+            .find(|choice| choice.name() == name)
+            .ok_or("there is no such backend")
+    })
 }
 
 /// Arguments of `build`.

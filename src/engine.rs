@@ -1,29 +1,24 @@
 //! Hands snapshots to a container engine (Docker Engine, or Podman's Docker-compatible socket).
 //!
 //! The merged tree goes as a plain tar to the engine's import: engines before Docker 25 read no
-//! zstd layers. The engine is the one that `DOCKER_HOST` names, as for the `docker` command.
+//! zstd layers. The connection is that of the docker backend.
 
-use std::io::{self, Write};
-
-use bollard::Docker;
 use bollard::query_parameters::CreateImageOptionsBuilder;
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use thiserror::Error;
-use tokio::sync::mpsc;
 
+use crate::backend::BackendError;
+use crate::backend::docker::connect::{Brand, Engine};
+use crate::backend::docker::stream;
 use crate::oci::{Image, Layout, OciError};
-
-/// Bytes that are handed on at once.
-const CHUNK: usize = 1 << 20;
 
 /// Why an engine did not take a snapshot.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// No engine answers.
-    #[error("no container engine answers (DOCKER_HOST, else /var/run/docker.sock)")]
-    Unreachable(#[source] bollard::errors::Error),
+    #[error("no container engine takes the snapshot")]
+    Unreachable(#[from] BackendError),
     /// The engine refused.
     #[error("the container engine did not take `{name}`")]
     Refused {
@@ -37,21 +32,19 @@ pub enum EngineError {
     Snapshot(#[from] OciError),
 }
 
-/// Loads `image` into the engine as `repository:tag`.
+/// Loads `image` into the engine of that brand at `address`, as `repository:tag`.
 pub async fn load(
     layout: &Layout,
     image: &Image,
     (repository, tag): (&str, &str),
+    (brand, address): (Brand, &str),
 ) -> Result<(), EngineError> {
-    let engine = Docker::connect_with_defaults().map_err(EngineError::Unreachable)?;
-    let engine = engine
-        .negotiate_version()
-        .await
-        .map_err(EngineError::Unreachable)?;
+    let engine = Engine::connect(brand, address).await?.api;
+    let name = format!("{repository}:{tag}");
     let mut options = CreateImageOptionsBuilder::default()
         .from_src("-")
-        .repo(repository)
-        .tag(tag);
+        // With its tag: Podman does not read the tag where Docker has it.
+        .repo(&name);
     let labels = image.config.labels.iter();
     let changes: Vec<String> = labels
         .map(|(name, value)| format!("LABEL {name}={value}"))
@@ -64,21 +57,10 @@ pub async fn load(
         )
         .collect();
     options = options.changes(changes);
-    let (sender, receiver) = mpsc::channel(4);
-    let writing = {
+    let (body, writing) = {
         let (layout, image) = (layout.clone(), image.clone());
-        tokio::task::spawn_blocking(move || {
-            let mut output = io::BufWriter::with_capacity(CHUNK, Chunks(sender));
-            layout.export_tar(&image, &mut output)?;
-            // A reader that is gone has said why itself.
-            let _gone = output.flush();
-            Ok::<(), OciError>(())
-        })
+        stream::body(move |output| layout.export_tar(&image, output))
     };
-    let body = futures_util::stream::unfold(receiver, |mut receiver| async {
-        let chunk = receiver.recv().await?;
-        Some((Ok::<Bytes, io::Error>(chunk), receiver))
-    });
     let mut answers = Box::pin(engine.create_image(
         Some(options.build()),
         Some(bollard::body_try_stream(body)),
@@ -88,30 +70,10 @@ pub async fn load(
     while let Some(answer) = answers.next().await {
         refused = refused.or(answer.err());
     }
-    if let Ok(written) = writing.await {
-        written?;
-    }
-    match refused {
-        None => Ok(()),
-        Some(source) => Err(EngineError::Refused {
-            name: format!("{repository}:{tag}"),
-            source,
-        }),
-    }
-}
-
-/// A writer whose chunks another task sends on.
-struct Chunks(mpsc::Sender<Bytes>);
-
-impl Write for Chunks {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.blocking_send(Bytes::copy_from_slice(bytes)) {
-            Ok(()) => Ok(bytes.len()),
-            Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    match (writing.await, refused) {
+        // A reader that is gone has said why itself.
+        (Ok(Err(source)), None) => Err(source.into()),
+        (_, Some(source)) => Err(EngineError::Refused { name, source }),
+        _ => Ok(()),
     }
 }

@@ -4,5 +4,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     pristine::backend::native::dispatch();
+    pristine::backend::docker::dispatch();
     pristine::commands::main()
 }

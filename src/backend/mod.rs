@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::cancel::Cancel;
 
+pub mod docker;
 pub mod native;
 
 /// An immutable file tree that a backend keeps: one layer of a root file system.
@@ -39,6 +40,10 @@ pub struct Capabilities {
     pub rootless: bool,
     /// A command can be attached to the caller's terminal.
     pub terminal: bool,
+    /// No id inside is an id of anybody outside: root inside owns nothing there.
+    pub own_ids: bool,
+    /// A frozen clone has the `user.*` attributes and access control lists of what was changed in it.
+    pub attributes: bool,
 }
 
 /// Who a command runs as, inside.

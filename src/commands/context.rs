@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Backend;
-use crate::backend::native::Native;
 use crate::cancel::Cancel;
-use crate::documents::config::{Package, Project};
+use crate::commands::choosing;
+use crate::documents::config::{BackendChoice, Package, Project};
 use crate::documents::lock::{Inputs, LockedDocument, SpecInput};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
@@ -30,6 +30,7 @@ pub(super) struct Context<'a> {
     pub(super) cancel: Cancel,
     pub(super) runtime: tokio::runtime::Runtime,
     pub(super) store_option: Option<PathBuf>,
+    pub(super) backend_option: Option<BackendChoice>,
     pub(super) folder: PathBuf,
 }
 
@@ -83,7 +84,8 @@ impl Context<'_> {
     /// Opens store and backend, and removes what dead runs left there.
     pub(super) fn workshop(&self, project: &Project) -> Result<Workshop, Failure> {
         let store = self.store(project)?;
-        let backend = Native::open(store.root())?;
+        let choice = self.backend_option.or(project.backend);
+        let backend = choosing::open(choice, store.root(), self.ui)?;
         let mut swept = backend.sweep()?;
         let before = SystemTime::UNIX_EPOCH + now().saturating_sub(PARTIALS_KEPT);
         let temporary = store.sweep_temporary(before)?;
@@ -93,11 +95,11 @@ impl Context<'_> {
         let layout = Layout::open(&store.oci_folder())?;
         layout.sweep()?;
         Ok(Workshop {
-            swept,
-            layout,
             store,
             fetcher,
-            backend: Box::new(backend),
+            backend,
+            layout,
+            swept,
         })
     }
 

@@ -10,11 +10,13 @@ use crate::error::{Failure, Kind};
 use crate::ui::Ui;
 
 mod build;
+mod choosing;
 mod clean;
 mod context;
 mod creating;
 mod current;
 mod demo;
+mod doctor;
 mod enter;
 mod failure;
 mod lock;
@@ -28,6 +30,7 @@ const PACKAGE_FAILED: u8 = 1;
 pub fn main() -> ExitCode {
     // In a sandbox's own processes this call does not return.
     crate::backend::native::dispatch();
+    crate::backend::docker::dispatch();
     let cli = Cli::parse();
     start_log();
     let ui = Ui::new(cli.quiet);
@@ -64,6 +67,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         cancel,
         runtime,
         store_option: cli.store.clone(),
+        backend_option: cli.backend,
         folder: cli.project.clone(),
     };
     match &cli.verb {
@@ -71,6 +75,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Update { names } => lock::run(&context, &lock::Moves::from_names(names)),
         Verb::Build(args) => build::run(&context, args),
         Verb::Clean => clean::run(&context),
+        Verb::Doctor => doctor::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
         Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 
+use crate::backend::docker::Brand;
 use crate::cli::SnapshotVerb;
 use crate::commands::context::Context;
 use crate::commands::lock;
 use crate::digest::Digest;
 use crate::documents::Project;
+use crate::documents::config::BackendChoice;
 use crate::engine;
 use crate::environment::snapshot::{self, LOCK_LABEL, PROJECT_LABEL};
 use crate::error::{Failure, Kind};
@@ -38,7 +40,13 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
         SnapshotVerb::Load { name, snapshot } => {
             let image = chosen(context, &layout, snapshot.as_deref())?;
             let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
-            context.interruptible(engine::load(&layout, &image, (repository, tag)))?;
+            let brand = match context.backend_option.or(project.backend) {
+                Some(BackendChoice::Podman) => Brand::Podman,
+                _ => Brand::Docker,
+            };
+            let address = brand.address(&|name| std::env::var(name).ok());
+            let names = (repository, tag);
+            context.interruptible(engine::load(&layout, &image, names, (brand, &address)))?;
             context.ui.result(&format!("{repository}:{tag}"));
         }
         SnapshotVerb::Import { file } => {

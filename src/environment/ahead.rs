@@ -155,12 +155,12 @@ mod tests {
     fn packages_are_replaced_in_the_stage_and_nowhere_else() {
         let (store, stage) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         // Without a pattern, so that it is as large when it is packed.
-        let mut state = 1_u64;
+        let mut random = 1_u64;
         let noise = std::iter::repeat_with(|| {
-            state = state
+            random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
-            state.to_be_bytes()[0]
+            random.to_be_bytes()[0]
         });
         let content: Vec<u8> = noise.take(1 << 20).collect();
         let packed = zstd::encode_all(&content[..], 19).unwrap();

@@ -26,9 +26,20 @@ const BUFFER: usize = 256 * 1024;
 /// nodes are left out. Attributes that do not belong to a tree are left out, those of
 /// overlayfs refused. Folders that no entry describes are made with mode 0755, owner 0.
 pub fn apply(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Result<(), TreeError> {
+    apply_as(root, tar, false)
+}
+
+/// As `apply`, for a layer above those that the tree holds already: its whiteouts remove what
+/// they hid there, and stay, since they hide what is in layers below the tree too.
+pub fn apply_over(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Result<(), TreeError> {
+    apply_as(root, tar, true)
+}
+
+fn apply_as(root: BorrowedFd<'_>, tar: &mut dyn Read, over: bool) -> Result<(), TreeError> {
     let mut members = Members::new(BufReader::with_capacity(BUFFER, tar));
     let mut tree = Tree {
         root,
+        over,
         times: BTreeMap::new(),
         last: None,
         buffer: vec![0; BUFFER],
@@ -74,6 +85,8 @@ pub(crate) fn inside(name: &[u8]) -> Result<Vec<u8>, &'static str> {
 
 struct Tree<'a> {
     root: BorrowedFd<'a>,
+    /// The archive is a layer above what the tree holds.
+    over: bool,
     /// Times of folders, set when nothing is made in them any more.
     times: BTreeMap<Vec<u8>, i64>,
     /// The folder of the entry before, which most entries share.
@@ -124,6 +137,9 @@ impl Tree<'_> {
             member,
         };
         if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX) {
+            if self.over {
+                clear(&place, hidden)?;
+            }
             add_mark(&place, hidden)?;
         } else {
             match member.kind {
@@ -349,6 +365,21 @@ fn add_fifo(place: &Place<'_>) -> Result<(), TreeError> {
     .map_err(place.failed("set the mode of"))?;
     handle::set_mtime(place.folder, place.name, place.member.mtime)
         .map_err(place.failed("set the time of"))
+}
+
+/// Removes what a whiteout of a higher layer hides. Its mark comes before what that layer itself has there.
+fn clear(place: &Place<'_>, hidden: &[u8]) -> Result<(), TreeError> {
+    if place.name != OPAQUE_NAME {
+        return match handle::stat(place.folder, hidden) {
+            Ok(_) => remove::remove(place.folder, OsStr::from_bytes(hidden)),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(place.failed("look at")(errno)),
+        };
+    }
+    for name in handle::names(place.folder).map_err(place.failed("list"))? {
+        remove::remove(place.folder, OsStr::from_bytes(name.to_bytes()))?;
+    }
+    Ok(())
 }
 
 /// A whiteout, by the rules of OCI layers: it speaks of lower layers alone, so that what this

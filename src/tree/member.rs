@@ -324,6 +324,11 @@ impl<R: Read> Members<R> {
         Ok(())
     }
 
+    /// What is read from: after `next_member` it stands where the member's content begins.
+    pub fn input(&self) -> &R {
+        &self.input
+    }
+
     /// Reads to the end of the input, so that a reader that verifies all of it can do so.
     pub fn drain(&mut self) -> Result<(), TreeError> {
         io::copy(&mut self.input, &mut io::sink())

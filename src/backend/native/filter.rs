@@ -87,14 +87,14 @@ const FAMILIES: &[i32] = &[
 
 /// The compiled filters.
 #[derive(Clone)]
-pub(super) struct Filters {
+pub(in crate::backend) struct Filters {
     always: Vec<BpfProgram>,
     sync: BpfProgram,
 }
 
 impl Filters {
     /// Compiles them for this machine.
-    pub(super) fn compile() -> io::Result<Self> {
+    pub(in crate::backend) fn compile() -> io::Result<Self> {
         let always = vec![
             foreign_numbers(),
             compile(refused()?, libc::EPERM)?,
@@ -108,7 +108,7 @@ impl Filters {
     }
 
     /// Applies them to this process for good; also sets `no_new_privs`.
-    pub(super) fn apply(&self, skip_sync: bool) -> io::Result<()> {
+    pub(in crate::backend) fn apply(&self, skip_sync: bool) -> io::Result<()> {
         let sync = skip_sync.then_some(&self.sync);
         self.always
             .iter()

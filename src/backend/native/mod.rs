@@ -31,24 +31,24 @@ use super::{Backend, BackendError, Capabilities, Clone, RootId};
 use crate::tree::Normalise;
 
 mod cgroup;
-mod check;
+pub(in crate::backend) mod check;
 mod clone;
-mod filter;
+pub(in crate::backend) mod filter;
 mod ids;
 mod inside;
 mod keeper;
 mod mounts;
-mod program;
+pub(in crate::backend) mod program;
 mod pump;
-mod sandbox;
-mod session;
-mod stack;
+pub(in crate::backend) mod sandbox;
+pub(in crate::backend) mod session;
+pub(in crate::backend) mod stack;
 mod supervise;
 mod sweep;
-mod sys;
+pub(in crate::backend) mod sys;
 mod terminal;
-mod trees;
-mod wire;
+pub(in crate::backend) mod trees;
+pub(in crate::backend) mod wire;
 mod worker;
 mod zygote;
 
@@ -101,6 +101,8 @@ impl Native {
             network: true,
             rootless: true,
             terminal: true,
+            own_ids: true,
+            attributes: true,
         };
         Ok(Self {
             shared: Arc::new(Shared { session, cgroups }),
@@ -138,7 +140,7 @@ impl Native {
 }
 
 /// Refuses an id that cannot be a folder's name.
-fn named(root: &RootId) -> Result<(), BackendError> {
+pub(in crate::backend) fn named(root: &RootId) -> Result<(), BackendError> {
     if stack::is_name(root) {
         return Ok(());
     }

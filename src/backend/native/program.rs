@@ -33,7 +33,7 @@ const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 
 /// A command, ready to run in the new process.
-pub(super) struct Program<'a> {
+pub(in crate::backend) struct Program<'a> {
     command: &'a Command,
     foreground: bool,
     candidates: Vec<CString>,
@@ -43,7 +43,7 @@ pub(super) struct Program<'a> {
 
 impl<'a> Program<'a> {
     /// Makes the strings that the kernel wants.
-    pub(super) fn new(start: &'a Start) -> io::Result<Self> {
+    pub(in crate::backend) fn new(start: &'a Start) -> io::Result<Self> {
         let command = &start.command;
         let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
         let first = command
@@ -77,7 +77,7 @@ impl<'a> Program<'a> {
     }
 
     /// Becomes the command. Never returns: what goes wrong is said on its standard error, as a shell would.
-    pub(super) fn run(self, streams: [BorrowedFd<'_>; 3]) -> ! {
+    pub(in crate::backend) fn run(self, streams: [BorrowedFd<'_>; 3]) -> ! {
         let (message, code) = match self.become_command(streams) {
             Ok(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
                 ("not found".to_owned(), NOT_FOUND)
@@ -157,12 +157,12 @@ fn keep_only(keeps: CapabilitySet) -> io::Result<()> {
 }
 
 /// The first process only waits from here on: it keeps nothing.
-pub(super) fn keep_nothing() -> io::Result<()> {
+pub(in crate::backend) fn keep_nothing() -> io::Result<()> {
     keep_only(CapabilitySet::empty())
 }
 
 /// Gives the terminal, where there is one, to a process's group: both sides of the fork do it, so that neither is too early.
-pub(super) fn to_foreground(leader: Pid, terminal: BorrowedFd<'_>) {
+pub(in crate::backend) fn to_foreground(leader: Pid, terminal: BorrowedFd<'_>) {
     // A background process that asks for the terminal is stopped, unless it ignores that.
     sys::ignore(libc::SIGTTOU);
     let _already = rustix::process::setpgid(Some(leader), Some(leader));

@@ -136,7 +136,7 @@ fn kernel(root: &OwnedFd) -> Result<(), Failure> {
 }
 
 /// A folder at the top of the tree which must not be a link: what is mounted there must be there and nowhere else.
-fn own_folder(clone: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+pub(in crate::backend) fn own_folder(clone: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(clone, name, flags, Mode::empty()) {
         Err(rustix::io::Errno::NOENT) => {
@@ -169,7 +169,7 @@ fn settle(command: &Command) -> Result<(), Failure> {
 }
 
 /// The same for every caller, as far as the caller's own limits allow.
-fn limits(command: &Command) -> io::Result<()> {
+pub(in crate::backend) fn limits(command: &Command) -> io::Result<()> {
     let lower = |resource, soft: u64| {
         let maximum = getrlimit(resource).maximum;
         let current = maximum.map_or(soft, |maximum| soft.min(maximum));
@@ -204,7 +204,7 @@ fn limits(command: &Command) -> io::Result<()> {
 }
 
 /// Reaps whatever ends until the command does.
-fn reap(command: Pid) -> io::Result<Answer> {
+pub(in crate::backend) fn reap(command: Pid) -> io::Result<Answer> {
     loop {
         let waited = rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::UNTRACED))?;
         let Some((pid, status)) = waited else {

@@ -248,7 +248,7 @@ fn forget_earlier_boots(store: &Path) -> io::Result<()> {
 }
 
 /// Process id and start time: together no other process has them until the machine starts anew.
-fn process_name() -> io::Result<String> {
+pub(in crate::backend) fn process_name() -> io::Result<String> {
     let pid = rustix::process::getpid().as_raw_nonzero();
     Ok(format!("{pid}-{}", start_time(pid.get())?))
 }

@@ -52,7 +52,7 @@ impl Places {
 }
 
 /// Whether an id can be a folder's name: letters, digits and `-_.+`, not beginning with a dot.
-pub(super) fn is_name(id: &RootId) -> bool {
+pub(in crate::backend) fn is_name(id: &RootId) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
     !id.0.is_empty() && id.0.len() <= 200 && !id.0.starts_with('.') && id.0.bytes().all(good)
 }

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use rustix::thread::UnshareFlags;
 
 /// Which side of a fork this is.
-pub(super) enum Fork {
+pub(in crate::backend) enum Fork {
     /// The new process.
     Child,
     /// The old process; the new one's id.
@@ -29,7 +29,7 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 }
 
 /// Forks. The caller has one thread.
-pub(super) fn fork() -> io::Result<Fork> {
+pub(in crate::backend) fn fork() -> io::Result<Fork> {
     // SAFETY: one thread, so the child inherits no lock that another thread holds.
     let pid = unsafe { libc::fork() };
     Ok(match check(pid.into())? {
@@ -59,7 +59,7 @@ pub(super) fn fork_into(namespaces: i32) -> io::Result<Fork> {
 }
 
 /// Ends this process without running anything else.
-pub(super) fn exit_now(code: i32) -> ! {
+pub(in crate::backend) fn exit_now(code: i32) -> ! {
     // SAFETY: always sound.
     unsafe { libc::_exit(code) }
 }
@@ -105,29 +105,29 @@ pub(super) fn reset_signals() {
 }
 
 /// Ignores a signal. `SIGCHLD` ignored means: children are reaped by the kernel.
-pub(super) fn ignore(signal: i32) {
+pub(in crate::backend) fn ignore(signal: i32) {
     dispose(signal, libc::SIG_IGN);
 }
 
 /// The default for a signal.
-pub(super) fn restore(signal: i32) {
+pub(in crate::backend) fn restore(signal: i32) {
     dispose(signal, libc::SIG_DFL);
 }
 
 /// Closes every descriptor from `first` on. Nothing that owns one of them may be dropped afterwards.
-pub(super) fn close_from(first: u32) -> io::Result<()> {
+pub(in crate::backend) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: the callers never return to code that owns descriptors: they end in `execute` or `exit_now`.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
 /// Puts a copy of `from` at the number `to`.
-pub(super) fn place(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
+pub(in crate::backend) fn place(from: BorrowedFd<'_>, to: RawFd) -> io::Result<()> {
     // SAFETY: overwrites a descriptor number that is a standard stream or free, as the callers arrange.
     check(unsafe { libc::dup2(from.as_raw_fd(), to) }.into()).map(drop)
 }
 
 /// The descriptor at `number`, which the process was started with.
-pub(super) fn inherited(number: RawFd) -> BorrowedFd<'static> {
+pub(in crate::backend) fn inherited(number: RawFd) -> BorrowedFd<'static> {
     // SAFETY: the callers name descriptors that stay open for the life of the process.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
@@ -187,7 +187,7 @@ pub(super) fn set_mount_attributes(mount: BorrowedFd<'_>, set: u64) -> io::Resul
 }
 
 /// Does something to the terminal that would stop a background process. This thread alone is affected.
-pub(super) fn without_terminal_stop(work: impl FnOnce()) {
+pub(in crate::backend) fn without_terminal_stop(work: impl FnOnce()) {
     // SAFETY: both sets are initialised before they are read: one by `sigemptyset`, one by the first `pthread_sigmask`.
     unsafe {
         let (mut blocked, mut before) = (std::mem::zeroed(), std::mem::zeroed());

@@ -9,7 +9,7 @@ use super::wire::Failure;
 use crate::tree::{self, Normalise, TreeError};
 
 /// Unpacks the payloads of packages.
-pub(super) fn unpack(
+pub(in crate::backend) fn unpack(
     root: BorrowedFd<'_>,
     packages: &[PathBuf],
     threads: usize,
@@ -18,27 +18,38 @@ pub(super) fn unpack(
 }
 
 /// Applies a layer's archive.
-pub(super) fn apply(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Result<(), Failure> {
+pub(in crate::backend) fn apply(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Result<(), Failure> {
     tree::extract::apply(root, tar).map_err(travel)
 }
 
+/// Applies a layer's archive above layers that were applied before.
+pub(in crate::backend) fn apply_over(
+    root: BorrowedFd<'_>,
+    tar: &mut dyn Read,
+) -> Result<(), Failure> {
+    tree::extract::apply_over(root, tar).map_err(travel)
+}
+
 /// Writes a tree as canonical archive.
-pub(super) fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), Failure> {
+pub(in crate::backend) fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), Failure> {
     tree::canonical::write(root, tar).map_err(travel)
 }
 
 /// Makes a tree the same as others made from the same packages.
-pub(super) fn normalise(root: BorrowedFd<'_>, rules: &Normalise) -> Result<(), Failure> {
+pub(in crate::backend) fn normalise(
+    root: BorrowedFd<'_>,
+    rules: &Normalise,
+) -> Result<(), Failure> {
     tree::normalise::run(root, rules).map_err(travel)
 }
 
 /// Removes a tree.
-pub(super) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Failure> {
+pub(in crate::backend) fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Failure> {
     tree::remove::remove(parent, name).map_err(travel)
 }
 
 /// The archive of nothing: the two blocks that end every archive.
-pub(super) fn write_empty(tar: &mut dyn Write) -> Result<(), Failure> {
+pub(in crate::backend) fn write_empty(tar: &mut dyn Write) -> Result<(), Failure> {
     tar.write_all(&[0; 1024])
         .map_err(|error| Failure::step("write the archive", error))
 }

@@ -94,12 +94,12 @@ pub(super) struct Run {
 /// What the zygote is told: as `Run`, with all mounts made. Files: the answer's socket,
 /// three streams, the clone's mount, then one mount per target.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Start {
-    pub(super) command: Command,
+pub(in crate::backend) struct Start {
+    pub(in crate::backend) command: Command,
     /// Where the mounts go, absolute inside.
-    pub(super) targets: Vec<String>,
-    pub(super) gated: bool,
-    pub(super) foreground: bool,
+    pub(in crate::backend) targets: Vec<String>,
+    pub(in crate::backend) gated: bool,
+    pub(in crate::backend) foreground: bool,
 }
 
 /// The first message to the keeper once its ids are mapped; the session's lock comes beside it.
@@ -110,7 +110,7 @@ pub(super) struct Hello {
 
 /// Answers, from the keeper, a worker, the zygote or the sandbox.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(in crate::backend) enum Answer {
     /// The keeper has its user namespace and waits for its ids.
     Unmapped,
     /// Done.
@@ -129,7 +129,7 @@ pub(super) enum Answer {
 
 /// A `BackendError` that can travel.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Failure {
+pub(in crate::backend) enum Failure {
     Step {
         doing: String,
         errno: Option<i32>,
@@ -147,7 +147,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A step that failed with `source`.
-    pub(super) fn step(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    pub(in crate::backend) fn step(doing: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let source = source.into();
         Self::Step {
             doing: doing.into(),
@@ -183,7 +183,7 @@ impl From<Failure> for BackendError {
 }
 
 /// Gives a failed system call the words for what was being done.
-pub(super) trait Doing<T> {
+pub(in crate::backend) trait Doing<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, Failure>;
 }
 

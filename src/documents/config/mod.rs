@@ -19,6 +19,32 @@ use super::values::{ByteSize, Glob, Line, MacroName, Name, Period, RelativePath,
 /// The name of the project file.
 pub const FILE: &str = "pristine.toml";
 
+/// Where environments are made and packages are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendChoice {
+    /// Namespaces of the kernel, without a daemon.
+    Native,
+    /// Docker Engine.
+    Docker,
+    /// Podman, by its Docker-compatible socket.
+    Podman,
+}
+
+impl BackendChoice {
+    /// All, in the order in which they are tried where none is chosen.
+    pub const ALL: [Self; 3] = [Self::Native, Self::Docker, Self::Podman];
+
+    /// Its name in the project file and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+}
+
 /// A project: a directory with a `pristine.toml`.
 #[derive(Debug, Clone)]
 pub struct Project {
@@ -36,6 +62,8 @@ pub struct Project {
     pub recipe_settings: RecipeSettings,
     /// Where the store is, as the project file says; relative to `directory`.
     pub store: PathBuf,
+    /// The backend that the project file asks for.
+    pub backend: Option<BackendChoice>,
     /// How packages are built.
     pub build: BuildSettings,
     /// URL prefixes and what they are replaced with.
@@ -109,6 +137,7 @@ impl Default for RecipeSettings {
 struct RawDocument {
     #[serde(rename = "format")]
     _format: u64,
+    backend: Option<BackendChoice>,
     project: RawProject,
     #[serde(default)]
     packages: RawPackages,
@@ -188,6 +217,7 @@ impl Project {
                 .store
                 .path
                 .map_or_else(|| "cache".into(), |path| path.as_str().into()),
+            backend: raw.backend,
             build: raw.build,
             mirrors: raw.mirrors,
             specs,

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use pristine::backend::{Backend as _, Io, RootId};
 use pristine::cancel::Cancel;
 
-use super::fixture::{each, native, shell, small_root};
+use super::fixture::{each, native, open, shell, small_root};
 use super::limits::processes;
+use crate::support::engine;
 
 const STORE: &str = "PRISTINE_TEST_STORE";
+const BACKEND: &str = "PRISTINE_TEST_BACKEND";
 
 #[test]
 #[ignore = "runs as a tool that is killed, started by another test"]
@@ -20,7 +22,7 @@ fn victim() {
     let Some(store) = std::env::var_os(STORE) else {
         return;
     };
-    let backend = native(store.as_ref()).unwrap();
+    let backend = open(&std::env::var(BACKEND).unwrap(), store.as_ref()).unwrap();
     let base = backend.scratch_id();
     backend
         .import(&base, &mut std::io::Cursor::new(small_root()))
@@ -42,11 +44,13 @@ fn victim() {
 }
 
 /// Starts a tool of its own and kills it while its command runs; gives its process id.
-fn kill_a_tool(store: &Path) -> u32 {
+fn kill_a_tool(name: &str, store: &Path) -> u32 {
     let mut victim = Process::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "conformance::crash::victim"])
         .arg("--nocapture")
         .env(STORE, store)
+        .env(BACKEND, name)
+        .envs(engine::variable(name))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -72,45 +76,55 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
 
 #[test]
 fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
-    let store = tempfile::tempdir().unwrap();
-    let victim = kill_a_tool(store.path());
-    wait_until("no process is left", || processes("97.125") == 0);
-    wait_until("no cgroup is left", || {
-        let name = format!("pristine-{victim}-*");
-        let found = Process::new("find")
-            .args(["/sys/fs/cgroup", "-name", &name])
-            .output()
-            .unwrap();
-        found.stdout.is_empty()
+    each(|fixture| {
+        let store = tempfile::tempdir().unwrap();
+        let victim = kill_a_tool(fixture.name, store.path());
+        wait_until("no process is left", || processes("97.125") == 0);
+        wait_until("no cgroup is left", || {
+            let name = format!("pristine-{victim}-*");
+            let found = Process::new("find")
+                .args(["/sys/fs/cgroup", "-name", &name])
+                .output()
+                .unwrap();
+            found.stdout.is_empty()
+        });
+        let backend = open(fixture.name, store.path()).unwrap();
+        let removed = RefCell::new(Vec::new());
+        // The keeper holds the session's lock until it has seen the end.
+        wait_until("something is swept", || {
+            removed.borrow_mut().extend(backend.sweep().unwrap());
+            removed.borrow().iter().any(|line| {
+                line.starts_with("clones of dead run ")
+                    || line.starts_with("container of dead run ")
+            })
+        });
+        let removed = removed.into_inner();
+        assert!(
+            removed
+                .iter()
+                .any(|line| line.starts_with("unfinished root scratch-")),
+            "{removed:?}"
+        );
+        assert_eq!(backend.sweep().unwrap(), Vec::<String>::new());
+        drop(backend);
+        for folder in [
+            "roots",
+            "clones",
+            "trash",
+            "docker/roots",
+            "docker/sessions",
+        ] {
+            let names = std::fs::read_dir(store.path().join(folder));
+            let left: Vec<_> = names
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.file_name())
+                .filter(|name| !name.to_string_lossy().starts_with('.'))
+                .collect();
+            assert!(left.is_empty(), "{folder}: {left:?}");
+        }
     });
-    let backend = native(store.path()).unwrap();
-    let removed = RefCell::new(Vec::new());
-    // The keeper holds the session's lock until it has seen the end.
-    wait_until("something is swept", || {
-        removed.borrow_mut().extend(backend.sweep().unwrap());
-        removed
-            .borrow()
-            .iter()
-            .any(|line| line.starts_with("clones of dead run "))
-    });
-    let removed = removed.into_inner();
-    assert!(
-        removed
-            .iter()
-            .any(|line| line.starts_with("unfinished root scratch-")),
-        "{removed:?}"
-    );
-    drop(backend);
-    for folder in ["roots", "clones", "trash"] {
-        let names = std::fs::read_dir(store.path().join(folder))
-            .unwrap()
-            .flatten();
-        let left: Vec<_> = names
-            .map(|entry| entry.file_name())
-            .filter(|name| !name.to_string_lossy().starts_with('.'))
-            .collect();
-        assert!(left.is_empty(), "{folder}: {left:?}");
-    }
 }
 
 #[test]
@@ -119,7 +133,7 @@ fn a_sweep_leaves_the_living_alone() {
         let mut clone = fixture.open();
         let id = fixture.backend.scratch_id();
         fixture.backend.import(&id, &mut std::io::empty()).unwrap();
-        let other = native(fixture.store_root()).unwrap();
+        let other = open(fixture.name, fixture.store_root()).unwrap();
         // Cgroups are the host's, not the store's: another test's dead tool may have left one.
         let removed = other.sweep().unwrap();
         assert!(

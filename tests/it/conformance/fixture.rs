@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use pristine::backend::docker::{Brand, Docker};
 use pristine::backend::native::Native;
 use pristine::backend::{Backend, BackendError, Command, Exit, Io, RootId, Stream};
 use pristine::cancel::Cancel;
+
+use crate::support::engine;
 
 /// Programs of the small root; all go to `/bin`.
 const PROGRAMS: &[&str] = &[
@@ -25,18 +28,40 @@ pub(crate) struct Fixture {
     pub(crate) backend: Box<dyn Backend>,
     /// The small root.
     pub(crate) base: RootId,
-    root: PathBuf,
-    store: Option<tempfile::TempDir>,
+    store: tempfile::TempDir,
 }
 
+/// Opens a backend on a store; `None`, with a word about why, where it cannot work here.
+type Open = fn(&Path) -> Option<Box<dyn Backend>>;
+
 /// The backends that the suite runs against: a new one is a line here.
-fn backends(store: &Path) -> Vec<(&'static str, Box<dyn Backend>)> {
-    vec![("native", Box::new(native(store).unwrap()))]
+const BACKENDS: [(&str, Open); 3] = [
+    ("native", |store| Some(Box::new(native(store).unwrap()))),
+    ("docker", |store| of_engine(store, Brand::Docker)),
+    ("podman", |store| of_engine(store, Brand::Podman)),
+];
+
+/// Opens the backend of that name.
+pub(crate) fn open(name: &str, store: &Path) -> Option<Box<dyn Backend>> {
+    let (_, open) = BACKENDS.iter().find(|(known, _)| *known == name).unwrap();
+    open(store)
 }
 
 /// The native backend, with the program that it re-executes.
 pub(crate) fn native(store: &Path) -> Result<Native, BackendError> {
     Native::open_with(store, &crate::support::program())
+}
+
+/// The docker backend, with the tests' own engine or that of the test program which started this one.
+fn of_engine(store: &Path, brand: Brand) -> Option<Box<dyn Backend>> {
+    let host = match std::env::var(engine::HOST) {
+        Ok(host) => host,
+        Err(_) if brand == Brand::Podman => engine::podman()?.host(),
+        Err(_) => engine::engine()?.host(),
+    };
+    let program = crate::support::program();
+    let backend = Docker::open_with(store, (brand, &host), &program).unwrap();
+    Some(Box::new(backend))
 }
 
 static SHARED: Mutex<Vec<Weak<Fixture>>> = Mutex::new(Vec::new());
@@ -57,24 +82,21 @@ fn fixtures() -> Vec<Arc<Fixture>> {
         return alive;
     }
     let tar = small_root();
-    let store = tempfile::tempdir().unwrap();
-    let made: Vec<Arc<Fixture>> = backends(store.path())
-        .into_iter()
-        .map(|(name, backend)| {
-            let base = RootId("tree-base".to_owned());
-            backend.import(&base, &mut Cursor::new(&tar)).unwrap();
-            Arc::new(Fixture {
-                name,
-                backend,
-                base,
-                root: store.path().to_owned(),
-                store: None,
-            })
-        })
-        .collect();
-    let mut made: Vec<Fixture> = made.into_iter().filter_map(Arc::into_inner).collect();
-    made[0].store = Some(store);
-    let made: Vec<Arc<Fixture>> = made.into_iter().map(Arc::new).collect();
+    let mut made = Vec::new();
+    for (name, open) in BACKENDS {
+        let store = tempfile::tempdir().unwrap();
+        let Some(backend) = open(store.path()) else {
+            continue;
+        };
+        let base = RootId("tree-base".to_owned());
+        backend.import(&base, &mut Cursor::new(&tar)).unwrap();
+        made.push(Arc::new(Fixture {
+            name,
+            backend,
+            base,
+            store,
+        }));
+    }
     *shared = made.iter().map(Arc::downgrade).collect();
     made
 }
@@ -105,7 +127,7 @@ impl Ran {
 impl Fixture {
     /// The store's folder.
     pub(crate) fn store_root(&self) -> &Path {
-        &self.root
+        self.store.path()
     }
 
     /// A clone of the small root.

@@ -20,6 +20,8 @@ mod probe;
 mod terminal;
 mod trees;
 
+pub(crate) use limits::processes;
+
 /// Says why something was not tried.
 pub(crate) fn skip(why: &str) {
     let required = std::env::var_os("PRISTINE_REQUIRE_ALL").is_some_and(|value| value == "1");

@@ -3,13 +3,15 @@
 use std::io::{Read, Write};
 use std::process::{Command as Process, Stdio};
 
-use pristine::backend::{Backend as _, Io, Streams};
+use pristine::backend::{Io, Streams};
 use pristine::cancel::Cancel;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use super::fixture::{native, shell, small_root};
+use super::fixture::{each, open, shell, small_root};
+use crate::support::engine;
 
 const STORE: &str = "PRISTINE_TEST_TERMINAL_STORE";
+const BACKEND: &str = "PRISTINE_TEST_TERMINAL_BACKEND";
 const SCRIPT: &str = "PRISTINE_TEST_TERMINAL_SCRIPT";
 
 #[test]
@@ -18,7 +20,7 @@ fn on_a_terminal() {
     let (Some(store), Some(script)) = (std::env::var_os(STORE), std::env::var(SCRIPT).ok()) else {
         return;
     };
-    let backend = native(store.as_ref()).unwrap();
+    let backend = open(&std::env::var(BACKEND).unwrap(), store.as_ref()).unwrap();
     let base = backend.scratch_id();
     backend
         .import(&base, &mut std::io::Cursor::new(small_root()))
@@ -45,7 +47,7 @@ fn on_a_terminal() {
 }
 
 /// Runs a script inside on a new terminal; types each input once the text before it is seen; gives all that was on the screen.
-fn session(script: &str, steps: &[(&str, &str)]) -> String {
+fn session(backend: &str, script: &str, steps: &[(&str, &str)]) -> String {
     let store = tempfile::tempdir().unwrap();
     let controller =
         openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -68,6 +70,8 @@ fn session(script: &str, steps: &[(&str, &str)]) -> String {
             "--nocapture",
         ])
         .env(STORE, store.path())
+        .env(BACKEND, backend)
+        .envs(engine::variable(backend))
         .env(SCRIPT, script)
         .stdin(stream())
         .stdout(stream())
@@ -96,44 +100,52 @@ fn session(script: &str, steps: &[(&str, &str)]) -> String {
 
 #[test]
 fn a_shell_has_job_control() {
-    // A job in the background that reads is stopped by the terminal, and goes on in the foreground.
-    let steps = [
-        ("# ", "set -b; test -t 0 && echo is-$((1+1))-tty\n"),
-        ("is-2-tty", "bash -c 'read -r line; echo got-$line' &\n"),
-        ("Stopped", "fg\nword\n"),
-        ("got-word", "exit 7\n"),
-    ];
-    let screen = session("exec bash --norc -i", &steps);
-    assert!(!screen.contains("no job control"), "{screen}");
-    assert!(screen.contains("got-word"), "{screen}");
-    assert!(
-        screen.contains("ended: exit code 7, foreground: true"),
-        "{screen}"
-    );
+    each(|fixture| {
+        // A job in the background that reads is stopped by the terminal, and goes on in the foreground.
+        let steps = [
+            ("# ", "set -b; test -t 0 && echo is-$((1+1))-tty\n"),
+            ("is-2-tty", "bash -c 'read -r line; echo got-$line' &\n"),
+            ("Stopped", "fg\nword\n"),
+            ("got-word", "exit 7\n"),
+        ];
+        let screen = session(fixture.name, "exec bash --norc -i", &steps);
+        assert!(!screen.contains("no job control"), "{screen}");
+        assert!(screen.contains("got-word"), "{screen}");
+        assert!(
+            screen.contains("ended: exit code 7, foreground: true"),
+            "{screen}"
+        );
+    });
 }
 
 #[test]
 fn ctrl_c_goes_to_the_program_inside() {
-    let screen = session(
-        "trap 'echo caught; exit 5' INT; stty -echo; echo ready; while :; do sleep 0.1; done",
-        &[("ready", "\x03")],
-    );
-    assert!(screen.contains("caught"), "{screen}");
-    assert!(
-        screen.contains("ended: exit code 5, foreground: true"),
-        "{screen}"
-    );
+    each(|fixture| {
+        let screen = session(
+            fixture.name,
+            "trap 'echo caught; exit 5' INT; stty -echo; echo ready; while :; do sleep 0.1; done",
+            &[("ready", "\x03")],
+        );
+        assert!(screen.contains("caught"), "{screen}");
+        assert!(
+            screen.contains("ended: exit code 5, foreground: true"),
+            "{screen}"
+        );
+    });
 }
 
 #[test]
 fn ctrl_z_does_not_leave_the_caller_hanging() {
-    let screen = session(
-        "echo ready; read -r line; echo got $line; exit 0",
-        &[("ready", "\x1a"), ("^Z", "hello\n")],
-    );
-    assert!(screen.contains("got hello"), "{screen}");
-    assert!(
-        screen.contains("ended: exit code 0, foreground: true"),
-        "{screen}"
-    );
+    each(|fixture| {
+        let screen = session(
+            fixture.name,
+            "echo ready; read -r line; echo got $line; exit 0",
+            &[("ready", "\x1a"), ("^Z", "hello\n")],
+        );
+        assert!(screen.contains("got hello"), "{screen}");
+        assert!(
+            screen.contains("ended: exit code 0, foreground: true"),
+            "{screen}"
+        );
+    });
 }

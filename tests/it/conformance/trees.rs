@@ -60,13 +60,13 @@ fn everything_survives_freeze_export_and_import() {
             "set -e; cd /home; echo one > file; ln file hard; ln -s /etc/passwd link; mkfifo pipe; dd if=/dev/zero of=sparse bs=1 count=1 seek=1048576 2>/dev/null; \
              for i in 1 2 3 4 5 6 7 8; do mkdir {long}; cd {long}; done; echo deep > file; cd /home; touch 'odd name
 with newline'; \
-             chown 12:34 file; chmod 6711 file; touch -d @1234567890 file; mkdir -m 1770 sticky; rm /etc/group; rm -rf /tmp; mkdir /tmp; touch /tmp/fresh"
+             chown 12:34 file; chmod 6711 file; touch -d @1234567890 file; mkdir -m 1770 sticky; rm /bin/uname; rm -rf /tmp; mkdir /tmp; touch /tmp/fresh"
         );
         let first = frozen(fixture, std::slice::from_ref(&fixture.base), &script);
         let tar = export(&*fixture.backend, &first);
         let listed = names(&tar);
         for expected in [
-            "etc/.wh.group",
+            "bin/.wh.uname",
             "tmp/.wh..wh..opq",
             "home/hard",
             "home/odd name\nwith newline",
@@ -94,7 +94,7 @@ with newline'; \
         let deep = format!("{long}/").repeat(8);
         let script = format!(
             "cd /home; stat -c '%u:%g %a %h %Y' file; readlink link; stat -c %F pipe; stat -c '%s' sparse; \
-             cat {deep}file; [ -e /etc/group ] || echo gone; echo /tmp/*"
+             cat {deep}file; [ -e /bin/uname ] || echo gone; echo /tmp/*"
         );
         assert_eq!(
             run(&mut *clone, &shell(&script)).text(),
@@ -344,5 +344,133 @@ fn packages_are_unpacked_without_their_scripts() {
         std::fs::write(&packages[1], "no package").unwrap();
         assert!(fixture.backend.unpack(&id, &packages).is_err());
         assert!(!fixture.backend.has(&id).unwrap(), "nothing half made");
+    });
+}
+
+/// A file with extended attributes, as tar.
+fn with_attributes(path: &str, attributes: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let names: Vec<String> = attributes
+        .iter()
+        .map(|(name, _)| format!("SCHILY.xattr.{name}"))
+        .collect();
+    tar.append_pax_extensions(
+        names
+            .iter()
+            .map(String::as_str)
+            .zip(attributes.iter().map(|(_, value)| *value)),
+    )
+    .unwrap();
+    append(&mut tar, path, tar::EntryType::Regular, 0o755, b"x");
+    tar.into_inner().unwrap()
+}
+
+#[test]
+fn capabilities_and_attributes_survive() {
+    // cap_net_raw=ep, revision 2.
+    let capability = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let attributes: [(&str, &[u8]); 2] = [("security.capability", &capability), ("user.own", b"v")];
+    each(|fixture| {
+        let backend = &fixture.backend;
+        let given = backend.scratch_id();
+        let tar = with_attributes("bin/capable", &attributes);
+        backend.import(&given, &mut Cursor::new(tar)).unwrap();
+        let layers = [fixture.base.clone(), given.clone()];
+        // A copy of the file, made by touching it, has them too.
+        let touched = frozen(fixture, &layers, "chmod 700 /bin/capable");
+        for root in [&given, &touched] {
+            let tar = export(&**backend, root);
+            let mut archive = tar::Archive::new(&tar[..]);
+            let entries = archive.entries().unwrap().map(Result::unwrap);
+            let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+            for mut entry in entries {
+                let records = entry.pax_extensions().unwrap().into_iter().flatten();
+                found.extend(records.map(Result::unwrap).map(|record| {
+                    (
+                        record.key().unwrap().to_owned(),
+                        record.value_bytes().to_vec(),
+                    )
+                }));
+            }
+            let all = root == &given || backend.capabilities().attributes;
+            let expected: Vec<(String, Vec<u8>)> = attributes
+                .iter()
+                .take(if all { 2 } else { 1 })
+                .map(|(name, value)| (format!("SCHILY.xattr.{name}"), value.to_vec()))
+                .collect();
+            assert_eq!(found, expected, "{}", root.0);
+            backend.remove(root).unwrap();
+        }
+    });
+}
+
+#[test]
+fn deep_trees_and_long_names_survive() {
+    each(|fixture| {
+        // 240 folders in each other, and a name of 255 bytes.
+        let script = "set -e; cd /home; for i in $(seq 240); do mkdir folder; cd folder; done; echo bottom > bottom; cd /home; \
+                      name=$(head -c 255 /dev/zero | while read -r -d '' -n 1 _; do :; done; printf 'n%.0s' $(seq 255)); echo x > $name; \
+                      for i in $(seq 3000); do echo $i > /home/many.$i; done";
+        let id = frozen(fixture, std::slice::from_ref(&fixture.base), script);
+        let tar = export(&*fixture.backend, &id);
+        let again = fixture.backend.scratch_id();
+        fixture
+            .backend
+            .import(&again, &mut Cursor::new(&tar))
+            .unwrap();
+        assert!(export(&*fixture.backend, &again) == tar);
+        let mut clone = fixture
+            .backend
+            .open(&[fixture.base.clone(), again.clone()])
+            .unwrap();
+        let script = "cd /home; find . -name bottom | wc -c; ls -d n* | wc -c; ls many.* | wc -l";
+        assert_eq!(run(&mut *clone, &shell(script)).text(), "1689\n256\n3000");
+        drop(clone);
+        for id in [id, again] {
+            fixture.backend.remove(&id).unwrap();
+        }
+    });
+}
+
+#[test]
+fn changes_of_commands_that_saw_different_things_are_one_layer() {
+    each(|fixture| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut clone = fixture.open();
+        let mut command =
+            shell("mkdir /d /e; echo 1 > /d/a; echo 1 > /d/b; echo 1 > /e/f; rm /etc/group");
+        assert!(run(&mut *clone, &command).exit.success());
+        command.argv[2] =
+            "rm /d/a; rm -r /e; mkdir /e; echo 2 > /e/g; echo 2 > /etc/group; rm -r /home"
+                .to_owned();
+        command.mounts = vec![pristine::backend::Mount::Host {
+            source: folder.path().to_owned(),
+            target: "/d/host".to_owned(),
+        }];
+        assert!(run(&mut *clone, &command).exit.success());
+        command.argv[2] = "echo 3 > /d/c; mkdir /home".to_owned();
+        command.mounts.clear();
+        command.limits.processes = Some(100);
+        assert!(run(&mut *clone, &command).exit.success());
+        let id = fixture.backend.scratch_id();
+        clone.freeze(&id).unwrap();
+        let listed = names(&export(&*fixture.backend, &id));
+        for gone in ["d/a", "e/f", "e/.wh.f"] {
+            assert!(!listed.contains(&gone.to_owned()), "{gone}: {listed:?}");
+        }
+        let mut clone = fixture
+            .backend
+            .open(&[fixture.base.clone(), id.clone()])
+            .unwrap();
+        assert_eq!(
+            run(
+                &mut *clone,
+                &shell("echo /d/* /e/* /home/*; cat /etc/group")
+            )
+            .text(),
+            "/d/b /d/c /d/host /e/g /home/*\n2"
+        );
+        drop(clone);
+        fixture.backend.remove(&id).unwrap();
     });
 }

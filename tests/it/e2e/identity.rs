@@ -15,7 +15,7 @@ gcc %{optflags} -g -o greet greet.c\n\n\
 %changelog\n* Tue Jan 02 2024 A Person <person@example.org> - 1.2-3\n- Greets\n";
 
 /// A C program that needs a package of the project's, and a recipe.
-fn project() -> Option<Project> {
+pub(super) fn project() -> Option<Project> {
     // What `date` prints is not the tool's to change: packages must not keep it.
     let program = PROGRAM.replace("date > ", "date -u -d \"@$SOURCE_DATE_EPOCH\" > ");
     let project = Project::new()?

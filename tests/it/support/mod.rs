@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 pub(crate) mod distribution;
+pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod packages;
 

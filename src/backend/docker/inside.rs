@@ -1,0 +1,292 @@
+//! The tool's own program as the first process of a container.
+//!
+//! It is what `native::sandbox` is there: it gives the command what the native backend
+//! gives it, reaps, and ends with the command; when it ends, the kernel kills all that is
+//! left. It also does tree work, on a volume. Namespaces, mounts and the cgroup are the
+//! engine's; the system call filter comes on top of the engine's own.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use super::wire::{self, Last, Order, READY, TreeStep, VOLUME, Work};
+use crate::backend::Command;
+use crate::backend::native::filter::Filters;
+use crate::backend::native::program::{Program, keep_nothing, to_foreground};
+use crate::backend::native::sandbox::{limits, own_folder, reap};
+use crate::backend::native::sys::{self, Fork};
+use crate::backend::native::trees;
+use crate::backend::native::wire::{Answer, Doing, Failure, Start};
+
+/// Where packages are kept while they are unpacked.
+const PACKAGES: &str = "/packages";
+
+/// Does what the order says. Never returns.
+pub(super) fn run() -> ! {
+    // Nobody inside may look into this process: it knows the nonce.
+    let _refused = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    sys::restore(libc::SIGCHLD);
+    let Ok(Some(order)) = order() else {
+        sys::exit_now(1)
+    };
+    let before = memory_kills();
+    let answer = match order.work {
+        Work::Run {
+            command,
+            input,
+            root_mode,
+        } => run_command(*command, input, root_mode),
+        Work::Tree(steps) => tree(&steps).map(|()| Answer::Done),
+    };
+    let last = Last {
+        answer: answer.unwrap_or_else(Answer::Failed),
+        kills: memory_kills().saturating_sub(before),
+    };
+    say(&order.nonce, &last);
+    sys::exit_now(0)
+}
+
+/// The last words: one write, which a pipe takes whole, so that no other process gets between.
+fn say(nonce: &str, last: &Last) {
+    let last = serde_json::to_string(last).unwrap_or_default();
+    let _gone = rustix::io::write(sys::inherited(2), format!("{nonce}{last}\n").as_bytes());
+}
+
+/// Processes that the kernel has killed for want of memory since it started.
+fn memory_kills() -> u64 {
+    let counters = fs_err::read_to_string("/proc/vmstat").unwrap_or_default();
+    let line = counters
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
+/// The tool's stream. Its end is the end of everything here.
+struct Tool;
+
+impl Read for Tool {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| {
+            rustix::io::read(sys::inherited(0), &mut *buffer)
+        })?)
+    }
+}
+
+fn order() -> io::Result<Option<Order>> {
+    let terminal = raw_terminal();
+    if terminal.is_some() {
+        rustix::io::write(sys::inherited(1), READY)?;
+    }
+    let order = wire::read_frame(&mut Tool)?;
+    if let Some(before) = terminal {
+        tcsetattr(sys::inherited(0), OptionalActions::Now, &before)?;
+    }
+    order
+        .map(|order| serde_json::from_slice(&order).map_err(io::Error::other))
+        .transpose()
+}
+
+/// Makes a terminal pass everything on as it is; gives its settings before. `None` where there is no terminal.
+fn raw_terminal() -> Option<Termios> {
+    let before = tcgetattr(sys::inherited(0)).ok()?;
+    let mut raw = before.clone();
+    raw.make_raw();
+    tcsetattr(sys::inherited(0), OptionalActions::Now, &raw).ok()?;
+    Some(before)
+}
+
+/// Input in frames, as one stream.
+#[derive(Default)]
+struct Input {
+    frame: Vec<u8>,
+    taken: usize,
+    ended: bool,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.frame.len() && !self.ended {
+            match wire::read_frame(&mut Tool)? {
+                Some(frame) => (self.frame, self.taken) = (frame, 0),
+                None => sys::exit_now(1),
+            }
+            self.ended = self.frame.is_empty();
+        }
+        let length = buffer.len().min(self.frame.len() - self.taken);
+        buffer[..length].copy_from_slice(&self.frame[self.taken..self.taken + length]);
+        self.taken += length;
+        Ok(length)
+    }
+}
+
+fn tree(steps: &[TreeStep]) -> Result<(), Failure> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root =
+        rustix::fs::open(VOLUME, flags, Mode::empty()).doing(|| format!("open `{VOLUME}`"))?;
+    let root = root.as_fd();
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    for step in steps {
+        match step {
+            TreeStep::Apply => trees::apply(root, &mut Input::default())?,
+            TreeStep::ApplyOver => trees::apply_over(root, &mut Input::default())?,
+            TreeStep::Unpack { packages } => {
+                let packages =
+                    receive(*packages).doing(|| "take the packages from the tool".to_owned())?;
+                let threads =
+                    std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                trees::unpack(root, &packages, threads)?;
+            }
+            TreeStep::Normalise(rules) => trees::normalise(root, rules)?,
+            TreeStep::Write => {
+                let output = sys::inherited(1)
+                    .try_clone_to_owned()
+                    .doing(|| "open the output".to_owned())?;
+                trees::write(root, &mut File::from(output))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes packages from the input into files.
+fn receive(count: usize) -> io::Result<Vec<PathBuf>> {
+    fs_err::create_dir_all(PACKAGES)?;
+    let mut input = Input::default();
+    let mut packages = Vec::new();
+    for number in 0..count {
+        let mut length = [0; 8];
+        input.read_exact(&mut length)?;
+        let path = Path::new(PACKAGES).join(format!("{number}.rpm"));
+        let mut file = fs_err::File::create(&path)?;
+        let length = u64::from_be_bytes(length);
+        if io::copy(&mut (&mut input).take(length), &mut file)? != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        packages.push(path);
+    }
+    Ok(packages)
+}
+
+fn run_command(command: Command, input: bool, root_mode: u32) -> Result<Answer, Failure> {
+    root_folder(root_mode).doing(|| "set the mode of `/`".to_owned())?;
+    if let Some(path) = &command.inner_root {
+        kernel(path)?;
+    }
+    limits(&command).doing(|| "set resource limits".to_owned())?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let filters = Filters::compile().doing(|| "compile the system call filter".to_owned())?;
+    let terminal = tcgetattr(sys::inherited(0)).is_ok();
+    let (stdin, feed) = stdin(input, terminal).doing(|| "make the streams".to_owned())?;
+    let start = Start {
+        command,
+        targets: Vec::new(),
+        gated: false,
+        foreground: terminal,
+    };
+    let program = Program::new(&start).doing(|| "prepare the command".to_owned())?;
+    filters
+        .apply(start.command.skip_sync)
+        .doing(|| "apply the system call filter".to_owned())?;
+    match sys::fork().doing(|| "start the command".to_owned())? {
+        Fork::Child => program.run([stdin.as_fd(), sys::inherited(1), sys::inherited(2)]),
+        Fork::Parent(pid) => {
+            let lost = || Failure::step("start the command", io::Error::other("it has no id"));
+            let command = Pid::from_raw(pid).ok_or_else(lost)?;
+            if terminal {
+                to_foreground(command, stdin.as_fd());
+            }
+            drop(stdin);
+            keep_nothing().doing(|| "drop capabilities".to_owned())?;
+            if !terminal {
+                std::thread::Builder::new()
+                    .stack_size(64 << 10)
+                    .spawn(move || follow(feed))
+                    .doing(|| "follow the tool".to_owned())?;
+            }
+            reap(command).doing(|| "wait for the command".to_owned())
+        }
+    }
+}
+
+/// Gives the root folder its mode, where the engine has not.
+fn root_folder(mode: u32) -> io::Result<()> {
+    let found = rustix::fs::stat("/")?.st_mode & 0o7777;
+    if found != mode {
+        rustix::fs::chmod("/", Mode::from_raw_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// The command's input, and our end of it where it is fed.
+fn stdin(input: bool, terminal: bool) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+    if terminal {
+        return Ok((sys::inherited(0).try_clone_to_owned()?, None));
+    }
+    if input {
+        let (stdin, feed) = pipe_with(PipeFlags::CLOEXEC)?;
+        return Ok((stdin, Some(feed)));
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok((rustix::fs::open("/dev/null", flags, Mode::empty())?, None))
+}
+
+/// Passes input on, and ends everything here when the tool is gone.
+fn follow(feed: Option<OwnedFd>) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    sys::ignore(libc::SIGPIPE);
+    if let Some(feed) = feed {
+        let mut feed = File::from(feed);
+        while let Ok(Some(frame)) = wire::read_frame(&mut Tool) {
+            if frame.is_empty() || write_following(&mut feed, &frame).is_err() {
+                break;
+            }
+        }
+    }
+    let mut tool = [PollFd::from_borrowed_fd(
+        sys::inherited(0),
+        PollFlags::empty(),
+    )];
+    while !matches!(poll(&mut tool, None), Ok(1..)) {}
+    sys::exit_now(1)
+}
+
+/// Writes, unless the tool goes away meanwhile: a command that reads nothing must not keep this from being seen.
+fn write_following(feed: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    while !bytes.is_empty() {
+        let mut both = [
+            PollFd::from_borrowed_fd(sys::inherited(0), PollFlags::empty()),
+            PollFd::from_borrowed_fd(feed.as_fd(), PollFlags::OUT),
+        ];
+        rustix::io::retry_on_intr(|| poll(&mut both, None))?;
+        if !both[0].revents().is_empty() {
+            sys::exit_now(1);
+        }
+        // A pipe that is ready takes this much without waiting.
+        let length = bytes.len().min(4096);
+        feed.write_all(&bytes[..length])?;
+        bytes = &bytes[length..];
+    }
+    Ok(())
+}
+
+/// The container's own `/proc` and `/dev`, seen in the root that the command enters by chroot.
+fn kernel(path: &str) -> Result<(), Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root =
+        rustix::fs::open(path, flags, Mode::empty()).doing(|| format!("open `{path}` inside"))?;
+    for name in ["proc", "dev"] {
+        use std::os::fd::AsRawFd as _;
+        let place = own_folder(&root, name)?;
+        let target = format!("/proc/self/fd/{}", place.as_raw_fd());
+        rustix::mount::mount_bind_recursive(format!("/{name}"), target)
+            .doing(|| format!("show `/{name}` in `{path}`"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Which backend does the work: the one that was asked for, else the first that works here.
+
+use std::path::Path;
+
+use crate::backend::docker::{Brand, Docker};
+use crate::backend::native::Native;
+use crate::backend::{Backend, BackendError};
+use crate::documents::config::BackendChoice;
+use crate::error::{Failure, Kind};
+use crate::ui::Ui;
+
+/// Opens the chosen backend on a store, or the first that works.
+pub(super) fn open(
+    choice: Option<BackendChoice>,
+    store: &Path,
+    ui: &Ui,
+) -> Result<Box<dyn Backend>, Failure> {
+    if let Some(choice) = choice {
+        return open_one(choice, store).map_err(|error| {
+            Failure::from(error)
+                .hint("which backends work on this host, and what the others need: pristine doctor")
+        });
+    }
+    let mut hints = Vec::new();
+    for choice in BackendChoice::ALL {
+        match open_one(choice, store) {
+            Ok(backend) => {
+                if choice != BackendChoice::ALL[0] {
+                    let name = choice.name();
+                    ui.note(&format!(
+                        "the backend `{name}` is used: it is the first that works here (pristine doctor says why)"
+                    ));
+                }
+                return Ok(backend);
+            }
+            Err(BackendError::Unavailable { what, remedy }) => {
+                let name = choice.name();
+                hints.push(format!("{name}: {what}; to mend it: {remedy}"));
+            }
+            // The host has it, and it does not work: another one would hide that.
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let failure = Failure::new(Kind::CannotRun, "no backend works on this host");
+    Err(hints.into_iter().fold(failure, Failure::hint))
+}
+
+/// Opens one backend on a store.
+pub(super) fn open_one(
+    choice: BackendChoice,
+    store: &Path,
+) -> Result<Box<dyn Backend>, BackendError> {
+    let brand = match choice {
+        BackendChoice::Native => return Ok(Box::new(Native::open(store)?)),
+        BackendChoice::Docker => Brand::Docker,
+        BackendChoice::Podman => Brand::Podman,
+    };
+    let address = brand.address(&|name| std::env::var(name).ok());
+    Ok(Box::new(Docker::open(store, brand, &address)?))
+}

@@ -1,0 +1,168 @@
+//! A Docker Engine of the tests' own: one for the whole test program, with folders and a
+//! socket of its own and without network. It ends with the program, however that ends.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::conformance::skip;
+
+/// Names the engine to a test program that another one started.
+pub(crate) const HOST: &str = "PRISTINE_TEST_ENGINE";
+
+/// Ends the engine when its input ends, which is when the test program is gone. Engines stop
+/// their containers as they end.
+const GUARD: &str = r#"
+cd "$1" || exit 1
+if [ "$2" = podman ]; then
+  podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" --cgroup-manager cgroupfs --runtime runc \
+    --events-backend file --log-level info system service --time=0 "unix://$1/socket" >log 2>&1 </dev/null &
+else
+  dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/socket" \
+  --iptables=false --ip6tables=false --bridge=none --shutdown-timeout 5 >log 2>&1 </dev/null &
+fi
+engine=$!
+until [ -S socket ] && grep -q -e 'API listen on' -e 'API service listening' log; do
+  kill -0 $engine 2>/dev/null || break
+  sleep 0.05
+done
+echo started
+read -r _
+kill $engine 2>/dev/null; wait $engine
+if [ "$2" = podman ]; then
+  podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" --cgroup-manager cgroupfs --runtime runc rm --all --force >/dev/null 2>&1
+  umount "$1/data/overlay" 2>/dev/null
+fi
+cd /; umount "$1"/exec/netns/* 2>/dev/null; rm -rf "$1"
+"#;
+
+/// A running engine.
+pub(crate) struct Engine {
+    folder: PathBuf,
+    guard: Mutex<Child>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let guard = self.guard.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(guard.stdin.take());
+        let _ended = guard.wait();
+    }
+}
+
+/// Docker Engine; `None` (and a line that says why) where it cannot be started here.
+pub(crate) fn engine() -> Option<&'static Engine> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    shared(&ENGINE, "docker")
+}
+
+/// Podman, the same way.
+pub(crate) fn podman() -> Option<&'static Engine> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    shared(&ENGINE, "podman")
+}
+
+fn shared(
+    engine: &'static OnceLock<Result<Engine, String>>,
+    kind: &str,
+) -> Option<&'static Engine> {
+    match engine.get_or_init(|| Engine::start(kind)) {
+        Ok(engine) => Some(engine),
+        Err(why) => {
+            skip(why);
+            None
+        }
+    }
+}
+
+/// What tells a test program that this one starts where the engine is, if its backend needs one.
+pub(crate) fn variable(backend: &str) -> Option<(&'static str, String)> {
+    let engine = match backend {
+        "docker" => engine(),
+        "podman" => podman(),
+        _ => None,
+    };
+    engine.map(|engine| (HOST, engine.host()))
+}
+
+impl Engine {
+    /// Starts another engine, which ends when the value is dropped.
+    pub(crate) fn start(kind: &str) -> Result<Self, String> {
+        let (program, package) = match kind {
+            "podman" => ("podman", "podman"),
+            _ => ("dockerd", "docker.io"),
+        };
+        let root = rustix::process::geteuid().is_root();
+        let installed = Command::new(program).arg("--version").output().is_ok();
+        if !root || !installed {
+            return Err(format!(
+                "{program} needs root here, and the package {package}"
+            ));
+        }
+        let folder = tempfile::Builder::new()
+            .prefix("pristine-engine-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        let guard = Command::new("setsid")
+            .args(["sh", "-c", GUARD, "guard"])
+            .arg(&folder)
+            .arg(kind)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut engine = Self {
+            folder,
+            guard: Mutex::new(guard),
+        };
+        let guard = engine.guard.get_mut().unwrap();
+        let mut line = String::new();
+        BufReader::new(guard.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let log = fs_err::read_to_string(engine.folder.join("log")).unwrap_or_default();
+        if !engine.folder.join("socket").exists() {
+            let last: Vec<_> = log.lines().rev().take(3).collect();
+            return Err(format!("{program} does not start here: {last:?}"));
+        }
+        Ok(engine)
+    }
+
+    /// Its address, as `DOCKER_HOST` takes it.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.folder.join("socket").display())
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        let text = fs_err::read_to_string(self.folder.join("pid")).unwrap();
+        rustix::process::Pid::from_raw(text.trim().parse().unwrap()).unwrap()
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Runs the docker command on it.
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
+        docker(&self.host(), arguments)
+    }
+}
+
+/// Runs the docker command on an engine.
+pub(crate) fn docker(host: &str, arguments: &[&str]) -> String {
+    let output = Command::new("docker")
+        .args(arguments)
+        .env("DOCKER_HOST", host)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
