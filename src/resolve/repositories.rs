@@ -15,7 +15,6 @@ use crate::resolve::metadata::{self, Kept};
 use crate::resolve::mirrors::{self, Places};
 use crate::resolve::modules::Filter;
 use crate::resolve::{ResolveError, Supply};
-use crate::rpm::Nevra;
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.

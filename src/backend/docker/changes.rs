@@ -18,7 +18,7 @@ use crate::tree::TreeError;
 use crate::tree::canonical::{OPAQUE_NAME, WHITEOUT_PREFIX};
 use crate::tree::encode::append_header;
 use crate::tree::extract::inside;
-use crate::tree::member::{Member, Members};
+use crate::tree::member::{Kind, Member, Members};
 
 /// What a clone changed, as canonical layer.
 pub(super) fn changes(clone: &mut DockerClone) -> Result<Finished, BackendError> {
@@ -136,37 +136,52 @@ fn own_layers(clone: &DockerClone) -> Result<Vec<File>, BackendError> {
 /// What is done with a member: itself, its path, its content.
 type Act<'a> = dyn FnMut(&Member, &[u8], &mut dyn Read) -> io::Result<()> + 'a;
 
-/// A layer without the place of our own program, which the engine makes in the tree when it reads or
-/// writes files there.
+/// Empty files that Podman leaves in the tree where it mounts its own.
+const LEFT: [&[u8]; 4] = [
+    b"etc/hostname",
+    b"etc/hosts",
+    b"etc/resolv.conf",
+    b"run/.containerenv",
+];
+
+/// Whether the engine made it: the place of our own program, or what Podman leaves.
+fn is_engines(member: &Member, path: &[u8]) -> bool {
+    let place = PLACE.trim_start_matches('/').as_bytes();
+    let rest = path.strip_prefix(place);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        || (LEFT.contains(&path) && member.kind == Kind::File && member.size == 0)
+}
+
+/// A layer without what the engine made, and without folders that have nothing else.
 fn own_part(mut spool: &File, (at, size): (u64, u64)) -> Result<File, BackendError> {
     let failed = || step("read an archive of the engine's");
-    let place = PLACE.trim_start_matches('/').as_bytes();
-    let parent = place.split(|&byte| byte == b'/').next().unwrap_or(place);
-    let below = |path: &[u8], folder: &[u8]| {
-        path.strip_prefix(folder)
-            .is_some_and(|rest| rest.starts_with(b"/"))
-    };
     let mut each = |act: &mut Act<'_>| {
         spool.seek(SeekFrom::Start(at)).map_err(failed())?;
         let mut members = Members::new(BufReader::with_capacity(BUFFER, spool.take(size)));
         while let Some(member) = members.next_member().map_err(refused)? {
             let path = inside(&member.name)
                 .map_err(|why| refused(TreeError::refused("archive entry", &member.name, why)))?;
-            if path != place && !below(&path, place) {
-                act(&member, &path, &mut members).map_err(failed())?;
-            }
+            act(&member, &path, &mut members).map_err(failed())?;
         }
         Ok::<_, BackendError>(())
     };
-    let mut parent_used = false;
-    each(&mut |_, path, _| {
-        parent_used |= below(path, parent);
+    let (mut theirs, mut ours) = (BTreeSet::new(), BTreeSet::new());
+    each(&mut |member, path, _| {
+        let folder = path.iter().rposition(|&byte| byte == b'/');
+        let folder = folder.map_or(&[] as &[u8], |at| &path[..at]);
+        let of = if is_engines(member, path) {
+            &mut theirs
+        } else {
+            &mut ours
+        };
+        of.insert(folder.to_vec());
         Ok(())
     })?;
     let spooled = tempfile::tempfile().map_err(failed())?;
     let mut layer = Builder::new(io::BufWriter::with_capacity(BUFFER, spooled));
     each(&mut |member, path, mut content| {
-        if path == parent && !parent_used {
+        let emptied = theirs.contains(path) && !ours.contains(path);
+        if is_engines(member, path) || (emptied && !path.is_empty()) {
             return Ok(());
         }
         append_header(&mut layer, member)?;
