@@ -117,7 +117,7 @@ fn what_is_no_package_is_refused() {
             .to_string()
             .replace(folder.path().to_str().unwrap(), "REPO")
     };
-    insta::assert_snapshot!(error("x/empty.rpm"), @"cannot put `REPO/x/empty.rpm` into the repository: `REPO/x/empty.rpm` is damaged or not an RPM package: the header at byte 0 is cut off");
+    insta::assert_snapshot!(error("x/empty.rpm"), @"cannot put `REPO/x/empty.rpm` into the repository: `REPO/x/empty.rpm` is damaged or not an RPM package: it does not begin as an RPM package does");
     insta::assert_snapshot!(error("x/none.rpm"), @"cannot put `REPO/x/none.rpm` into the repository: cannot read the package `REPO/x/none.rpm`: No such file or directory (os error 2)");
     insta::assert_snapshot!(error("../x.rpm"), @"`the repository` names the location `../x.rpm`: only a relative path below the repository is used");
 }

@@ -138,7 +138,10 @@ fn what_is_hidden_is_told_where_it_is_missed() {
     let table = "[[repository]]\nname = \"one\"\nbaseurl = [\"SERVER/one\"]\nexclude = [\"app*\"]\nKEYRING\n";
     let template = trial.template("packages = [\"apple >= 1\"]", table);
     let error = trial.solve(&template, None).unwrap_err();
-    insta::assert_snapshot!(trial.message(&error), @"");
+    insta::assert_snapshot!(trial.message(&error), @"
+    the trial cannot be installed together:
+    templates/base.toml:3 asks for `apple >= 1`, but no package provides it (the template's settings of the repository one hide apple-1-1.noarch)
+    ");
 }
 
 #[test]
