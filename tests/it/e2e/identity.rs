@@ -153,3 +153,38 @@ fn two_builds_at_once_in_one_store_both_succeed() {
     assert_eq!(first.rubbish(), Vec::<String>::new());
     first.good(&["build", "--locked"]);
 }
+
+/// Builds on another suite's rpm, twice; the second build holds its environment against the lock.
+fn the_same_twice_on(suite: minidistro::Suite) {
+    let Some(distribution) = crate::support::distribution::small(suite) else {
+        return;
+    };
+    let project = Project::on(&distribution).package("hello", &spec("hello", ""));
+    project.good(&["build"]);
+    let built = files(&project.run_folder().join("repository"));
+    project.good(&["build", "--locked"]);
+    assert!(built == files(&project.run_folder().join("repository")));
+    let query = "rpm -qa --queryformat '%{INSTALLTIME}\n' | sort -n | tail -n 1";
+    let newest = project
+        .good(&["-q", "enter", "--", "sh", "-c", query])
+        .out
+        .trim()
+        .parse::<i64>()
+        .unwrap();
+    let lock = pristine::documents::Lock::load(&project.path("")).unwrap();
+    let packages = i64::try_from(lock.environment.rpms.len()).unwrap();
+    let epoch = lock.epoch;
+    // The clock is not in it: at most a second for each package after the epoch.
+    assert!((epoch..=epoch + packages).contains(&newest), "{newest}");
+}
+
+#[test]
+fn an_older_rpm_makes_the_same_environment_each_time() {
+    the_same_twice_on(minidistro::Suite::Bookworm);
+}
+
+#[test]
+#[ignore = "sid changes by the hour; needs a mirror"]
+fn the_newest_rpm_makes_the_same_environment_each_time() {
+    the_same_twice_on(minidistro::Suite::Sid);
+}

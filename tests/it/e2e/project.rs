@@ -34,7 +34,11 @@ pub(crate) struct Project {
 impl Project {
     /// A project without packages. `None`, with a word about why, where there is no distribution.
     pub(crate) fn new() -> Option<Self> {
-        let distribution = minidistro()?;
+        Some(Self::on(minidistro()?))
+    }
+
+    /// The same on a distribution that the caller made.
+    pub(crate) fn on(distribution: &Path) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("e2e-")
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -56,7 +60,7 @@ impl Project {
                  keys = [{{ file = \"mini/{KEY}\", fingerprint = \"{fingerprint}\" }}]\n"
             ),
         );
-        Some(project)
+        project
     }
 
     /// A project with one package, `hello`, that builds.

@@ -29,13 +29,35 @@ const PACKAGES: &[&str] = &[
     "tar",
 ];
 
+/// What environments of specs without compiled programs need: the part that other suites are made of.
+const SMALL: &[&str] = &[
+    "bash",
+    "coreutils",
+    "dash",
+    "debugedit",
+    "diffutils",
+    "elfutils",
+    "file",
+    "findutils",
+    "gawk",
+    "grep",
+    "gzip",
+    "rpm",
+    "sed",
+    "tar",
+];
+
 /// Name of the key's file in the repository.
 pub(crate) const KEY: &str = "RPM-GPG-KEY-minidistro";
 
 /// The repository, made now if it must be. `None`, with a word about why, where no mirror can be reached.
 pub(crate) fn minidistro() -> Option<&'static Path> {
     static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match MADE.get_or_init(|| make(&super::scratch().join("minidistro"))) {
+    let made = MADE.get_or_init(|| {
+        let home = super::scratch().join("minidistro");
+        make(&home, Suite::Trixie, PACKAGES)
+    });
+    match made {
         Ok(path) => Some(path),
         Err(why) => {
             skip(why);
@@ -44,21 +66,27 @@ pub(crate) fn minidistro() -> Option<&'static Path> {
     }
 }
 
+/// The small part of another suite, with its rpm.
+pub(crate) fn small(suite: Suite) -> Option<PathBuf> {
+    let home = super::scratch().join(format!("minidistro-{}", suite.codename()));
+    make(&home, suite, SMALL).map_err(|why| skip(&why)).ok()
+}
+
 /// Two test programs at once make it one after the other; the second finds it.
-fn make(home: &Path) -> Result<PathBuf, String> {
+fn make(home: &Path, suite: Suite, packages: &[&str]) -> Result<PathBuf, String> {
     fs_err::create_dir_all(home).unwrap();
     let lock = fs_err::File::create(home.join("lock")).unwrap();
     lock.lock().unwrap();
-    let output = home.join(Suite::Trixie.codename());
-    let (stamp, what) = (home.join("complete"), contents());
+    let output = home.join(suite.codename());
+    let (stamp, what) = (home.join("complete"), contents(packages));
     if fs_err::read_to_string(&stamp).is_ok_and(|made| made == what) {
         return Ok(output);
     }
     fs_err::remove_file(&stamp).ok();
     let options = Options {
-        suite: Suite::Trixie,
+        suite,
         mirror: None,
-        packages: PACKAGES.iter().map(|&name| name.to_owned()).collect(),
+        packages: packages.iter().map(|&name| name.to_owned()).collect(),
         output: output.clone(),
         downloads: home.join("downloads"),
         sources: vec![],
@@ -74,7 +102,7 @@ fn make(home: &Path) -> Result<PathBuf, String> {
 }
 
 /// What the distribution is made of and by: packages, and the generator's sources at the time of compiling.
-fn contents() -> String {
+fn contents(packages: &[&str]) -> String {
     const GENERATOR: include_dir::Dir<'_> =
         include_dir::include_dir!("$CARGO_MANIFEST_DIR/minidistro/src");
     let sources: Vec<u8> = GENERATOR
@@ -82,5 +110,5 @@ fn contents() -> String {
         .flat_map(include_dir::File::contents)
         .copied()
         .collect();
-    format!("{}\n{}\n", PACKAGES.join(" "), Digest::of(&sources))
+    format!("{}\n{}\n", packages.join(" "), Digest::of(&sources))
 }
