@@ -183,7 +183,7 @@ fn doctor_says_what_is_wrong_with_an_engine() {
     insta::assert_snapshot!(doctor("udp://example", None), @r"
     docker: does not work
       `udp://example` is not the address of an engine
-        to mend it: addresses are unix:///PATH, tcp://HOST:PORT (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for TLS) and ssh://USER@HOST
+        to mend it: addresses are unix:///PATH and tcp://HOST:PORT; TLS and ssh are not supported yet by this version
     exit 4
     ");
     let server = Server::start(|request| {

@@ -108,7 +108,7 @@ impl Engine {
         let api = Docker::connect_with_host(address).map_err(|error| match error {
             Error::UnsupportedURISchemeError { .. } => unavailable(
                 format!("`{address}` is not the address of an engine"),
-                "addresses are unix:///PATH, tcp://HOST:PORT (with DOCKER_TLS_VERIFY and DOCKER_CERT_PATH for TLS) and ssh://USER@HOST",
+                "addresses are unix:///PATH and tcp://HOST:PORT; TLS and ssh are not supported yet by this version",
             ),
             error => silent(error),
         })?;
