@@ -258,6 +258,25 @@ pub enum BackendError {
     Interrupted,
 }
 
+/// Refuses an id that a root has already.
+fn absent(backend: &dyn Backend, root: &RootId) -> Result<(), BackendError> {
+    if !backend.has(root)? {
+        return Ok(());
+    }
+    Err(BackendError::Refused {
+        what: format!("root `{}`", root.0),
+        why: "it exists already".to_owned(),
+    })
+}
+
+/// The error about a root that is not there.
+fn missing(root: &RootId) -> BackendError {
+    BackendError::Refused {
+        what: format!("root `{}`", root.0),
+        why: "there is none of that name".to_owned(),
+    }
+}
+
 /// The isolation boundary.
 pub trait Backend: Send + Sync + fmt::Debug {
     /// What it can do here.

@@ -316,5 +316,5 @@ fn append<W: Write>(
     content: &mut impl Read,
 ) -> io::Result<()> {
     append_header(tar, &member(name, Kind::File, size))?;
-    super::flatten::append_content(tar, size, content)
+    crate::tree::encode::append_content(tar, size, content)
 }

@@ -4,14 +4,14 @@
 //! content upper layers hide, then to write what is left, lowest layer first.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 
 use tar::Builder;
 
 use super::{Image, Layer, Layout, OciError};
 use crate::tree::TreeError;
 use crate::tree::canonical::{OPAQUE_NAME, WHITEOUT_PREFIX};
-use crate::tree::encode::append_header;
+use crate::tree::encode::{append_content, append_header};
 use crate::tree::extract::inside;
 use crate::tree::member::{Kind, Member, Members};
 
@@ -178,22 +178,4 @@ fn mark(path: &[u8]) -> Option<Mark<'_>> {
 fn path(member: &Member, name: &[u8]) -> Result<Vec<u8>, OciError> {
     inside(name)
         .map_err(|why| OciError::Tree(TreeError::refused("archive entry", &member.name, why)))
-}
-
-/// Appends an entry's content and its padding.
-pub(super) fn append_content<W: Write>(
-    tar: &mut Builder<W>,
-    size: u64,
-    content: &mut impl Read,
-) -> io::Result<()> {
-    let output = tar.get_mut();
-    let copied = io::copy(&mut content.take(size), output)?;
-    if copied != size {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "a file became shorter while it was read",
-        ));
-    }
-    let padding = size.next_multiple_of(512) - size;
-    io::copy(&mut io::repeat(0).take(padding), output).map(|_length| ())
 }

@@ -2,7 +2,7 @@
 //! with an extended header for what does not fit, and for nothing else.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 use tar::{Builder, EntryType, Header};
 
@@ -27,6 +27,27 @@ pub fn append_header<W: Write>(tar: &mut Builder<W>, member: &Member) -> io::Res
             .map(|(key, value)| (key.as_str(), value.as_slice())),
     )?;
     tar.get_mut().write_all(header.as_bytes())
+}
+
+/// Appends a member's content, of which `size` bytes must come, and its padding.
+///
+/// # Errors
+/// A content that ends early, or what the reader or the writer gives.
+pub fn append_content<W: Write>(
+    tar: &mut Builder<W>,
+    size: u64,
+    content: &mut impl Read,
+) -> io::Result<()> {
+    let output = tar.get_mut();
+    let copied = io::copy(&mut content.take(size), output)?;
+    if copied != size {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "a file became shorter while it was read",
+        ));
+    }
+    let padding = size.next_multiple_of(512) - size;
+    io::copy(&mut io::repeat(0).take(padding), output).map(|_length| ())
 }
 
 fn xattr_records(member: &Member) -> io::Result<BTreeMap<String, Vec<u8>>> {

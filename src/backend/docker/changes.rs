@@ -9,14 +9,14 @@ use serde::Deserialize;
 use tar::Builder;
 
 use super::clone::DockerClone;
-use super::collect::{BUFFER, append_content, changed, refused, save};
+use super::collect::{BUFFER, changed, refused, save};
 use super::roots::{Finished, folder};
 use super::step;
 use super::wire::{PLACE, TreeStep};
 use crate::backend::BackendError;
 use crate::tree::TreeError;
 use crate::tree::canonical::{OPAQUE_NAME, WHITEOUT_PREFIX};
-use crate::tree::encode::append_header;
+use crate::tree::encode::{append_content, append_header};
 use crate::tree::extract::inside;
 use crate::tree::member::{Kind, Member, Members};
 

@@ -18,7 +18,7 @@ use super::roots::folder;
 use super::{step, stream};
 use crate::backend::BackendError;
 use crate::tree::TreeError;
-use crate::tree::encode::append_header;
+use crate::tree::encode::{append_content, append_header};
 use crate::tree::extract::inside;
 use crate::tree::member::{Kind, Member, Members};
 
@@ -141,21 +141,6 @@ fn prefixed(
         .into_inner()
         .and_then(|mut output| output.flush())
         .map_err(failed())
-}
-
-/// Appends an entry's content and its padding.
-pub(super) fn append_content<W: Write>(
-    tar: &mut Builder<W>,
-    size: u64,
-    content: &mut impl Read,
-) -> io::Result<()> {
-    let output = tar.get_mut();
-    let copied = io::copy(&mut content.take(size), output)?;
-    if copied != size {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    let padding = size.next_multiple_of(512) - size;
-    io::copy(&mut io::repeat(0).take(padding), output).map(drop)
 }
 
 /// What the clone changed: paths with whether they are new.

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::native::named;
-use super::{Backend, BackendError, Capabilities, Clone, RootId};
+use super::{Backend, BackendError, Capabilities, Clone, RootId, absent, missing};
 use crate::tree::Normalise;
 
 mod changes;
@@ -137,16 +137,6 @@ impl Docker {
             capabilities,
         })
     }
-
-    fn absent(&self, root: &RootId) -> Result<(), BackendError> {
-        if !self.has(root)? {
-            return Ok(());
-        }
-        Err(BackendError::Refused {
-            what: format!("root `{}`", root.0),
-            why: "it exists already".to_owned(),
-        })
-    }
 }
 
 impl Shared {
@@ -178,10 +168,7 @@ impl Shared {
         let found = self.roots.find(root);
         found
             .map_err(step(format!("look for root `{}`", root.0)))?
-            .ok_or_else(|| BackendError::Refused {
-                what: format!("root `{}`", root.0),
-                why: "there is none of that name".to_owned(),
-            })
+            .ok_or_else(|| missing(root))
     }
 
     /// A root as archive: one that is a volume becomes one.
@@ -242,7 +229,7 @@ impl Backend for Docker {
     }
 
     fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError> {
-        self.absent(root)?;
+        absent(self, root)?;
         let mut input = trees::Packages::new(packages);
         let steps = vec![
             TreeStep::Unpack {
@@ -259,7 +246,7 @@ impl Backend for Docker {
     }
 
     fn import(&self, root: &RootId, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
-        self.absent(root)?;
+        absent(self, root)?;
         let layer = self.shared.canonical(tar)?;
         layer
             .keep(&self.shared.roots, root)

@@ -27,7 +27,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Backend, BackendError, Capabilities, Clone, RootId};
+use super::{Backend, BackendError, Capabilities, Clone, RootId, absent, missing};
 use crate::digest::Digest;
 use crate::tree::Normalise;
 
@@ -128,16 +128,6 @@ impl Native {
         }
         result
     }
-
-    fn absent(&self, root: &RootId) -> Result<(), BackendError> {
-        if !self.has(root)? {
-            return Ok(());
-        }
-        Err(BackendError::Refused {
-            what: format!("root `{}`", root.0),
-            why: "it exists already".to_owned(),
-        })
-    }
 }
 
 /// Refuses an id that cannot be a folder's name.
@@ -177,7 +167,7 @@ impl Backend for Native {
     }
 
     fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError> {
-        self.absent(root)?;
+        absent(self, root)?;
         let store = self.shared.session.store();
         let packages = packages
             .iter()
@@ -195,7 +185,7 @@ impl Backend for Native {
     }
 
     fn import(&self, root: &RootId, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
-        self.absent(root)?;
+        absent(self, root)?;
         let request = Request::Import { root: root.clone() };
         self.or_discard(root, pump::into_worker(&self.shared.session, &request, tar))
     }
@@ -246,10 +236,7 @@ impl Backend for Native {
     fn open(&self, layers: &[RootId]) -> Result<Box<dyn Clone>, BackendError> {
         for layer in layers {
             if !self.has(layer)? {
-                return Err(BackendError::Refused {
-                    what: format!("root `{}`", layer.0),
-                    why: "there is none of that name".to_owned(),
-                });
+                return Err(missing(layer));
             }
         }
         Ok(Box::new(NativeClone::new(Arc::clone(&self.shared), layers)))

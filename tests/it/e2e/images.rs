@@ -62,12 +62,13 @@ impl First {
     }
 }
 
-/// The same, in the registry under the name `team/env:1`, and that name.
-fn published(registry: &DockerRegistry) -> Option<(&'static First, String)> {
+/// The same in a registry of the test's own, under the name `team/env:1`, and that name.
+fn published() -> Option<(DockerRegistry, &'static First, String)> {
+    let registry = DockerRegistry::start(Wants::default())?;
     let first = first()?;
     let name = format!("http://{}/team/env:1", registry.address);
     first.push(&name, |_, image| image.clone());
-    Some((first, name))
+    Some((registry, first, name))
 }
 
 /// A project of one package whose template has `base` and nothing else.
@@ -97,10 +98,7 @@ fn manifest(project: &Project) -> String {
 
 #[test]
 fn an_image_is_pulled_locked_and_built_in() {
-    let Some(registry) = DockerRegistry::start(Wants::default()) else {
-        return;
-    };
-    let Some((first, name)) = published(&registry) else {
+    let Some((registry, first, name)) = published() else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();
@@ -155,10 +153,7 @@ fn an_image_is_pulled_locked_and_built_in() {
 
 #[test]
 fn a_tag_stays_resolved_until_it_may_move() {
-    let Some(registry) = DockerRegistry::start(Wants::default()) else {
-        return;
-    };
-    let Some((_, name)) = published(&registry) else {
+    let Some((_registry, _, name)) = published() else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();
@@ -187,10 +182,7 @@ fn a_tag_stays_resolved_until_it_may_move() {
 
 #[test]
 fn a_lock_of_another_image_is_refused() {
-    let Some(registry) = DockerRegistry::start(Wants::default()) else {
-        return;
-    };
-    let Some((_, name)) = published(&registry) else {
+    let Some((registry, _, name)) = published() else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();
@@ -305,10 +297,7 @@ fn lacking(image: &str) -> Option<Project> {
 
 #[test]
 fn packages_are_added_to_an_image_by_its_own_rpm() {
-    let Some(registry) = DockerRegistry::start(Wants::default()) else {
-        return;
-    };
-    let Some((first, name)) = published(&registry) else {
+    let Some((_registry, first, name)) = published() else {
         return;
     };
     let second = lacking(&name).unwrap();
@@ -361,10 +350,7 @@ fn packages_are_added_to_an_image_by_its_own_rpm() {
 
 #[test]
 fn a_snapshot_upon_an_image_goes_to_another_machine() {
-    let Some(registry) = DockerRegistry::start(Wants::default()) else {
-        return;
-    };
-    let Some((_, name)) = published(&registry) else {
+    let Some((registry, _, name)) = published() else {
         return;
     };
     let second = lacking(&name).unwrap();
@@ -487,10 +473,7 @@ fn a_snapshot_that_only_says_to_be_the_lock_s_is_not_used() {
 
 #[test]
 fn what_no_repository_and_no_image_has_is_said() {
-    let Some(registry) = DockerRegistry::start(Wants::default()) else {
-        return;
-    };
-    let Some((_, name)) = published(&registry) else {
+    let Some((_registry, _, name)) = published() else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();
@@ -510,10 +493,7 @@ fn what_no_repository_and_no_image_has_is_said() {
 
 #[test]
 fn what_a_recipe_s_command_installs_is_there_for_the_build() {
-    let Some(registry) = DockerRegistry::start(Wants::default()) else {
-        return;
-    };
-    let Some((_, name)) = published(&registry) else {
+    let Some((_registry, _, name)) = published() else {
         return;
     };
     let second = upon(&format!("image = \"{name}\"")).unwrap();

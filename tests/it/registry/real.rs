@@ -160,18 +160,23 @@ fn a_registry_that_cannot_be_reached_is_named() {
     );
 }
 
-#[test]
-fn credentials_come_from_the_files_of_docker_and_podman() {
-    let wants = Wants {
+/// A registry that asks who one is, a project with an image, and a name for that there.
+fn login_needed() -> Option<(DockerRegistry, Project, String)> {
+    let registry = DockerRegistry::start(Wants {
         login: true,
         tls: false,
-    };
-    let Some(registry) = DockerRegistry::start(wants) else {
-        return;
-    };
+    })?;
     let project = Project::new();
     images::layout(&project.oci(), "one");
     let name = format!("http://{}/team/env:nightly", registry.address);
+    Some((registry, project, name))
+}
+
+#[test]
+fn credentials_come_from_the_files_of_docker_and_podman() {
+    let Some((registry, project, name)) = login_needed() else {
+        return;
+    };
     let push = || project.command(&["push", &name, "--snapshot", ""]);
     insta::assert_snapshot!(project.bad(&mut push(), &registry), @"
     exit 4: error: the registry refused access to `http://REGISTRY/team/env:nightly`: no credentials for it in `HOME/.config/containers/auth.json`, `HOME/.docker/config.json`
@@ -218,16 +223,9 @@ fn credentials_come_from_the_files_of_docker_and_podman() {
 
 #[test]
 fn credential_helpers_are_asked() {
-    let wants = Wants {
-        login: true,
-        tls: false,
-    };
-    let Some(registry) = DockerRegistry::start(wants) else {
+    let Some((registry, project, name)) = login_needed() else {
         return;
     };
-    let project = Project::new();
-    images::layout(&project.oci(), "one");
-    let name = format!("http://{}/team/env:nightly", registry.address);
     let helper = |script: &str| {
         let path = project.0.path().join("docker-credential-trial");
         fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();

@@ -8,28 +8,7 @@ use pristine::digest::Digest;
 
 use crate::conformance::skip;
 
-/// What the projects of the tests need, and no more: it is downloaded.
-const PACKAGES: &[&str] = &[
-    "bash",
-    "binutils",
-    "coreutils",
-    "dash",
-    "debugedit",
-    "diffutils",
-    "elfutils",
-    "file",
-    "findutils",
-    "gawk",
-    "gcc",
-    "grep",
-    "gzip",
-    "libc6-dev",
-    "rpm",
-    "sed",
-    "tar",
-];
-
-/// What environments of specs without compiled programs need: the part that other suites are made of.
+/// What specs without compiled programs need, and no more: it is downloaded. The part that other suites are made of.
 const SMALL: &[&str] = &[
     "bash",
     "coreutils",
@@ -47,6 +26,9 @@ const SMALL: &[&str] = &[
     "tar",
 ];
 
+/// What the others need beside it.
+const COMPILER: &[&str] = &["binutils", "gcc", "libc6-dev"];
+
 /// Name of the key's file in the repository.
 pub(crate) const KEY: &str = "RPM-GPG-KEY-minidistro";
 
@@ -55,7 +37,7 @@ pub(crate) fn minidistro() -> Option<&'static Path> {
     static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let made = MADE.get_or_init(|| {
         let home = super::scratch().join("minidistro");
-        make(&home, Suite::Trixie, PACKAGES)
+        make(&home, Suite::Trixie, &[SMALL, COMPILER].concat())
     });
     match made {
         Ok(path) => Some(path),
