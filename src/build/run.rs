@@ -12,7 +12,7 @@ use crate::build::package::{self, Builder, Built, Job, PackageError};
 use crate::cancel::Cancel;
 use crate::events::{Event, Sink};
 use crate::plan::{Plan, Step};
-use crate::record::{FileRecord, Outcome, PackageRecord};
+use crate::record::{Class, FileRecord, Outcome, PackageRecord};
 use crate::repository::{RepositoryError, Writer};
 use crate::rpm::{PackageFacts, RpmError, read_package};
 use crate::solve::{Preference, Request, SolveError, Universe, Wanted};
@@ -165,12 +165,18 @@ impl Run<'_> {
         let started = Instant::now();
         let mut record = PackageRecord {
             name: ready.name.clone(),
+            version: None,
             outcome: Outcome::Built {},
+            needs: step.needs.iter().cloned().collect(),
             inputs: ready.inputs.clone(),
             own_packages: Vec::new(),
             outputs: Vec::new(),
             source_date_epoch: i64::try_from(self.site.epoch).unwrap_or(0),
+            at: 0,
             milliseconds: 0,
+            phases: Vec::new(),
+            given: None,
+            used: None,
             log: None,
         };
         let mut excerpt = Vec::new();
@@ -181,7 +187,7 @@ impl Run<'_> {
         } else {
             match self.needed(ready)? {
                 Ok(own) => excerpt = self.build(ready, own, &mut record)?,
-                Err(reason) => record.outcome = Outcome::Failed { reason },
+                Err(reason) => record.outcome = Outcome::failed(reason, Class::Dependency),
             }
             let millis = started.elapsed().as_millis();
             record.milliseconds = u64::try_from(millis).unwrap_or(u64::MAX);
@@ -273,9 +279,7 @@ impl Run<'_> {
                 Ok(Vec::new())
             }
             Built::Failed(verdict) => {
-                record.outcome = Outcome::Failed {
-                    reason: verdict.reason,
-                };
+                record.outcome = Outcome::failed(verdict.reason, Class::Other);
                 Ok(verdict.excerpt)
             }
         }

@@ -18,7 +18,7 @@ use crate::error::{Failure, Kind};
 use crate::events::Event;
 use crate::events::Sink as _;
 use crate::plan::Plan;
-use crate::record::{BaseRecord, FORMAT, Outcome, PackageRecord, Record};
+use crate::record::{BaseRecord, Ending, FORMAT, Outcome, PackageRecord, Record, Scope};
 use crate::resolve::packages::Stock;
 use crate::resolve::{request, sources};
 use crate::rpm::{PackageFacts, read_package};
@@ -63,11 +63,16 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         tool: concat!("pristine ", env!("CARGO_PKG_VERSION")).to_owned(),
         started: timestamp(started),
         ended: timestamp(now()),
+        ending: Ending::Complete,
+        scope: Scope::All,
+        source: None,
+        host: None,
         lock: lock.digest(),
         base: lock.base.as_ref().map(base_record),
         environment: snapshot.environment,
         snapshot: snapshot.image,
         installed: sorted(lock.installed()),
+        steps: Vec::new(),
         packages,
     };
     record.save(&folder)?;

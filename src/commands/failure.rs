@@ -16,6 +16,7 @@ use crate::keyring::KeyringError;
 use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::record::runs::RunsError;
 use crate::registry::RegistryError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
@@ -131,6 +132,32 @@ impl From<RegistryError> for Failure {
             ),
             RegistryError::Architecture { .. } => (Kind::Input, None),
             _ => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<RunsError> for Failure {
+    fn from(error: RunsError) -> Self {
+        let (kind, hint) = match &error {
+            RunsError::Record(_) | RunsError::List { .. } => (Kind::CannotRun, None),
+            RunsError::None { newest, .. } if newest.is_empty() => (
+                Kind::Input,
+                Some("this store keeps none yet: pristine build".to_owned()),
+            ),
+            RunsError::None { newest, .. } => (
+                Kind::Input,
+                Some(format!("the newest are {}", newest.join(", "))),
+            ),
+            RunsError::Several { .. } => (Kind::Input, Some("name one of them".to_owned())),
+            RunsError::Unrecorded { .. } => (
+                Kind::Input,
+                Some("`latest` is the newest run that has one".to_owned()),
+            ),
         };
         let failure = failure(kind, error);
         match hint {
