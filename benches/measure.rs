@@ -27,6 +27,7 @@ use pristine::backend::native::{Native, dispatch};
 use pristine::backend::{self, Backend, Command, Io, RootId, User};
 use pristine::build::package::{self, Builder};
 use pristine::build::run::{self, Ready, Site};
+use pristine::build::schedule::{Demand, Machine};
 use pristine::cancel::Cancel;
 use pristine::documents::config::Project;
 use pristine::documents::lock::Lock;
@@ -274,6 +275,22 @@ const SPEC: &str = "Name: trivial\nVersion: 1\nRelease: 1\nSummary: Trivial\nLic
     %description\nTrivial.\n%install\nmkdir -p %{buildroot}/usr/share\necho trivial > %{buildroot}/usr/share/trivial\n\
     %files\n/usr/share/trivial\n%changelog\n* Thu Jan 01 2026 A <a@example.org> - 1-1\n- First\n";
 
+/// The trivial package, ready to build.
+fn trivial(spec: std::path::PathBuf) -> Ready {
+    Ready {
+        name: "trivial".to_owned(),
+        version: "1-1".to_owned(),
+        spec: "trivial.spec".to_owned(),
+        build_requires: Vec::new(),
+        files: vec![("trivial.spec".to_owned(), spec)],
+        inputs: Vec::new(),
+        options: Vec::new(),
+        has_changelog: true,
+        demand: Demand::default(),
+        limits: backend::Limits::default(),
+    }
+}
+
 /// One package the whole way (its clone, sources, account, rpmbuild, collection, repository, log), and in turn
 /// rpmbuild alone in a sandbox that is ready.
 fn package(bench: &Bench, runs: usize) {
@@ -282,17 +299,7 @@ fn package(bench: &Bench, runs: usize) {
     let folder = tempfile::tempdir_in(bench.store.temporary_folder()).unwrap();
     let spec = folder.path().join("trivial.spec");
     std::fs::write(&spec, SPEC).unwrap();
-    let ready = Ready {
-        name: "trivial".to_owned(),
-        spec: "trivial.spec".to_owned(),
-        build_requires: Vec::new(),
-        files: vec![("trivial.spec".to_owned(), spec)],
-        inputs: Vec::new(),
-        options: Vec::new(),
-        has_changelog: true,
-        processors: processors().get(),
-        limits: backend::Limits::default(),
-    };
+    let ready = trivial(spec);
     let node = Node {
         name: ready.name.clone(),
         build_requires: Vec::new(),
@@ -312,6 +319,7 @@ fn package(bench: &Bench, runs: usize) {
         let site = Site {
             backend: &bench.backend,
             roots: std::slice::from_ref(&root),
+            tree: &pristine::digest::Digest::of(root.0.as_bytes()),
             installed: &installed,
             folder: &output,
             builder: &builder,
@@ -319,11 +327,21 @@ fn package(bench: &Bench, runs: usize) {
             epoch: u64::try_from(bench.lock.epoch).unwrap(),
             arch: bench.lock.architecture.as_str(),
             spool: &bench.store.temporary_folder(),
+            machine: Machine {
+                jobs: NonZero::<usize>::MIN,
+                processors: processors(),
+                memory: 1 << 30,
+            },
+            fail_fast: false,
+            earlier: None,
+            started: Instant::now(),
             sink: &Silent,
             cancel: &bench.cancel,
         };
         let start = Instant::now();
-        let records = run::run(site, &plan, std::slice::from_ref(&ready)).unwrap();
+        let records = run::run(site, &plan, std::slice::from_ref(&ready))
+            .unwrap()
+            .packages;
         whole.push(seconds(start));
         assert!(records[0].outcome.good(), "{:?}", records[0]);
         alone.push(rpmbuild_alone(bench, &root, &ready));

@@ -1,8 +1,8 @@
 //! One token that says "stop": set by Ctrl-C, watched by everything that waits.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::Notify;
@@ -20,6 +20,7 @@ struct Inner {
     flag: AtomicBool,
     event: OwnedFd,
     notify: Notify,
+    children: Mutex<Vec<Weak<Self>>>,
 }
 
 impl Cancel {
@@ -31,18 +32,25 @@ impl Cancel {
                 flag: AtomicBool::new(false),
                 event,
                 notify: Notify::new(),
+                children: Mutex::default(),
             }),
         })
     }
 
+    /// Makes a token that is set with this one, and can be set alone.
+    pub fn child(&self) -> std::io::Result<Self> {
+        let child = Self::new()?;
+        self.inner.children().push(Arc::downgrade(&child.inner));
+        // Asked after it is known: a parent that is set meanwhile is not missed.
+        if self.is_cancelled() {
+            child.cancel();
+        }
+        Ok(child)
+    }
+
     /// Sets the token. Safe to call again.
     pub fn cancel(&self) {
-        self.inner.flag.store(true, Ordering::SeqCst);
-        self.inner.notify.notify_waiters();
-        // The counter cannot overflow in any run: one write per signal.
-        if let Err(errno) = rustix::io::write(&self.inner.event, &1_u64.to_ne_bytes()) {
-            tracing::warn!(%errno, "could not signal the cancel event");
-        }
+        self.inner.cancel();
     }
 
     /// Waits, in asynchronous code, until the token is set.
@@ -57,6 +65,25 @@ impl Cancel {
     /// Whether the token is set.
     pub fn is_cancelled(&self) -> bool {
         self.inner.flag.load(Ordering::SeqCst)
+    }
+}
+
+impl Inner {
+    fn children(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Self>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cancel(&self) {
+        self.flag.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+        // The counter cannot overflow in any run: one write per signal.
+        if let Err(errno) = rustix::io::write(&self.event, &1_u64.to_ne_bytes()) {
+            tracing::warn!(%errno, "could not signal the cancel event");
+        }
+        let children: Vec<_> = self.children().iter().filter_map(Weak::upgrade).collect();
+        for child in children {
+            child.cancel();
+        }
     }
 }
 
@@ -78,5 +105,16 @@ mod tests {
         assert!(!other.is_cancelled());
         token.cancel();
         assert!(other.is_cancelled());
+    }
+
+    #[test]
+    fn a_child_is_set_with_its_parent_and_alone() {
+        let token = Cancel::new().unwrap();
+        let (one, other) = (token.child().unwrap(), token.child().unwrap());
+        one.cancel();
+        assert!(!token.is_cancelled() && !other.is_cancelled());
+        token.cancel();
+        assert!(other.is_cancelled());
+        assert!(token.child().unwrap().is_cancelled());
     }
 }

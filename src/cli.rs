@@ -1,5 +1,6 @@
 //! The command line: types and help texts, nothing else.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -127,6 +128,10 @@ impl Verb {
 
 /// Arguments of `build`.
 #[derive(Debug, Clone, Default, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of the command line, each on its own"
+)]
 pub struct BuildArgs {
     /// Refuse to build when `pristine.lock` does not fit the project, and say what changed
     ///
@@ -142,6 +147,26 @@ pub struct BuildArgs {
     /// Where the results go, instead of a new folder below the store's `runs/`
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Builds at once, at most; without it, as many as there are processors, and memory for
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
+    /// Build on when a package fails; only what needs it is skipped (this is what happens without any option)
+    #[arg(long, conflicts_with = "fail_fast")]
+    pub keep_going: bool,
+    /// End the run at the first package that fails
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Only these packages, and those of the project that they need; names separated by commas, or several times
+    #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Build what has changed since this run and what depends on it; take the rest from there
+    ///
+    /// A run's name, the beginning of it, or `latest`.
+    #[arg(long, value_name = "RUN")]
+    pub since: Option<String>,
+    /// Go on with a run that was interrupted: build what it had not built
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["since", "only"])]
+    pub resume: Option<String>,
 }
 
 /// Arguments of `enter`.

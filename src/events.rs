@@ -37,23 +37,45 @@ pub enum Event {
         /// A sentence without a full stop.
         text: String,
     },
+    /// The builds begin, or one has begun or ended.
+    Progress {
+        /// Packages that have their outcome.
+        done: usize,
+        /// Packages in the plan.
+        total: usize,
+        /// Packages that are being built.
+        running: usize,
+        /// How long the rest will take, by earlier runs; none where they do not tell.
+        remaining: Option<Duration>,
+    },
     /// A package build begins.
     PackageStarted {
         /// The package's name in the project.
         package: String,
-        /// Its place in the plan, from 1.
+        /// How many have begun, this one included.
         number: usize,
         /// Packages in the plan.
         total: usize,
+        /// Processors that it is given.
+        processors: usize,
+        /// How long it took before, where that is known.
+        expected: Option<Duration>,
     },
-    /// A package build has ended.
+    /// A package build goes on to its next part.
+    PackagePhase {
+        /// The package's name in the project.
+        package: String,
+        /// `prepare`, `rpmbuild`, or a part of it: `%prep`, `%build`, …
+        phase: String,
+    },
+    /// A package build has ended, or will not be tried.
     PackageEnded {
         /// The package's name in the project.
         package: String,
-        /// `built`, `failed: …`, `skipped: …`.
+        /// How it ended, in a word of the record: `built`, `reused`, `failed`, `skipped`, `interrupted`.
+        result: &'static str,
+        /// The same in words: `built`, `failed: …`, `skipped: …`.
         outcome: String,
-        /// Whether it counts as good.
-        good: bool,
         /// Wall time.
         took: Duration,
         /// Its log, where one was written.

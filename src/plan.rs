@@ -64,6 +64,14 @@ pub enum PlanError {
         /// The binary package.
         binary: String,
     },
+    /// A package was asked for that the project does not have.
+    #[error("the project has no package `{name}`")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is, sorted.
+        known: Vec<String>,
+    },
 }
 
 fn describe(cycle: &[(String, String)]) -> String {
@@ -108,6 +116,31 @@ impl Plan {
         Ok(Self {
             steps: order(&needs),
         })
+    }
+
+    /// The part of the plan that these packages make with all that they need.
+    pub fn only(&self, wanted: &[String]) -> Result<Self, PlanError> {
+        let mut kept: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+        for name in &kept {
+            if !self.steps.iter().any(|step| step.name == *name) {
+                let known: BTreeSet<String> =
+                    self.steps.iter().map(|step| step.name.clone()).collect();
+                return Err(PlanError::Unknown {
+                    name: (*name).to_owned(),
+                    known: known.into_iter().collect(),
+                });
+            }
+        }
+        let mut steps = Vec::new();
+        // What needs something comes after it.
+        for step in self.steps.iter().rev() {
+            if kept.contains(step.name.as_str()) {
+                kept.extend(step.needs.iter().map(String::as_str));
+                steps.push(step.clone());
+            }
+        }
+        steps.reverse();
+        Ok(Self { steps })
     }
 }
 
@@ -278,18 +311,27 @@ fn shortest_cycle(
 /// Kahn's algorithm over sorted names.
 fn order(needs: &BTreeMap<&str, Needs>) -> Vec<Step> {
     let mut steps = Vec::with_capacity(needs.len());
-    let mut open: BTreeMap<&str, BTreeSet<&str>> = needs
+    let mut dependents: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut open: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, needed) in needs {
+        open.insert(name, needed.len());
+        for other in needed.keys() {
+            dependents.entry(other).or_default().push(name);
+        }
+    }
+    let mut free: BTreeSet<&str> = open
         .iter()
-        .map(|(name, needed)| (*name, needed.keys().map(String::as_str).collect()))
-        .collect();
-    while let Some(name) = open
-        .iter()
-        .find(|(_, waits)| waits.is_empty())
+        .filter(|(_, waits)| **waits == 0)
         .map(|(name, _)| *name)
-    {
-        open.remove(name);
-        for waits in open.values_mut() {
-            waits.remove(name);
+        .collect();
+    while let Some(name) = free.pop_first() {
+        for dependent in dependents.get(name).into_iter().flatten() {
+            if let Some(waits) = open.get_mut(dependent) {
+                *waits -= 1;
+                if *waits == 0 {
+                    free.insert(dependent);
+                }
+            }
         }
         steps.push(Step {
             name: name.to_owned(),
@@ -350,6 +392,27 @@ mod tests {
             ["png", "z"],
             "png-devel requires z-devel at run time"
         );
+    }
+
+    #[test]
+    fn a_part_has_what_it_needs() {
+        let plan = Plan::new(&[
+            node("tool", &["png"], &[(&["tool"], &[])]),
+            node("png", &["z"], &[(&["png"], &[])]),
+            node("z", &[], &[(&["z"], &[])]),
+            node("other", &["z"], &[(&["other"], &[])]),
+        ])
+        .unwrap();
+        let part = |wanted: &[&str]| {
+            let wanted: Vec<String> = wanted.iter().map(|name| (*name).to_owned()).collect();
+            plan.only(&wanted)
+        };
+        assert_eq!(names(&part(&["png"]).unwrap()), ["z", "png"]);
+        assert_eq!(
+            names(&part(&["tool", "other"]).unwrap()),
+            ["z", "other", "png", "tool"]
+        );
+        insta::assert_snapshot!(part(&["png", "jpeg"]).unwrap_err(), @"the project has no package `jpeg`");
     }
 
     #[test]

@@ -141,35 +141,33 @@ impl Sink for Ui {
                 bytes_total,
             } => self.transfer((files, files_total), (bytes, bytes_total)),
             Event::Warning { text } => self.line(&format!("warning: {}", clean(&text, false))),
+            Event::Progress { .. } | Event::PackagePhase { .. } => {}
             Event::PackageStarted {
                 package,
                 number,
                 total,
+                ..
             } => {
                 self.spinner(format!("[{number}/{total}] {package}"));
             }
             Event::PackageEnded {
                 package,
+                result,
                 outcome,
-                good,
                 took,
                 log,
                 excerpt,
             } => {
                 self.clear_bar();
                 let outcome = clean(&outcome, false);
-                if good {
-                    self.note(&format!("  ok   {package}: {outcome} ({})", seconds(took)));
-                } else {
-                    let mark = if outcome.starts_with("skipped") {
-                        "skip"
-                    } else {
-                        "FAIL"
-                    };
-                    self.line(&format!(
-                        "  {mark} {package}: {outcome} ({})",
-                        seconds(took)
-                    ));
+                let told = |mark| format!("  {mark} {package}: {outcome} ({})", seconds(took));
+                match result {
+                    "built" | "reused" => self.note(&told("ok  ")),
+                    "failed" => self.line(&told("FAIL")),
+                    "interrupted" => self.line(&told("stop")),
+                    _ => self.line(&told("skip")),
+                }
+                if result == "failed" {
                     self.failed(&excerpt, log.as_deref());
                 }
             }

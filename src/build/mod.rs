@@ -1,5 +1,9 @@
-//! Building the packages: one package, its log, the run.
+//! Building the packages: one package, its log, the schedule, the run.
 
 pub mod log;
+mod needed;
 pub mod package;
+pub mod reuse;
 pub mod run;
+pub mod schedule;
+mod work;

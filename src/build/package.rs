@@ -12,6 +12,7 @@ use crate::build::log::{Log, Verdict};
 use crate::cancel::Cancel;
 use crate::digest::HashingWriter;
 use crate::environment::pack::{Entry, pack};
+use crate::events::{Event, Sink};
 use crate::record::FileRecord;
 use crate::tree::TreeError;
 use crate::tree::member::{Kind, Members};
@@ -31,7 +32,11 @@ pub const TOPDIR: &str = "/builddir";
 const REPOSITORY: &str = "/run/pristine/repository";
 
 /// What one build needs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
+#[expect(
+    missing_debug_implementations,
+    reason = "a bundle of references; the sink has no debug form"
+)]
 pub struct Job<'a> {
     /// Name in the project.
     pub name: &'a str,
@@ -59,6 +64,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Where archives are spooled.
     pub spool: &'a Path,
+    /// Hears of its phases.
+    pub sink: &'a dyn Sink,
 }
 
 /// What came of it.
@@ -114,6 +121,10 @@ pub fn build(
         })?;
     clone.copy_in(TOPDIR, &mut sources).map_err(sandbox)?;
     for (phase, command) in [("prepare", prepare(job)), ("rpmbuild", rpmbuild(job))] {
+        job.sink.emit(Event::PackagePhase {
+            package: job.name.to_owned(),
+            phase: phase.to_owned(),
+        });
         let exit = run(&mut *clone, &command, log, cancel).map_err(sandbox)?;
         if !exit.success() {
             clone.destroy().map_err(sandbox)?;

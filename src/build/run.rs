@@ -1,21 +1,29 @@
-//! The run: package after package in plan order, each with what it needs of those before it.
+//! The run: every package of the plan by a worker of its own, as soon as what it needs is there and the machine has room.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::backend::{Backend, Limits, RootId};
-use crate::build::log::Log;
-use crate::build::package::{self, Builder, Built, Job, PackageError};
+use crate::backend::{Backend, BackendError, Limits, RootId};
+use crate::build::needed::{Installed, Own};
+use crate::build::package::{Builder, PackageError};
+use crate::build::reuse::Earlier;
+use crate::build::schedule::{Demand, Machine, Schedule, Start};
+use crate::build::work::{Finished, Work};
 use crate::cancel::Cancel;
+use crate::digest::Digest;
 use crate::events::{Event, Sink};
-use crate::plan::{Plan, Step};
-use crate::record::{Class, FileRecord, Outcome, PackageRecord};
+use crate::plan::Plan;
+use crate::record::{FileRecord, Outcome, PackageRecord};
 use crate::repository::{RepositoryError, Writer};
-use crate::rpm::{PackageFacts, RpmError, read_package};
-use crate::solve::{Preference, Request, SolveError, Universe, Wanted};
+use crate::rpm::{PackageFacts, RpmError};
+use crate::solve::SolveError;
 
 /// The repository's folder in a run folder.
 pub const REPOSITORY: &str = "repository";
@@ -27,6 +35,8 @@ pub const LOGS: &str = "logs";
 pub struct Ready {
     /// Name in the project.
     pub name: String,
+    /// Version and release of its source package.
+    pub version: String,
     /// File name of the spec.
     pub spec: String,
     /// BuildRequires as rpm prints them.
@@ -39,8 +49,8 @@ pub struct Ready {
     pub options: Vec<String>,
     /// Whether the spec's change log gives the date.
     pub has_changelog: bool,
-    /// Processors.
-    pub processors: usize,
+    /// What it asks of the machine.
+    pub demand: Demand,
     /// Limits.
     pub limits: Limits,
 }
@@ -56,6 +66,8 @@ pub struct Site<'a> {
     pub backend: &'a dyn Backend,
     /// The snapshot's layers, lowest first.
     pub roots: &'a [RootId],
+    /// Digest of the snapshot's tree, all layers together.
+    pub tree: &'a Digest,
     /// What is installed in it.
     pub installed: &'a [PackageFacts],
     /// The run folder.
@@ -70,6 +82,14 @@ pub struct Site<'a> {
     pub arch: &'a str,
     /// Where archives are spooled.
     pub spool: &'a Path,
+    /// What the machine has for the builds.
+    pub machine: Machine,
+    /// Whether the first failure ends the run.
+    pub fail_fast: bool,
+    /// From where packages are taken over that are made from the same.
+    pub earlier: Option<&'a Earlier>,
+    /// The run's start: times in the record count from here.
+    pub started: Instant,
     /// Hears of progress.
     pub sink: &'a dyn Sink,
     /// Ends the run.
@@ -100,36 +120,59 @@ pub enum RunError {
         /// Its cause.
         source: std::io::Error,
     },
+    /// The token of the run could not be made.
+    #[error("cannot start the builds")]
+    Start(#[source] std::io::Error),
 }
 
-/// A package that was built in this run.
+/// What came of a run.
 #[derive(Debug)]
-struct Own {
-    facts: PackageFacts,
-    file: FileRecord,
+pub struct Ran {
+    /// One entry for each package, in plan order.
+    pub packages: Vec<PackageRecord>,
+    /// Why it ended.
+    pub end: End,
 }
 
-impl AsRef<PackageFacts> for Own {
-    fn as_ref(&self) -> &PackageFacts {
-        &self.facts
-    }
+/// Why a run ended.
+#[derive(Debug)]
+pub enum End {
+    /// Every package has its outcome.
+    Complete,
+    /// The first failure was to end it.
+    Failed,
+    /// The caller's token was set.
+    Cancelled,
+    /// The tool could not go on.
+    Broken(RunError),
 }
 
-/// A run in progress.
+/// A run in progress: one thread decides, one thread for each build works.
 struct Run<'a> {
     site: Site<'a>,
-    repository: PathBuf,
+    plan: &'a Plan,
+    /// In the order of the plan.
+    packages: Vec<&'a Ready>,
+    installed: &'a Installed,
+    /// All that each package needs, also by way of others.
+    needs: Vec<BTreeSet<usize>>,
+    schedule: Schedule,
     writer: Writer,
-    own: Vec<Own>,
-    bad: BTreeSet<String>,
+    /// Whether the repository on disk lacks something.
+    stale: bool,
+    /// What each package has made.
+    own: BTreeMap<usize, Vec<Arc<Own>>>,
+    records: BTreeMap<usize, PackageRecord>,
+    started: BTreeMap<usize, Instant>,
+    end: End,
 }
 
-/// Builds every package of the plan; what does not build is in the result, and what needs it is skipped.
-pub fn run(
-    site: Site<'_>,
-    plan: &Plan,
-    packages: &[Ready],
-) -> Result<Vec<PackageRecord>, RunError> {
+/// A worker's last word.
+type Ended = (usize, thread::Result<Result<Finished, RunError>>);
+
+/// Builds every package of the plan, which are all in `packages`; what does not build is in the result, and what needs
+/// it is skipped.
+pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Ran, RunError> {
     let repository = site.folder.join(REPOSITORY);
     for folder in [&repository, &site.folder.join(LOGS)] {
         fs_err::create_dir_all(folder).map_err(|source| RunError::File {
@@ -137,167 +180,268 @@ pub fn run(
             source,
         })?;
     }
-    let mut run = Run {
-        site,
-        writer: Writer::new(&repository, site.epoch),
-        repository,
-        own: Vec::new(),
-        bad: BTreeSet::new(),
+    // What ends this run need not end the caller.
+    let cancel = site.cancel.child().map_err(RunError::Start)?;
+    let installed = Installed::new(site.arch, site.installed);
+    let inside = Site {
+        cancel: &cancel,
+        ..site
     };
-    run.writer.write()?;
-    let mut records = Vec::new();
-    for (number, step) in plan.steps.iter().enumerate() {
-        let Some(ready) = packages.iter().find(|ready| ready.name == step.name) else {
-            continue;
-        };
-        site.sink.emit(Event::PackageStarted {
-            package: step.name.clone(),
-            number: number + 1,
-            total: plan.steps.len(),
-        });
-        records.push(run.package(step, ready)?);
+    let mut run = Run::new(inside, plan, packages, &installed);
+    run.writer.update()?;
+    thread::scope(|scope| run.follow(scope));
+    if site.cancel.is_cancelled() && !run.schedule.is_done() {
+        run.end = End::Cancelled;
     }
-    Ok(records)
+    run.writer.write()?;
+    Ok(run.ran())
 }
 
-impl Run<'_> {
-    fn package(&mut self, step: &Step, ready: &Ready) -> Result<PackageRecord, RunError> {
-        let started = Instant::now();
-        let mut record = PackageRecord {
+impl<'a> Run<'a> {
+    fn new(
+        site: Site<'a>,
+        plan: &'a Plan,
+        packages: &'a [Ready],
+        installed: &'a Installed,
+    ) -> Self {
+        let by_name: BTreeMap<&str, &Ready> = packages
+            .iter()
+            .map(|ready| (ready.name.as_str(), ready))
+            .collect();
+        let steps = plan.steps.iter();
+        let packages: Vec<&Ready> = steps.map(|step| by_name[step.name.as_str()]).collect();
+        let demands: Vec<Demand> = packages.iter().map(|ready| ready.demand).collect();
+        Self {
+            schedule: Schedule::new(plan, &demands, site.machine),
+            needs: needs(plan),
+            writer: Writer::new(&site.folder.join(REPOSITORY), site.epoch),
+            stale: false,
+            own: BTreeMap::new(),
+            records: BTreeMap::new(),
+            started: BTreeMap::new(),
+            end: End::Complete,
+            site,
+            plan,
+            packages,
+            installed,
+        }
+    }
+
+    /// Starts what may start and hears what has ended, until nothing runs.
+    fn follow<'scope>(&mut self, scope: &'scope Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        let (done, ended) = channel();
+        loop {
+            while !self.site.cancel.is_cancelled()
+                && let Some(start) = self.schedule.start()
+            {
+                self.spawn(scope, start, done.clone());
+            }
+            self.progress();
+            // After the next builds have started: they need not wait for it.
+            if std::mem::take(&mut self.stale)
+                && let Err(error) = self.writer.update()
+            {
+                self.broken(error.into());
+            }
+            if self.started.is_empty() {
+                return;
+            }
+            // Every worker says its last word, so that this wait ends.
+            let Ok((place, result)) = ended.recv() else {
+                return;
+            };
+            self.settle(place, result);
+        }
+    }
+
+    fn spawn<'scope>(&mut self, scope: &'scope Scope<'scope, '_>, start: Start, done: Sender<Ended>)
+    where
+        'a: 'scope,
+    {
+        let place = start.place;
+        let work = Work {
+            site: self.site,
+            installed: self.installed,
+            ready: self.packages[place],
+            processors: start.processors,
+        };
+        self.started.insert(place, Instant::now());
+        let record = self.blank(place);
+        let needs = self.needs[place].iter();
+        let own: Vec<Arc<Own>> = needs
+            .filter_map(|need| self.own.get(need))
+            .flatten()
+            .cloned()
+            .collect();
+        self.site.sink.emit(Event::PackageStarted {
+            package: record.name.clone(),
+            number: self.records.len() + self.started.len(),
+            total: self.packages.len(),
+            processors: start.processors.get(),
+            expected: self.packages[place].demand.time,
+        });
+        scope.spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| work.run(record, &own)));
+            // Nobody listens only where another worker's panic has ended the run.
+            let _unheard = done.send((place, result));
+        });
+    }
+
+    /// A record that says what is known before the build; of a package that is at work, also since when.
+    fn blank(&self, place: usize) -> PackageRecord {
+        let (ready, step) = (self.packages[place], &self.plan.steps[place]);
+        let started = self.started.get(&place);
+        PackageRecord {
             name: ready.name.clone(),
-            version: None,
+            version: Some(ready.version.clone()),
             outcome: Outcome::Built {},
             needs: step.needs.iter().cloned().collect(),
             inputs: ready.inputs.clone(),
+            made_from: None,
             own_packages: Vec::new(),
             outputs: Vec::new(),
             source_date_epoch: i64::try_from(self.site.epoch).unwrap_or(0),
-            at: 0,
+            at: started.map_or(0, |at| milliseconds(at.duration_since(self.site.started))),
             milliseconds: 0,
             phases: Vec::new(),
             given: None,
             used: None,
             log: None,
-        };
-        let mut excerpt = Vec::new();
-        if let Some(because) = step.needs.iter().find(|name| self.bad.contains(*name)) {
-            record.outcome = Outcome::Skipped {
-                because: because.clone(),
-            };
-        } else {
-            match self.needed(ready)? {
-                Ok(own) => excerpt = self.build(ready, own, &mut record)?,
-                Err(reason) => record.outcome = Outcome::failed(reason, Class::Dependency),
+        }
+    }
+
+    fn settle(&mut self, place: usize, result: thread::Result<Result<Finished, RunError>>) {
+        let result = result.unwrap_or_else(|panic| {
+            self.site.cancel.cancel();
+            resume_unwind(panic)
+        });
+        let finished = match result {
+            Ok(finished) => finished,
+            Err(error) => {
+                if !is_interruption(&error) {
+                    self.broken(error);
+                }
+                return self.interrupted(place);
             }
-            let millis = started.elapsed().as_millis();
-            record.milliseconds = u64::try_from(millis).unwrap_or(u64::MAX);
+        };
+        self.started.remove(&place);
+        let good = finished.record.outcome.good();
+        self.own.insert(place, finished.own);
+        self.stale |= !finished.described.is_empty();
+        for described in finished.described {
+            self.writer.insert(described);
         }
-        if !record.outcome.good() {
-            self.bad.insert(ready.name.clone());
+        self.tell(&finished.record, finished.excerpt);
+        self.records.insert(place, finished.record);
+        for (skipped, cause) in self.schedule.end(place, good) {
+            let mut record = self.blank(skipped);
+            record.outcome = Outcome::Skipped {
+                because: self.packages[cause].name.clone(),
+            };
+            self.tell(&record, Vec::new());
+            self.records.insert(skipped, record);
         }
+        if !good && self.site.fail_fast && matches!(self.end, End::Complete) {
+            self.end = End::Failed;
+            self.site.cancel.cancel();
+        }
+    }
+
+    /// The tool cannot go on: what runs is ended, what is done is kept.
+    fn broken(&mut self, error: RunError) {
+        self.site.cancel.cancel();
+        if !matches!(self.end, End::Broken(_)) {
+            self.end = End::Broken(error);
+        }
+    }
+
+    /// A build was ended before its own end.
+    fn interrupted(&mut self, place: usize) {
+        let mut record = self.blank(place);
+        let log = Path::new(LOGS).join(format!("{}.log", record.name));
+        record.log = self.site.folder.join(&log).exists().then_some(log);
+        if let Some(started) = self.started.remove(&place) {
+            record.milliseconds = milliseconds(started.elapsed());
+        }
+        record.outcome = Outcome::Interrupted {};
+        self.tell(&record, Vec::new());
+        self.records.insert(place, record);
+        self.schedule.interrupt(place);
+    }
+
+    fn tell(&self, record: &PackageRecord, excerpt: Vec<String>) {
         self.site.sink.emit(Event::PackageEnded {
-            package: ready.name.clone(),
+            package: record.name.clone(),
+            result: record.outcome.word(),
             outcome: record.outcome.to_string(),
-            good: record.outcome.good(),
-            took: started.elapsed(),
+            took: Duration::from_millis(record.milliseconds),
             log: record.log.as_ref().map(|log| self.site.folder.join(log)),
             excerpt,
         });
-        Ok(record)
     }
 
-    /// The project's own packages to install for a build, in order; or, in words, why they cannot be.
-    fn needed(&self, ready: &Ready) -> Result<Result<Vec<FileRecord>, String>, RunError> {
-        let mut universe = Universe::new(self.site.arch)?;
-        universe.add_installed(self.site.installed);
-        let own = universe.add_repository("project", Preference::default(), &self.own);
-        let asked_by = format!("package {} (BuildRequires)", ready.name);
-        let request = Request {
-            install: ready
-                .build_requires
-                .iter()
-                .map(|capability| Wanted::dependency(capability, asked_by.clone()))
-                .collect(),
-            ..Request::default()
-        };
-        Ok(match universe.solve(&request) {
-            Ok(solution) => Ok(solution
-                .packages
-                .iter()
-                .filter(|selected| selected.repository == own)
-                .map(|selected| self.own[selected.package].file.clone())
-                .collect()),
-            Err(why) => Err(format!("what it needs cannot be installed: {why}")),
-        })
+    fn progress(&self) {
+        let since = |place: usize| self.started.get(&place).map(Instant::elapsed);
+        self.site.sink.emit(Event::Progress {
+            done: self.records.len(),
+            total: self.packages.len(),
+            running: self.started.len(),
+            remaining: self
+                .schedule
+                .remaining(|place| since(place).unwrap_or_default()),
+        });
     }
 
-    fn build(
-        &mut self,
-        ready: &Ready,
-        own: Vec<FileRecord>,
-        record: &mut PackageRecord,
-    ) -> Result<Vec<String>, RunError> {
-        let relative = PathBuf::from(LOGS).join(format!("{}.log", ready.name));
-        let path = self.site.folder.join(&relative);
-        let file_error = |source| RunError::File {
-            path: path.clone(),
-            source,
-        };
-        let mut log = Log::create(&path).map_err(file_error)?;
-        let job = Job {
-            name: &ready.name,
-            builder: self.site.builder,
-            spec: &ready.spec,
-            files: ready.files.clone(),
-            own_packages: own
-                .iter()
-                .map(|file| file.path.display().to_string())
-                .collect(),
-            repository: &self.repository,
-            macros: self.site.macros,
-            options: &ready.options,
-            epoch: self.site.epoch,
-            has_changelog: ready.has_changelog,
-            processors: ready.processors,
-            limits: ready.limits.clone(),
-            spool: self.site.spool,
-        };
-        let built = package::build(
-            self.site.backend,
-            self.site.roots,
-            &job,
-            &mut log,
-            self.site.cancel,
-        )?;
-        log.finish().map_err(file_error)?;
-        record.log = Some(relative);
-        record.own_packages = own;
-        match built {
-            Built::Packages(files) => {
-                self.publish(&files)?;
-                record.outputs = files;
-                Ok(Vec::new())
-            }
-            Built::Failed(verdict) => {
-                record.outcome = Outcome::failed(verdict.reason, Class::Other);
-                Ok(verdict.excerpt)
+    /// What was not begun was interrupted, too.
+    fn ran(mut self) -> Ran {
+        for place in 0..self.packages.len() {
+            if !self.records.contains_key(&place) {
+                let mut record = self.blank(place);
+                record.outcome = Outcome::Interrupted {};
+                self.records.insert(place, record);
             }
         }
-    }
-
-    /// Makes new packages known to later builds and to the run's repository.
-    fn publish(&mut self, files: &[FileRecord]) -> Result<(), RunError> {
-        for file in files {
-            let facts = read_package(&self.repository.join(&file.path))?;
-            self.writer.add(&file.path)?;
-            if !facts.is_source() {
-                self.own.push(Own {
-                    facts,
-                    file: file.clone(),
-                });
-            }
+        Ran {
+            packages: self.records.into_values().collect(),
+            end: self.end,
         }
-        self.writer.write()?;
-        Ok(())
     }
+}
+
+/// All that each step needs, also by way of others: by places in the plan, in which needs come first.
+fn needs(plan: &Plan) -> Vec<BTreeSet<usize>> {
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut all: Vec<BTreeSet<usize>> = Vec::with_capacity(plan.steps.len());
+    for (place, step) in plan.steps.iter().enumerate() {
+        let mut own = BTreeSet::new();
+        for need in step
+            .needs
+            .iter()
+            .filter_map(|name| places.get(name.as_str()))
+        {
+            own.insert(*need);
+            own.extend(&all[*need]);
+        }
+        all.push(own);
+        places.insert(&step.name, place);
+    }
+    all
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn is_interruption(error: &RunError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(BackendError::Interrupted)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

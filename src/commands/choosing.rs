@@ -9,17 +9,18 @@ use crate::documents::config::BackendChoice;
 use crate::error::{Failure, Kind};
 use crate::ui::Ui;
 
-/// Opens the chosen backend on a store, or the first that works.
+/// Opens the chosen backend on a store, or the first that works, which is named.
 pub(super) fn open(
     choice: Option<BackendChoice>,
     store: &Path,
     ui: &Ui,
-) -> Result<Box<dyn Backend>, Failure> {
+) -> Result<(BackendChoice, Box<dyn Backend>), Failure> {
     if let Some(choice) = choice {
-        return open_one(choice, store).map_err(|error| {
+        let backend = open_one(choice, store).map_err(|error| {
             Failure::from(error)
                 .hint("which backends work on this host, and what the others need: pristine doctor")
-        });
+        })?;
+        return Ok((choice, backend));
     }
     let mut hints = Vec::new();
     for choice in BackendChoice::ALL {
@@ -31,7 +32,7 @@ pub(super) fn open(
                         "the backend `{name}` is used: it is the first that works here (pristine doctor says why)"
                     ));
                 }
-                return Ok(backend);
+                return Ok((choice, backend));
             }
             Err(BackendError::Unavailable { what, remedy }) => {
                 let name = choice.name();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::Backend;
@@ -15,6 +16,7 @@ use crate::documents::template::Template;
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::oci::Layout;
+use crate::record::StepRecord;
 use crate::resolve::Supply;
 use crate::resolve::places::Places;
 use crate::store::Store;
@@ -35,6 +37,27 @@ pub(super) struct Context<'a> {
     pub(super) folder: PathBuf,
     /// Whether nothing may be asked of the network.
     pub(super) offline: bool,
+    /// When the program began.
+    pub(super) started: Started,
+    /// The steps that are done, for the record.
+    pub(super) steps: Mutex<Vec<StepRecord>>,
+}
+
+/// When the program began, by the calendar and by the clock that only goes forward.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Started {
+    /// Since 1970.
+    pub(super) time: Duration,
+    pub(super) instant: Instant,
+}
+
+impl Started {
+    pub(super) fn now() -> Self {
+        Self {
+            time: now(),
+            instant: Instant::now(),
+        }
+    }
 }
 
 /// A project, loaded and checked as far as its own files go.
@@ -52,6 +75,8 @@ pub(super) struct Workshop {
     pub(super) store: Store,
     pub(super) fetcher: Fetcher,
     pub(super) backend: Box<dyn Backend>,
+    /// Which backend that is.
+    pub(super) choice: BackendChoice,
     pub(super) layout: Layout,
     /// What dead runs had left, a line each.
     pub(super) swept: Vec<String>,
@@ -88,7 +113,7 @@ impl Context<'_> {
     pub(super) fn workshop(&self, project: &Project) -> Result<Workshop, Failure> {
         let store = self.store(project)?;
         let choice = self.backend_option.or(project.backend);
-        let backend = choosing::open(choice, store.root(), self.ui)?;
+        let (choice, backend) = choosing::open(choice, store.root(), self.ui)?;
         let mut swept = backend.sweep()?;
         let before = SystemTime::UNIX_EPOCH + now().saturating_sub(PARTIALS_KEPT);
         let temporary = store.sweep_temporary(before)?;
@@ -101,6 +126,7 @@ impl Context<'_> {
             store,
             fetcher,
             backend,
+            choice,
             layout,
             swept,
         })
@@ -161,10 +187,21 @@ impl Context<'_> {
         });
         let started = Instant::now();
         let done = work().map_err(Into::into)?;
+        let (result, took) = (result(&done), started.elapsed());
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let record = StepRecord {
+            step: step.to_owned(),
+            result: result.clone(),
+            at: milliseconds(started.duration_since(self.started.instant)),
+            milliseconds: milliseconds(took),
+        };
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.push(record);
+        drop(steps);
         self.ui.emit(Event::StepDone {
             step: step.to_owned(),
-            result: result(&done),
-            took: started.elapsed(),
+            result,
+            took,
         });
         Ok(done)
     }

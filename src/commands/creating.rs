@@ -227,6 +227,8 @@ pub(super) struct Snapshot<'a> {
     pub(super) roots: Vec<RootId>,
     /// Digest of the environment's tree.
     pub(super) environment: Digest,
+    /// Digest of the tree of all its layers, those of the recipe too.
+    pub(super) tree: Digest,
     /// Manifest digest of the image.
     pub(super) image: Digest,
     /// The roots that this run made, and their digests.
@@ -276,7 +278,9 @@ pub(super) fn fresh_snapshot<'a>(
     }
     let name = documents.project.name.as_str();
     let image = snapshot::keep(&workshop.layout, &layers, name, lock)?.manifest;
+    let tree = snapshot::tree_of(layers.iter().map(|layer| layer.diff_id)).unwrap_or(environment);
     Ok(Snapshot {
+        tree,
         roots: own.iter().map(|(root, _)| root.root.clone()).collect(),
         environment,
         image,
@@ -325,8 +329,11 @@ pub(super) fn kept_snapshot<'a>(
             layer,
         )?);
     }
+    let layers = image.reference.layers.iter();
+    let tree = snapshot::tree_of(layers.map(|layer| layer.diff_id));
     // It was compared with the lock when the snapshot was found.
     Ok(lock.environment.tree.map(|environment| Snapshot {
+        tree: tree.unwrap_or(environment),
         roots,
         environment,
         image: image.reference.manifest,

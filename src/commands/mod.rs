@@ -11,6 +11,7 @@ use crate::ui::Ui;
 
 mod base;
 mod build;
+mod building;
 mod choosing;
 mod clean;
 mod context;
@@ -18,9 +19,11 @@ mod creating;
 mod current;
 mod demo;
 mod doctor;
+mod earlier;
 mod enter;
 mod failure;
 mod lock;
+mod recording;
 mod snapshot;
 mod tables;
 mod why;
@@ -58,6 +61,7 @@ fn start_log() {
 }
 
 fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
+    let started = context::Started::now();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -73,6 +77,8 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         backend_option: cli.backend,
         folder: cli.project.clone(),
         offline: cli.verb.offline(),
+        started,
+        steps: std::sync::Mutex::default(),
     };
     match &cli.verb {
         Verb::Lock { .. } => lock::run(&context, &lock::Moves::Nothing),

@@ -173,6 +173,10 @@ pub struct PackageRecord {
     pub needs: Vec<String>,
     /// Spec and sources, by SHA-256.
     pub inputs: Vec<FileRecord>,
+    /// Digest of all that it was made from (the snapshot's tree, inputs, own packages, macros, options): where that is
+    /// the same in another run, so are its packages. None for a package that was not tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<Digest>,
     /// The project's own packages that were installed for it, in installation order.
     pub own_packages: Vec<FileRecord>,
     /// Source and binary packages that came out.
@@ -350,6 +354,17 @@ impl Outcome {
         matches!(self, Self::Built {} | Self::Reused { .. })
     }
 
+    /// Its word in the record.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Built {} => "built",
+            Self::Reused { .. } => "reused",
+            Self::Failed { .. } => "failed",
+            Self::Skipped { .. } => "skipped",
+            Self::Interrupted {} => "interrupted",
+        }
+    }
+
     /// A failure of which no more is known than why.
     pub fn failed(reason: impl Into<String>, class: Class) -> Self {
         Self::Failed {
@@ -472,6 +487,7 @@ mod tests {
             outcome,
             needs: Vec::new(),
             inputs: vec![file("packages/a/a.spec")],
+            made_from: Some(Digest::of(b"all")),
             own_packages: Vec::new(),
             outputs: vec![file("repository/a-1-1.x86_64.rpm")],
             source_date_epoch: 1,

@@ -90,6 +90,14 @@ pub fn find(folder: &Path, wanted: &str) -> Result<Run, RunsError> {
     }
 }
 
+/// The records of a store's folder of runs, newest first, as far as they can be read.
+pub fn newest(folder: &Path) -> impl Iterator<Item = Record> {
+    let names = names(folder).unwrap_or_default();
+    let folder = folder.to_owned();
+    let records = names.into_iter().rev();
+    records.filter_map(move |name| Record::load(&folder.join(name)).ok())
+}
+
 impl Run {
     /// Its record, or an error that says why there is none.
     pub fn recorded(self) -> Result<(PathBuf, Record), RunsError> {

@@ -25,7 +25,7 @@ pub use mirrorlist::parse_mirrorlist;
 pub use modules::{Modules, Stream};
 pub use primary::{PackageEntry, find_files, read_primary};
 pub use repomd::{Checksum, Record, Repomd};
-pub use writer::{Writer, write};
+pub use writer::{Described, Writer, write};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Writes a folder of packages as an rpm-md repository: the same packages and time give the same bytes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -17,16 +17,41 @@ use crate::digest::Digest;
 
 /// The compression level: metadata of one project is small.
 const LEVEL: i32 = 9;
+/// The same of what is replaced soon.
+const QUICK: i32 = 1;
 
 /// A repository in a folder, to which packages are added one after the other.
 ///
-/// What was read of a package is kept, so that writing again after each build costs
-/// no more than the metadata itself.
+/// What the metadata say of a package is made and compressed once, when it is added: `update` joins the pieces, so
+/// that its cost is that of copying and hashing them; `write` makes one piece of them, smaller, and on disk for sure.
 #[derive(Debug)]
 pub struct Writer {
     folder: PathBuf,
     time: u64,
-    packages: BTreeMap<PathBuf, Package>,
+    packages: BTreeMap<PathBuf, [Piece; 3]>,
+}
+
+/// What the metadata will say of one package.
+#[derive(Debug)]
+pub struct Described {
+    location: PathBuf,
+    pieces: [Piece; 3],
+}
+
+/// A package's part of one metadata file.
+#[derive(Debug)]
+struct Piece {
+    open: Vec<u8>,
+    /// The same as a compressed frame of its own.
+    frame: Vec<u8>,
+}
+
+/// The metadata files.
+#[derive(Debug, Clone, Copy)]
+enum File {
+    Primary,
+    Filelists,
+    Other,
 }
 
 impl Writer {
@@ -39,9 +64,13 @@ impl Writer {
         }
     }
 
-    /// Reads the package file at `relative`, a path below the folder, and keeps what the metadata will say of it.
-    pub fn add(&mut self, relative: &Path) -> Result<(), RepositoryError> {
-        let path = self.folder.join(relative);
+    /// Reads the package file at `relative`, a path below `folder`, for a writer of the same folder and time.
+    pub fn describe(
+        folder: &Path,
+        relative: &Path,
+        time: u64,
+    ) -> Result<Described, RepositoryError> {
+        let path = folder.join(relative);
         let failed = |reason: String| RepositoryError::Package {
             path: path.clone(),
             reason,
@@ -52,39 +81,33 @@ impl Writer {
         check_location(location, "the repository")?;
         // The header is checked by our own reader first: the crate's takes offsets as given.
         crate::rpm::read_package(&path).map_err(|error| failed(chain(&error)))?;
-        let package = self
-            .read(&path, location)
-            .map_err(|error| failed(error.to_string()))?;
-        package
-            .validate_xml_fields()
-            .map_err(|error| failed(error.to_string()))?;
-        self.packages.insert(relative.to_owned(), package);
+        let package = read(&path, location, time).map_err(|error| failed(error.to_string()))?;
+        Described::new(&package).map_err(|error| failed(error.to_string()))
+    }
+
+    /// Adds what was read of a package; one with the same path before it is replaced.
+    pub fn insert(&mut self, described: Described) {
+        self.packages.insert(described.location, described.pieces);
+    }
+
+    /// Reads the package file at `relative`, a path below the folder, and adds it.
+    pub fn add(&mut self, relative: &Path) -> Result<(), RepositoryError> {
+        self.insert(Self::describe(&self.folder, relative, self.time)?);
         Ok(())
-    }
-
-    /// Adds a package that has no file.
-    #[cfg(test)]
-    pub(crate) fn insert(&mut self, package: Package) {
-        self.packages
-            .insert(package.location_href().into(), package);
-    }
-
-    fn read(&self, path: &Path, location: &str) -> Result<Package, MetadataError> {
-        let (digest, size) = Digest::of_reader(&mut File::open(path)?)?;
-        let metadata = rpm::PackageMetadata::open(path)?;
-        let source = PackageSource {
-            checksum: Some(Checksum::Sha256(digest.hex())),
-            size_package: Some(size),
-            time_file: self.time,
-            location_href: location.to_owned(),
-            location_base: None,
-        };
-        Package::from_package_metadata(&metadata, source, PackageOptions::default())
     }
 
     /// Writes the metadata of all packages added so far, beside the old, and swaps the two:
     /// a reader sees the old repository or the new. Gives the digest of `repomd.xml`.
     pub fn write(&self) -> Result<Digest, RepositoryError> {
+        self.replace(true)
+    }
+
+    /// The same for a repository that grows: quicker, and not made to survive a loss of power.
+    pub fn update(&self) -> Result<Digest, RepositoryError> {
+        self.replace(false)
+    }
+
+    fn replace(&self, last: bool) -> Result<Digest, RepositoryError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| RepositoryError::Write { path, source }
@@ -94,7 +117,7 @@ impl Writer {
             .tempdir_in(&self.folder)
             .map_err(failed(&self.folder))?;
         let digest = self
-            .write_into(fresh.path())
+            .write_into(fresh.path(), last)
             .map_err(|error| failed(fresh.path())(into_io(error)))?;
         let place = self.folder.join("repodata");
         let swapped = match rustix::fs::renameat_with(
@@ -109,61 +132,143 @@ impl Writer {
             other => other.map_err(io::Error::from),
         };
         swapped
-            .and_then(|()| File::open(&self.folder)?.sync_all())
+            .and_then(|()| sync(&self.folder, last))
             .map_err(failed(&place))?;
         Ok(digest)
     }
 
-    fn write_into(&self, folder: &Path) -> Result<Digest, MetadataError> {
+    fn write_into(&self, folder: &Path, last: bool) -> Result<Digest, MetadataError> {
         // A temporary folder is private; this one is for everybody who reads the repository.
         fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let mut repomd = RepomdData::default();
         repomd.set_revision(&self.time.to_string());
-        let count = self.packages.len();
-        let mut primary = PrimaryXml::new_writer(utils::create_xml_writer(Vec::new()));
-        let mut filelists = FilelistsXml::new_writer(utils::create_xml_writer(Vec::new()));
-        let mut other = OtherXml::new_writer(utils::create_xml_writer(Vec::new()));
-        primary.write_header(count)?;
-        filelists.write_header(count)?;
-        other.write_header(count)?;
-        for package in self.packages.values() {
-            primary.write_package(package)?;
-            filelists.write_package(package)?;
-            other.write_package(package)?;
+        for file in File::ALL {
+            repomd.add_record(self.write_file(folder, file, last)?);
         }
-        primary.finish()?;
-        filelists.finish()?;
-        other.finish()?;
-        repomd.add_record(self.compress(folder, "primary", &primary.into_inner())?);
-        repomd.add_record(self.compress(folder, "filelists", &filelists.into_inner())?);
-        repomd.add_record(self.compress(folder, "other", &other.into_inner())?);
         let mut text = Vec::new();
         RepomdXml::write_data(&repomd, &mut utils::create_xml_writer(&mut text))?;
-        write_synced(&folder.join("repomd.xml"), &text)?;
-        File::open(folder)?.sync_all()?;
+        write_file(&folder.join("repomd.xml"), &text, last)?;
+        sync(folder, last)?;
         Ok(Digest::of(&text))
     }
 
-    fn compress(
+    fn write_file(
         &self,
         folder: &Path,
-        kind: &str,
-        open: &[u8],
+        file: File,
+        last: bool,
     ) -> Result<RepomdRecord, MetadataError> {
-        let bytes = zstd::bulk::compress(open, LEVEL)?;
+        let (head, foot) = file.around(self.packages.len())?;
+        let pieces = || self.packages.values().map(|pieces| &pieces[file as usize]);
+        let texts = std::iter::once(head.as_slice())
+            .chain(pieces().map(|piece| piece.open.as_slice()))
+            .chain([foot.as_slice()]);
+        let open: Vec<u8> = texts.flatten().copied().collect();
+        let bytes = if last {
+            zstd::bulk::compress(&open, LEVEL)?
+        } else {
+            // Frames one after the other are one file for every reader.
+            let mut joined = zstd::bulk::compress(&head, QUICK)?;
+            for piece in pieces() {
+                joined.extend_from_slice(&piece.frame);
+            }
+            joined.extend(zstd::bulk::compress(&foot, QUICK)?);
+            joined
+        };
         let digest = Digest::of(&bytes).hex();
-        let name = format!("{digest}-{kind}.xml.zst");
-        write_synced(&folder.join(&name), &bytes)?;
+        let name = format!("{digest}-{}.xml.zst", file.name());
+        write_file(&folder.join(&name), &bytes, last)?;
         let mut record = RepomdRecord::default();
-        kind.clone_into(&mut record.metadata_name);
+        file.name().clone_into(&mut record.metadata_name);
         record.location_href = Path::new("repodata").join(name);
         record.timestamp = i64::try_from(self.time).unwrap_or(i64::MAX);
         record.size = Some(bytes.len() as u64);
         record.checksum = Checksum::Sha256(digest);
         record.open_size = Some(open.len() as u64);
-        record.open_checksum = Some(Checksum::Sha256(Digest::of(open).hex()));
+        record.open_checksum = Some(Checksum::Sha256(Digest::of(&open).hex()));
         Ok(record)
     }
+}
+
+impl Described {
+    /// What the metadata say of `package`.
+    pub(crate) fn new(package: &Package) -> Result<Self, MetadataError> {
+        package.validate_xml_fields()?;
+        let piece = |file: File| {
+            let (head, _) = file.around(1)?;
+            let open = file.text(1, Some(package), false)?[head.len()..].to_vec();
+            let frame = zstd::bulk::compress(&open, QUICK)?;
+            Ok::<_, MetadataError>(Piece { open, frame })
+        };
+        Ok(Self {
+            location: package.location_href().into(),
+            pieces: [
+                piece(File::Primary)?,
+                piece(File::Filelists)?,
+                piece(File::Other)?,
+            ],
+        })
+    }
+}
+
+/// Writes a document with one package at most by a writer of the crate, whose three have no trait in common.
+macro_rules! document {
+    ($writer:ident, $count:expr, $package:expr, $closed:expr) => {{
+        let mut writer = $writer::new_writer(utils::create_xml_writer(Vec::new()));
+        writer.write_header($count)?;
+        if let Some(package) = $package {
+            writer.write_package(package)?;
+        }
+        if $closed {
+            writer.finish()?;
+        }
+        Ok(writer.into_inner())
+    }};
+}
+
+impl File {
+    const ALL: [Self; 3] = [Self::Primary, Self::Filelists, Self::Other];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Filelists => "filelists",
+            Self::Other => "other",
+        }
+    }
+
+    /// What stands before and after the packages of a file with `count` of them.
+    fn around(self, count: usize) -> Result<(Vec<u8>, Vec<u8>), MetadataError> {
+        let head = self.text(count, None, false)?;
+        let foot = self.text(count, None, true)?[head.len()..].to_vec();
+        Ok((head, foot))
+    }
+
+    fn text(
+        self,
+        count: usize,
+        package: Option<&Package>,
+        closed: bool,
+    ) -> Result<Vec<u8>, MetadataError> {
+        match self {
+            Self::Primary => document!(PrimaryXml, count, package, closed),
+            Self::Filelists => document!(FilelistsXml, count, package, closed),
+            Self::Other => document!(OtherXml, count, package, closed),
+        }
+    }
+}
+
+fn read(path: &Path, location: &str, time: u64) -> Result<Package, MetadataError> {
+    let (digest, size) = Digest::of_reader(&mut fs::File::open(path)?)?;
+    let metadata = rpm::PackageMetadata::open(path)?;
+    let source = PackageSource {
+        checksum: Some(Checksum::Sha256(digest.hex())),
+        size_package: Some(size),
+        time_file: time,
+        location_href: location.to_owned(),
+        location_base: None,
+    };
+    Package::from_package_metadata(&metadata, source, PackageOptions::default())
 }
 
 /// Writes the repository of `packages` (paths below `folder`) in one go; see [`Writer`].
@@ -175,10 +280,17 @@ pub fn write(folder: &Path, packages: &[PathBuf], time: u64) -> Result<Digest, R
     writer.write()
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+fn write_file(path: &Path, bytes: &[u8], synced: bool) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    if synced { file.sync_all() } else { Ok(()) }
+}
+
+fn sync(folder: &Path, wanted: bool) -> io::Result<()> {
+    if wanted {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn into_io(error: MetadataError) -> io::Error {

@@ -9,7 +9,7 @@ use rpmrepo_metadata::{Checksum, FileType, Package, Requirement as Entry, Requir
 
 use super::{Preference, Request, Universe, Wanted};
 use crate::digest::Digest;
-use crate::repository::{PackageEntry, Repomd, Writer, find_files, read_primary};
+use crate::repository::{Described, PackageEntry, Repomd, Writer, find_files, read_primary};
 
 /// A fixed sequence of numbers that look random (`SplitMix64`).
 pub(super) struct Random(pub(super) u64);
@@ -142,7 +142,7 @@ pub(super) fn write_repository(folder: &Path, seed: u64) {
                 .take(1 + usize::from(arch != "noarch" && random.chance(25)))
             {
                 let package = package(&mut random, number, version, arch);
-                writer.insert(package);
+                writer.insert(Described::new(&package).unwrap());
             }
         }
     }

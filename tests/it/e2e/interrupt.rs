@@ -15,8 +15,8 @@ fn wait_for_ever(marker: &str) -> String {
 }
 
 /// Runs the verb until `marker` is seen, then presses Ctrl-C as a terminal does: all of its group get it.
-fn interrupted(project: &Project, verb: &str, marker: &str) -> Ran {
-    let mut command = project.command(&[verb]);
+fn interrupted(project: &Project, arguments: &[&str], marker: &str) -> Ran {
+    let mut command = project.command(arguments);
     command.process_group(0);
     let mut running = project.spawn(command);
     running.until(marker);
@@ -26,7 +26,8 @@ fn interrupted(project: &Project, verb: &str, marker: &str) -> Ran {
     let took = start.elapsed();
     assert!(took < Duration::from_secs(20), "{took:?}: {}", ran.all());
     assert_eq!(ran.code, Some(130), "{}", ran.all());
-    assert_eq!(ran.failure().lines().count(), 1, "{}", ran.all());
+    let errors = ran.err.lines().filter(|line| line.contains("error: "));
+    assert_eq!(errors.count(), 1, "{}", ran.all());
     ran
 }
 
@@ -64,7 +65,7 @@ fn ctrl_c_while_specs_are_read() {
         "packages/hello/hello.spec",
         format!("{never}\n{}", spec("hello", "")),
     );
-    insta::assert_snapshot!(interrupted(&project, "lock", "reads-for-ever").failure(), @"exit 130: error: cannot read `./packages/hello/hello.spec` in a sandbox: interrupted");
+    insta::assert_snapshot!(interrupted(&project, &["lock"], "reads-for-ever").failure(), @"exit 130: error: cannot read `./packages/hello/hello.spec` in a sandbox: interrupted");
     project.write("packages/hello/hello.spec", spec("hello", ""));
     project.good(&["build"]);
 }
@@ -80,7 +81,7 @@ fn ctrl_c_while_the_environment_is_created() {
     repository.add(&mut endless);
     repository.publish();
     project.wants("endless");
-    insta::assert_snapshot!(interrupted(&project, "build", "installs-for-ever").failure(), @"exit 130: error: cannot run the distribution's rpm: interrupted");
+    insta::assert_snapshot!(interrupted(&project, &["build"], "installs-for-ever").failure(), @"exit 130: error: cannot run the distribution's rpm: interrupted");
     project.edit("templates/base.toml", "\"endless\", ", "");
     project.good(&["build"]);
     assert_eq!(project.rubbish(), Vec::<String>::new());
@@ -93,7 +94,7 @@ fn ctrl_c_while_the_recipe_runs() {
     };
     let script = wait_for_ever("cooks-for-ever");
     let project = project.recipe(&format!("[[command]]\nscript = \"{script}\"\n"));
-    insta::assert_snapshot!(interrupted(&project, "build", "cooks-for-ever").failure(), @"exit 130: error: cannot run the recipe: interrupted");
+    insta::assert_snapshot!(interrupted(&project, &["build"], "cooks-for-ever").failure(), @"exit 130: error: cannot run the recipe: interrupted");
     project.edit("recipes/own.toml", &script, "true");
     project.good(&["build"]);
     assert_eq!(project.rubbish(), Vec::<String>::new());
@@ -111,14 +112,46 @@ fn ctrl_c_while_a_package_is_built() {
     );
     let project = project
         .package("a", &spec("a", ""))
-        .package("b", &spec_with("b", "", "%build", &script));
-    insta::assert_snapshot!(interrupted(&project, "build", "builds-for-ever").failure(), @"exit 130: error: cannot build `b` in a sandbox: interrupted");
-    // What was built before is whole, and there is no record of a run that did not end.
+        .package("b", &spec_with("b", "BuildRequires: a", "%build", &script))
+        .package("c", &spec("c", "BuildRequires: b"))
+        .package("d", &spec_with("d", "BuildRequires: a", "%build", &script));
+    let ran = interrupted(&project, &["build", "--jobs", "2"], "builds-for-ever");
+    let run = project.record().run;
+    insta::assert_snapshot!(ran.failure().replace(&run, "RUN"), @r"
+    exit 130: error: interrupted
+      hint: what was built is kept; to go on: pristine build --resume RUN
+    ");
+    // What was built before is whole, and what was not is told.
     let folder = project.run_folder();
     assert!(folder.join("repository/a-1-1.noarch.rpm").exists());
-    assert!(!folder.join("record.json").exists());
-    project.write("packages/b/b.spec", spec("b", ""));
-    project.good(&["build"]);
+    assert!(folder.join("repository/repodata/repomd.xml").exists());
+    assert_eq!(
+        project.record().ending,
+        pristine::record::Ending::Interrupted
+    );
+    assert_eq!(
+        project.outcomes(),
+        [
+            "a: built",
+            "b: interrupted",
+            "c: interrupted",
+            "d: interrupted"
+        ]
+    );
+    assert_eq!(project.rubbish(), Vec::<String>::new());
+    // The next run goes on from there.
+    project.write("packages/b/b.spec", spec("b", "BuildRequires: a"));
+    project.write("packages/d/d.spec", spec("d", "BuildRequires: a"));
+    project.good(&["build", "--resume", "latest"]);
+    assert_eq!(
+        project.outcomes(),
+        [
+            format!("a: as in run {run}"),
+            "b: built".into(),
+            "c: built".into(),
+            "d: built".into()
+        ]
+    );
     assert_eq!(project.rubbish(), Vec::<String>::new());
 }
 

@@ -15,5 +15,6 @@ mod locking;
 mod mirrors;
 mod project;
 mod recipe;
+mod schedule;
 mod watch;
 mod why;

@@ -1,0 +1,140 @@
+//! What a worker does with one package: finds what it needs, takes it over from an earlier run or builds it, reads it.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::build::log::Log;
+use crate::build::needed::{Installed, Own};
+use crate::build::package::{self, Built, Job};
+use crate::build::reuse;
+use crate::build::run::{LOGS, REPOSITORY, Ready, RunError, Site};
+use crate::record::{Class, FileRecord, Given, Outcome, PackageRecord};
+use crate::repository::{Described, Writer};
+use crate::rpm::read_package;
+
+/// One package at work.
+#[derive(Clone, Copy)]
+pub(super) struct Work<'a> {
+    pub(super) site: Site<'a>,
+    pub(super) installed: &'a Installed,
+    pub(super) ready: &'a Ready,
+    /// Processors that it is given.
+    pub(super) processors: NonZero<usize>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) record: PackageRecord,
+    /// Its packages, for those that need them.
+    pub(super) own: Vec<Arc<Own>>,
+    /// What the run's repository will say of them.
+    pub(super) described: Vec<Described>,
+    /// The lines that say best why it failed.
+    pub(super) excerpt: Vec<String>,
+}
+
+impl Work<'_> {
+    /// The whole way; `own` is what the packages before it have made that it may use.
+    pub(super) fn run(
+        self,
+        mut record: PackageRecord,
+        own: &[Arc<Own>],
+    ) -> Result<Finished, RunError> {
+        let started = Instant::now();
+        let ready = self.ready;
+        let mut excerpt = Vec::new();
+        let asked_by = format!("package {} (BuildRequires)", ready.name);
+        match self
+            .installed
+            .choose(&asked_by, &ready.build_requires, own)?
+        {
+            Err(reason) => record.outcome = Outcome::failed(reason, Class::Dependency),
+            Ok(own) => {
+                record.made_from = Some(reuse::made_from(&self.site, ready, &own));
+                record.own_packages = own;
+                if !self.taken_over(&mut record)? {
+                    excerpt = self.build(&mut record)?;
+                }
+            }
+        }
+        let (own, described) = self.read(&record.outputs)?;
+        record.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Finished {
+            record,
+            own,
+            described,
+            excerpt,
+        })
+    }
+
+    /// Whether an earlier run made it from the same.
+    fn taken_over(&self, record: &mut PackageRecord) -> Result<bool, RunError> {
+        match self.site.earlier {
+            Some(earlier) => earlier.take_over(&self.site, record),
+            None => Ok(false),
+        }
+    }
+
+    fn build(&self, record: &mut PackageRecord) -> Result<Vec<String>, RunError> {
+        let Self { site, ready, .. } = *self;
+        let relative = PathBuf::from(LOGS).join(format!("{}.log", ready.name));
+        let path = site.folder.join(&relative);
+        let file_error = |source| RunError::File {
+            path: path.clone(),
+            source,
+        };
+        let mut log = Log::create(&path).map_err(file_error)?;
+        record.log = Some(relative);
+        record.given = Some(Given {
+            processors: u32::try_from(self.processors.get()).unwrap_or(u32::MAX),
+            memory: ready.limits.memory,
+        });
+        let own = record.own_packages.iter();
+        let job = Job {
+            name: &ready.name,
+            builder: site.builder,
+            spec: &ready.spec,
+            files: ready.files.clone(),
+            own_packages: own.map(|file| file.path.display().to_string()).collect(),
+            repository: &site.folder.join(REPOSITORY),
+            macros: site.macros,
+            options: &ready.options,
+            epoch: site.epoch,
+            has_changelog: ready.has_changelog,
+            processors: self.processors.get(),
+            limits: ready.limits.clone(),
+            spool: site.spool,
+            sink: site.sink,
+        };
+        let built = package::build(site.backend, site.roots, &job, &mut log, site.cancel)?;
+        log.finish().map_err(file_error)?;
+        Ok(match built {
+            Built::Packages(files) => {
+                record.outputs = files;
+                Vec::new()
+            }
+            Built::Failed(verdict) => {
+                record.outcome = Outcome::failed(verdict.reason, Class::Other);
+                verdict.excerpt
+            }
+        })
+    }
+
+    fn read(&self, files: &[FileRecord]) -> Result<(Vec<Arc<Own>>, Vec<Described>), RunError> {
+        let repository = self.site.folder.join(REPOSITORY);
+        let mut own = Vec::new();
+        let mut described = Vec::new();
+        for file in files {
+            let facts = read_package(&repository.join(&file.path))?;
+            described.push(Writer::describe(&repository, &file.path, self.site.epoch)?);
+            if !facts.is_source() {
+                let file = file.clone();
+                own.push(Arc::new(Own { facts, file }));
+            }
+        }
+        Ok((own, described))
+    }
+}

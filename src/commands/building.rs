@@ -1,0 +1,222 @@
+//! The builds themselves: what is to be built, with what of the machine, and how it went.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::Path;
+
+use crate::backend::{Limits, User};
+use crate::build::package::Builder;
+use crate::build::reuse::Earlier;
+use crate::build::run::{self, Ran, Ready, Site};
+use crate::build::schedule::{Demand, Machine};
+use crate::cli::BuildArgs;
+use crate::commands::context::{Context, Documents, Workshop, processors};
+use crate::commands::creating::Snapshot;
+use crate::commands::{earlier, lock as locking};
+use crate::documents::Lock;
+use crate::documents::config::Package;
+use crate::environment::base;
+use crate::error::Failure;
+use crate::plan::{Plan, PlanError};
+use crate::resolve::packages::Stock;
+use crate::resolve::{request, sources};
+use crate::rpm::{PackageFacts, read_package};
+
+/// Memory that a build should have: with less for each, there are fewer at once.
+const MEMORY_FOR_ONE: u64 = 2 << 30;
+/// A build may need more memory than the last time: a quarter more.
+const MEMORY_MORE: u64 = 4;
+
+/// The order of the builds, of all packages or of some and what they need.
+pub(super) fn plan(lock: &Lock, only: Option<&[String]>) -> Result<Plan, Failure> {
+    let packages = lock.packages.iter();
+    let nodes: Vec<_> = packages
+        .map(|package| request::node(package.name.as_str(), &package.facts))
+        .collect();
+    let plan = Plan::new(&nodes)?;
+    Ok(match only {
+        Some(names) => plan.only(names).map_err(unknown)?,
+        None => plan,
+    })
+}
+
+fn unknown(error: PlanError) -> Failure {
+    let hint = match &error {
+        PlanError::Unknown { known, .. } => format!("its packages: {}", known.join(", ")),
+        _ => return error.into(),
+    };
+    Failure::from(error).hint(hint)
+}
+
+/// What this machine has for builds.
+pub(super) fn machine(args: &BuildArgs) -> Machine {
+    let (processors, memory) = (processors(), memory());
+    let jobs = args.jobs.unwrap_or_else(|| {
+        let fit = usize::try_from(memory / MEMORY_FOR_ONE).unwrap_or(usize::MAX);
+        NonZero::new(fit).map_or(NonZero::<usize>::MIN, |fit| fit.min(processors))
+    });
+    Machine {
+        jobs,
+        processors,
+        memory,
+    }
+}
+
+/// Memory that is free for new processes, as the kernel estimates it.
+fn memory() -> u64 {
+    let text = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = text.lines().find_map(|line| {
+        let kib = line.strip_prefix("MemAvailable:")?.strip_suffix("kB")?;
+        kib.trim().parse::<u64>().ok()
+    });
+    available.map_or(MEMORY_FOR_ONE, |kib| kib << 10)
+}
+
+/// What the builds are made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) documents: &'a Documents,
+    pub(super) workshop: &'a Workshop,
+    pub(super) lock: &'a Lock,
+    pub(super) stock: &'a Stock,
+    pub(super) snapshot: &'a Snapshot<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) earlier: Option<&'a Earlier>,
+    pub(super) machine: Machine,
+    pub(super) folder: &'a Path,
+}
+
+/// Builds the packages of the plan.
+pub(super) fn build(
+    context: &Context<'_>,
+    parts: Parts<'_>,
+    fail_fast: bool,
+) -> Result<Ran, Failure> {
+    let Parts {
+        documents,
+        workshop,
+        lock,
+        snapshot,
+        plan,
+        folder,
+        ..
+    } = parts;
+    let ready = ready(parts)?;
+    let installed = installed(context, parts)?;
+    context.ui.note(&format!(
+        "building {} packages, results in {}",
+        plan.steps.len(),
+        folder.display()
+    ));
+    let site = Site {
+        backend: &*workshop.backend,
+        roots: &snapshot.roots,
+        tree: &snapshot.tree,
+        installed: &installed,
+        folder,
+        builder: &builder(documents),
+        macros: &documents.macros(),
+        epoch: u64::try_from(lock.epoch).unwrap_or(0),
+        arch: lock.architecture.as_str(),
+        spool: &workshop.store.temporary_folder(),
+        machine: parts.machine,
+        fail_fast,
+        earlier: parts.earlier,
+        started: context.started.instant,
+        sink: context.ui,
+        cancel: &context.cancel,
+    };
+    Ok(run::run(site, plan, &ready)?)
+}
+
+fn builder(documents: &Documents) -> Builder {
+    let builder = &documents.template.builder;
+    Builder {
+        name: builder.name.to_string(),
+        user: User {
+            uid: builder.uid,
+            gid: builder.gid,
+        },
+    }
+}
+
+/// What the snapshot's packages provide, from their headers; where there is a base, as its own rpm has them.
+fn installed(context: &Context<'_>, parts: Parts<'_>) -> Result<Vec<PackageFacts>, Failure> {
+    let Parts {
+        workshop, snapshot, ..
+    } = parts;
+    if parts.lock.base.is_some() {
+        let spool = workshop.store.temporary_folder();
+        let backend = &*workshop.backend;
+        let found = base::installed(backend, &snapshot.roots, &spool, &context.cancel)?;
+        return Ok(found.into_iter().map(|package| package.facts).collect());
+    }
+    let rpms = parts.stock.rpms.iter();
+    rpms.map(|package| Ok(read_package(&package.path).map_err(crate::resolve::ResolveError::from)?))
+        .collect()
+}
+
+/// The packages of the plan with all that their builds take.
+fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
+    let Parts {
+        documents,
+        workshop,
+        lock,
+        ..
+    } = parts;
+    let known = earlier::known(workshop);
+    let settings: BTreeMap<&str, &Package> = documents
+        .packages
+        .iter()
+        .map(|package| (package.name.as_str(), package))
+        .collect();
+    let planned: std::collections::BTreeSet<&str> = parts
+        .plan
+        .steps
+        .iter()
+        .map(|step| step.name.as_str())
+        .collect();
+    let mut all = Vec::new();
+    for locked in &lock.packages {
+        let name = locked.name.as_str();
+        let Some(package) = settings.get(name).filter(|_| planned.contains(name)) else {
+            continue;
+        };
+        let (files, inputs) = sources::collect(&workshop.store, &documents.project, locked)?;
+        let spec = Path::new(package.spec.as_str()).file_name();
+        let known = known.get(name).copied().unwrap_or_default();
+        all.push(Ready {
+            name: name.to_owned(),
+            version: locked.facts.nevra.evr(),
+            spec: spec.unwrap_or_default().to_string_lossy().into_owned(),
+            build_requires: locked.facts.build_requires.clone(),
+            files,
+            inputs,
+            options: locking::options(package),
+            has_changelog: locked.facts.changelog,
+            demand: demand(package, known),
+            limits: Limits {
+                memory: package.limits.memory,
+                processes: package.limits.processes,
+                time: package.limits.time,
+                silence: package.limits.silence,
+            },
+        });
+    }
+    Ok(all)
+}
+
+fn demand(package: &Package, known: earlier::Known) -> Demand {
+    let limit = package.limits.memory;
+    let more = |used: u64| used.saturating_add(used / MEMORY_MORE);
+    let memory = known.memory.map(more);
+    Demand {
+        time: known.time,
+        memory: memory.map_or(limit, |used| {
+            Some(limit.map_or(used, |limit| used.min(limit)))
+        }),
+        processors: package
+            .jobs
+            .and_then(|jobs| NonZero::new(jobs.get() as usize)),
+    }
+}
