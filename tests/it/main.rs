@@ -10,6 +10,7 @@ mod conformance;
 mod documents;
 mod e2e;
 mod engine;
+mod faults;
 mod mutation;
 mod oci;
 mod registry;

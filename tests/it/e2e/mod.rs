@@ -13,7 +13,7 @@ mod input;
 mod interrupt;
 mod locking;
 mod mirrors;
-mod project;
+pub(crate) mod project;
 mod recipe;
 mod schedule;
 mod watch;
