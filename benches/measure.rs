@@ -6,6 +6,8 @@
 //! measure forget PROJECT         removes the trees that `environment` left
 //! measure root PROJECT           the path of the kept environment's root
 //! measure clone PROJECT RUNS -- PEER…   /bin/true in a clone, each run followed by one of the peer command
+//! measure engine-clone PROJECT RUNS ADDRESS   /bin/true in a container of the snapshot, each followed by `docker run`
+//! measure engine-freeze PROJECT RUNS ADDRESS FOLDER   an environment in an engine frozen; `docker commit` and `docker save`
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
 //! measure universe FOLDER        writes the metadata of a large universe: Debian's whole index
 //! measure solve STORE REPOSITORY NAME…   the packages that these names need, from a repository's metadata
@@ -47,8 +49,12 @@ use pristine::store::Store;
 use pristine::store::fetch::{FetchOptions, Fetcher};
 use pristine::tree::Normalise;
 
+#[path = "measure/engine.rs"]
+mod engine;
+
 fn main() {
     dispatch();
+    pristine::backend::docker::dispatch();
     let started = Instant::now();
     let words: Vec<String> = std::env::args()
         .skip(1)
@@ -61,6 +67,13 @@ fn main() {
         ["root", project] => println!("{}", Bench::open(project).root_folder().display()),
         ["clone", project, runs, "--", peer @ ..] => {
             clone(&Bench::open(project), runs.parse().unwrap(), peer);
+        }
+        ["engine-clone", project, runs, address] => {
+            engine::clone(&Bench::open(project), runs.parse().unwrap(), address);
+        }
+        ["engine-freeze", project, runs, address, folder] => {
+            let place = (*address, Path::new(folder));
+            engine::freeze(&Bench::open(project), runs.parse().unwrap(), place);
         }
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
         ["universe", folder] => universe(folder),

@@ -8,7 +8,8 @@ use futures_util::StreamExt as _;
 use thiserror::Error;
 
 use crate::backend::BackendError;
-use crate::backend::docker::connect::{Brand, Engine};
+use crate::backend::docker::Address;
+use crate::backend::docker::connect::Engine;
 use crate::backend::docker::stream;
 use crate::oci::{Image, Layout, OciError};
 
@@ -32,14 +33,14 @@ pub enum EngineError {
     Snapshot(#[from] OciError),
 }
 
-/// Loads `image` into the engine of that brand at `address`, as `repository:tag`.
+/// Loads `image` into the engine at `address`, as `repository:tag`.
 pub async fn load(
     layout: &Layout,
     image: &Image,
     (repository, tag): (&str, &str),
-    (brand, address): (Brand, &str),
+    address: &Address,
 ) -> Result<(), EngineError> {
-    let engine = Engine::connect(brand, address).await?.api;
+    let engine = Engine::connect(address).await?.api;
     let name = format!("{repository}:{tag}");
     let mut options = CreateImageOptionsBuilder::default()
         .from_src("-")

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::backend::docker::{Brand, Docker};
+use crate::backend::docker::{Address, Brand, Docker};
 use crate::backend::native::Native;
 use crate::backend::{Backend, BackendError};
 use crate::documents::config::BackendChoice;
@@ -56,6 +56,6 @@ pub(super) fn open_one(
         BackendChoice::Docker => Brand::Docker,
         BackendChoice::Podman => Brand::Podman,
     };
-    let address = brand.address(&|name| std::env::var(name).ok());
-    Ok(Box::new(Docker::open(store, brand, &address)?))
+    let address = Address::find(brand, &|name| std::env::var(name).ok())?;
+    Ok(Box::new(Docker::open(store, &address)?))
 }

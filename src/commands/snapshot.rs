@@ -6,7 +6,7 @@ use std::path::Path;
 
 use comfy_table::{Table, presets};
 
-use crate::backend::docker::Brand;
+use crate::backend::docker::{Address, Brand};
 use crate::cli::SnapshotVerb;
 use crate::commands::context::Context;
 use crate::commands::lock;
@@ -47,9 +47,9 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
                 Some(BackendChoice::Podman) => Brand::Podman,
                 _ => Brand::Docker,
             };
-            let address = brand.address(&|name| std::env::var(name).ok());
+            let address = Address::find(brand, &|name| std::env::var(name).ok())?;
             let names = (repository, tag);
-            context.interruptible(engine::load(&layout, &image, names, (brand, &address)))?;
+            context.interruptible(engine::load(&layout, &image, names, &address))?;
             context.ui.result(&format!("{repository}:{tag}"));
         }
         SnapshotVerb::Push { name, snapshot } => {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use pristine::backend::docker::{Brand, Docker};
+use pristine::backend::docker::{Address, Brand, Docker};
 use pristine::backend::{Backend as _, Io, RootId};
 use pristine::cancel::Cancel;
 use pristine::oci::{ImageConfig, Layout};
@@ -183,7 +183,7 @@ fn doctor_says_what_is_wrong_with_an_engine() {
     insta::assert_snapshot!(doctor("udp://example", None), @r"
     docker: does not work
       `udp://example` is not the address of an engine
-        to mend it: addresses are unix:///PATH and tcp://HOST:PORT; TLS and ssh are not supported yet by this version
+        to mend it: addresses are unix:///PATH, tcp://HOST:PORT and ssh://USER@HOST
     exit 4
     ");
     let server = Server::start(|request| {
@@ -226,8 +226,8 @@ fn doctor_tells_who_may_not_use_the_socket() {
 
 /// A backend on an engine, with a small root.
 fn backend(host: &str, store: &Path) -> (Docker, RootId) {
-    let backend = Docker::open_with(store, (Brand::Docker, host), &crate::support::program());
-    let backend = backend.unwrap();
+    let address = Address::parse(Brand::Docker, host).unwrap();
+    let backend = Docker::open_with(store, &address, &crate::support::program()).unwrap();
     let base = backend.scratch_id();
     backend
         .import(&base, &mut std::io::Cursor::new(fixture::small_root()))

@@ -14,6 +14,7 @@ mod faults;
 mod mutation;
 mod oci;
 mod registry;
+mod remote;
 mod repositories;
 mod solver;
 mod specification;

@@ -6,17 +6,15 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use bollard::models::{
-    ContainerConfig, ContainerUpdateBody, Mount as EngineMount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountType,
-};
+use bollard::models::{ContainerConfig, ContainerUpdateBody, Mount as EngineMount};
 use bollard::query_parameters::CommitContainerOptionsBuilder;
 
 use super::container::{self, Frame, program_mount, volume_mount};
 use super::follow::{self, Ended, Talk};
+use super::share::Copied;
 use super::terminal::{self, Terminal};
 use super::wire::Work;
-use super::{Shared, changes, collect, images, step};
+use super::{Shared, changes, collect, images, step, sweep};
 use crate::backend::native::wire::Answer;
 use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams};
 
@@ -28,6 +26,8 @@ pub(super) struct DockerClone {
     /// Images of what earlier containers of this clone left, oldest first.
     pub(super) images: Vec<String>,
     pub(super) container: Option<Made>,
+    /// Folders that were copied to the engine for its commands.
+    copied: Vec<Copied>,
 }
 
 /// The clone's container.
@@ -43,7 +43,6 @@ pub(super) struct Made {
 struct Shape {
     mounts: Vec<EngineMount>,
     network: bool,
-    terminal: bool,
     mounting: bool,
 }
 
@@ -54,6 +53,7 @@ impl DockerClone {
             layers,
             images: Vec::new(),
             container: None,
+            copied: Vec::new(),
         }
     }
 
@@ -85,7 +85,6 @@ impl DockerClone {
             labels: self.shared.labels(),
             mounts,
             network: shape.network,
-            terminal: shape.terminal,
             mounting: shape.mounting,
             limits: limits.clone(),
         };
@@ -146,15 +145,21 @@ impl DockerClone {
                 images::remove(&shared.engine, image).await?;
                 self.images.pop();
             }
+            while let Some(copied) = self.copied.last() {
+                sweep::volume(&shared.engine, &copied.volume).await?;
+                self.copied.pop();
+            }
             Ok(())
         })
     }
 
-    fn shape(&self, command: &Command, terminal: bool) -> Result<Shape, BackendError> {
+    fn shape(&mut self, command: &Command) -> Result<Shape, BackendError> {
         let mut mounts = Vec::new();
         for mount in &command.mounts {
             mounts.push(match mount {
-                Mount::Host { source, target } => self.bind(source, target)?,
+                Mount::Host { source, target } => {
+                    self.shared.show(source, target, &mut self.copied)?
+                }
                 Mount::Root { root, target } => {
                     volume_mount(&self.shared.volume(root)?, target, false)
                 }
@@ -163,37 +168,7 @@ impl DockerClone {
         Ok(Shape {
             mounts,
             network: command.network,
-            terminal,
             mounting: command.inner_root.is_some(),
-        })
-    }
-
-    fn bind(&self, source: &std::path::Path, target: &str) -> Result<EngineMount, BackendError> {
-        let real = fs_err::canonicalize(source)
-            .map_err(|error| io::Error::from(error.kind()))
-            .map_err(step(format!("share `{}`", source.display())))?;
-        if !self.shared.engine.is_local() {
-            return Err(BackendError::Unavailable {
-                what: format!(
-                    "the engine at `{}` is on another machine, which cannot see `{}`",
-                    self.shared.engine.address,
-                    source.display()
-                ),
-                remedy:
-                    "use an engine on this machine (DOCKER_HOST=unix://…), or the native backend"
-                        .to_owned(),
-            });
-        }
-        Ok(EngineMount {
-            typ: Some(MountType::BIND),
-            source: Some(real.display().to_string()),
-            target: Some(target.to_owned()),
-            read_only: Some(true),
-            bind_options: Some(MountBindOptions {
-                propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
-                ..MountBindOptions::default()
-            }),
-            ..EngineMount::default()
         })
     }
 
@@ -257,7 +232,7 @@ impl crate::backend::Clone for DockerClone {
         self.check_kernel()?;
         let inherited = command.streams == Streams::Inherited;
         let terminal = inherited && terminal::is_there();
-        let shape = self.shape(command, terminal)?;
+        let shape = self.shape(command)?;
         let id = self.container(shape, &command.limits)?;
         let terminal = terminal
             .then(Terminal::take)
@@ -280,6 +255,7 @@ impl crate::backend::Clone for DockerClone {
         let work = Work::Run {
             command: Box::new(command.clone()),
             input: input.is_some(),
+            terminal: terminal.is_some().then(terminal::size),
             root_mode: changes::top_of(self)?.2,
         };
         let talk = Talk {
@@ -297,7 +273,7 @@ impl crate::backend::Clone for DockerClone {
             Ended::Limit(limit) => Ok(Exit::Limit(limit)),
             Ended::Answered(Answer::Code(code)) => Ok(Exit::Code(code)),
             Ended::Answered(Answer::Signal(signal)) => Ok(Exit::Signal(signal)),
-            Ended::Answered(Answer::Failed(failure)) => Err(failure.into()),
+            Ended::Answered(Answer::Failed(failure)) => Err(self.shared.engine.inside(failure)),
             Ended::Answered(_) => Err(step("follow the command")(io::Error::other(
                 "the program inside gave an answer to another question",
             ))),

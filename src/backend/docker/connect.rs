@@ -2,17 +2,17 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
-use bollard::Docker;
 use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, Docker};
 
+use super::address::{Address, Route};
+use super::dial::{self, PATIENCE};
 use crate::backend::BackendError;
+use crate::backend::native::wire::Failure;
 
 /// The oldest API that is understood: Docker Engine 20.10.
 const OLDEST: (u64, u64) = (1, 41);
-/// Seconds until an engine must have begun to answer: importing an image takes long, and it answers when it has.
-const PATIENCE: u64 = 60 * 60;
 
 /// Which engine is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Brand {
     }
 
     /// What starts it.
-    fn start(self) -> &'static str {
+    pub(super) fn start(self) -> &'static str {
         match self {
             Self::Docker => {
                 "install Docker Engine (`sudo apt-get install docker.io`) and start it: \
@@ -56,23 +56,6 @@ impl Brand {
             Self::Podman => "start a socket of your own: `systemctl --user start podman.socket`",
         }
     }
-
-    /// Where it is looked for, as its own command does; `variable` reads the environment.
-    pub fn address(self, variable: &dyn Fn(&str) -> Option<String>) -> String {
-        let variable = |name| variable(name).filter(|value| !value.is_empty());
-        match self {
-            Self::Docker => {
-                variable("DOCKER_HOST").unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned())
-            }
-            Self::Podman => variable("CONTAINER_HOST").unwrap_or_else(|| {
-                let own = variable("XDG_RUNTIME_DIR")
-                    .map(|folder| format!("{folder}/podman/podman.sock"))
-                    .filter(|path| Path::new(path).exists());
-                let path = own.unwrap_or_else(|| "/run/podman/podman.sock".to_owned());
-                format!("unix://{path}")
-            }),
-        }
-    }
 }
 
 /// An engine that answers.
@@ -86,46 +69,28 @@ pub struct Engine {
     pub version: String,
     /// It is Podman behind its Docker-compatible socket.
     pub podman: bool,
+    /// It is reached by a socket of this machine: it sees the same files.
+    pub(super) own_socket: bool,
 }
 
 impl Engine {
-    /// Reaches the engine at `address`; says what is missing where it cannot.
-    pub async fn connect(brand: Brand, address: &str) -> Result<Self, BackendError> {
-        let unavailable = |what: String, remedy: &str| BackendError::Unavailable {
-            what,
-            remedy: remedy.to_owned(),
-        };
-        if let Some(path) = address.strip_prefix("unix://") {
-            look(brand, path)?;
-        }
-        let silent = |error: Error| {
-            let why = said(&error);
-            unavailable(
-                format!("{} at `{address}` does not answer: {why}", brand.name()),
-                brand.start(),
-            )
-        };
-        let api = Docker::connect_with_host(address).map_err(|error| match error {
-            Error::UnsupportedURISchemeError { .. } => unavailable(
-                format!("`{address}` is not the address of an engine"),
-                "addresses are unix:///PATH and tcp://HOST:PORT; TLS and ssh are not supported yet by this version",
-            ),
-            error => silent(error),
-        })?;
-        let api = api.with_timeout(std::time::Duration::from_secs(PATIENCE));
-        let api = api.negotiate_version().await.map_err(silent)?;
+    /// Reaches the engine at an address; says what is missing where it cannot.
+    pub async fn connect(at: &Address) -> Result<Self, BackendError> {
+        let silent = |error: Error| silent(at, &said(&error));
+        let api = api(at)?.negotiate_version().await.map_err(silent)?;
         let version = api.version().await.map_err(silent)?;
         let spoken = version.api_version.clone().unwrap_or_default();
         if number(&spoken) < OLDEST {
-            return Err(unavailable(
-                format!(
-                    "{} at `{address}` is too old: it speaks API {spoken}, and {}.{} is needed",
-                    brand.name(),
+            return Err(BackendError::Unavailable {
+                what: format!(
+                    "{} at `{}` is too old: it speaks API {spoken}, and {}.{} is needed",
+                    at.brand.name(),
+                    at.text,
                     OLDEST.0,
                     OLDEST.1
                 ),
-                "install Docker Engine 20.10 or newer, or Podman 4 or newer",
-            ));
+                remedy: "install Docker Engine 20.10 or newer, or Podman 4 or newer".to_owned(),
+            });
         }
         let podman = version
             .components
@@ -135,7 +100,8 @@ impl Engine {
         let name = if podman { Brand::Podman } else { Brand::Docker };
         Ok(Self {
             api,
-            address: address.to_owned(),
+            address: at.text.clone(),
+            own_socket: matches!(at.route, Route::Unix(_)),
             version: format!(
                 "{} {}, API {spoken}",
                 name.name(),
@@ -143,11 +109,6 @@ impl Engine {
             ),
             podman,
         })
-    }
-
-    /// Whether host paths mean the same to it as to this process.
-    pub fn is_local(&self) -> bool {
-        self.address.starts_with("unix://")
     }
 
     /// Gives an error of the engine's the words for what was being done.
@@ -167,11 +128,71 @@ impl Engine {
                 }
                 _ => said(&error),
             };
-            BackendError::Step {
-                doing,
-                source: io::Error::other(text),
-            }
+            let source = io::Error::other(text);
+            told(&address, BackendError::Step { doing, source })
         }
+    }
+
+    /// An error of our program in a container: a full disk is one of the engine's.
+    pub(super) fn inside(&self, failure: Failure) -> BackendError {
+        told(&self.address, failure.into())
+    }
+}
+
+/// Names the engine where its disk is full: nobody would look there.
+fn told(address: &str, error: BackendError) -> BackendError {
+    match error {
+        BackendError::Step { doing, source } if is_full(&source) => BackendError::Unavailable {
+            what: format!(
+                "cannot {doing}: the disk of the engine at `{address}` is full: {source}"
+            ),
+            remedy:
+                "make room there; `docker system df` (or `podman system df`) says what takes it"
+                    .to_owned(),
+        },
+        error => error,
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    let text = error.to_string().to_lowercase();
+    // As the kernel says it, wherever it comes through.
+    text.contains("no space left on device") || text.contains("disk quota exceeded")
+}
+
+/// The API at an address, not yet asked anything.
+fn api(at: &Address) -> Result<Docker, BackendError> {
+    let made = match &at.route {
+        Route::Unix(path) => {
+            look(at.brand, path)?;
+            let made = Docker::connect_with_unix(path, PATIENCE, API_DEFAULT_VERSION);
+            made.map_err(|error| said(&error))
+        }
+        Route::Tcp(host, port) => {
+            let host = if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            };
+            let made = Docker::connect_with_http(&host, PATIENCE, API_DEFAULT_VERSION);
+            made.map_err(|error| said(&error))
+        }
+        Route::Tls(host, port, certificates) => {
+            dial::tls((host, *port), certificates).map_err(|error| error.to_string())
+        }
+        Route::Ssh(words) => dial::ssh(words).map_err(|error| error.to_string()),
+    };
+    made.map_err(|why| silent(at, &why))
+}
+
+fn silent(at: &Address, why: &str) -> BackendError {
+    BackendError::Unavailable {
+        what: format!(
+            "{} at `{}` does not answer: {why}",
+            at.brand.name(),
+            at.text
+        ),
+        remedy: at.remedy(),
     }
 }
 
@@ -215,19 +236,29 @@ pub(super) fn has_status(error: &Error, status: u16) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code, .. } if *status_code == status)
 }
 
-/// An error with all its causes, in one line.
+/// An error with its causes, in one line.
 fn said(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
         let more = error.to_string();
-        if !text.contains(&more) {
+        // The client's own words for a connection that does not come about or breaks say less than what is below.
+        if CLIENT.iter().any(|words| text.starts_with(words)) {
+            text = more;
+        } else if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         cause = error.source();
     }
-    text
+    text.trim_end().to_owned()
 }
+
+/// How the words of the client begin, at each of its levels.
+const CLIENT: [&str; 3] = [
+    "Error in the hyper legacy client",
+    "client error (",
+    "connection error",
+];
 
 fn number(version: &str) -> (u64, u64) {
     let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
@@ -237,21 +268,6 @@ fn number(version: &str) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn engines_are_looked_for_where_their_own_commands_do() {
-        let none = |_: &str| None;
-        let set = |name: &str| Some(format!("tcp://{}", name.to_lowercase()));
-        assert_eq!(Brand::Docker.address(&none), "unix:///var/run/docker.sock");
-        assert_eq!(Brand::Docker.address(&set), "tcp://docker_host");
-        assert_eq!(
-            Brand::Podman.address(&none),
-            "unix:///run/podman/podman.sock"
-        );
-        assert_eq!(Brand::Podman.address(&set), "tcp://container_host");
-        let empty = |_: &str| Some(String::new());
-        assert_eq!(Brand::Docker.address(&empty), "unix:///var/run/docker.sock");
-    }
 
     #[test]
     fn versions_are_numbers() {

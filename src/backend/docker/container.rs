@@ -60,7 +60,6 @@ pub(super) struct Frame {
     pub(super) mounts: Vec<Mount>,
     /// The host's network; else none.
     pub(super) network: bool,
-    pub(super) terminal: bool,
     /// The program inside mounts something before it gives the right to do so away.
     pub(super) mounting: bool,
     pub(super) limits: Limits,
@@ -136,7 +135,6 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
         ]),
         env: Some(Vec::new()),
         labels: Some(frame.labels),
-        tty: Some(frame.terminal),
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),

@@ -18,6 +18,10 @@ use crate::backend::native::wire::Answer;
 use crate::backend::{BackendError, LimitHit, Limits, Stream};
 use crate::cancel::Cancel;
 
+/// How often, and after which pause, an engine is asked again that is about to know more.
+const TRIES: u32 = 500;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// The caller's side of what runs.
 pub(super) struct Talk<'a, 'i> {
     /// Inputs, one after the other, each with an end of its own.
@@ -74,18 +78,35 @@ pub(super) async fn run(
         }
     };
     wait(engine, id).await?;
-    let state = match engine.api.inspect_container(id, None).await {
-        Err(error) if is_missing(&error) => {
-            return Err(lost("its container was removed by someone else"));
-        }
-        other => other.map_err(engine.failed("look at a container"))?.state,
+    let mut state = match (&answer, memory) {
+        // It has told all that there is to know.
+        (Some(_), None) => ContainerState::default(),
+        _ => state(engine, id).await?,
     };
-    let mut state = state.unwrap_or_default();
     if engine.podman && memory.is_some() && answer.as_ref().is_some_and(|last| last.kills > 0) {
         // Podman tells of the first process only. A kill elsewhere on the machine at the same time is taken for one here.
         state.oom_killed = Some(true);
     }
     judge(answer, verdict, state, memory)
+}
+
+/// What the engine knows of a container that has ended.
+async fn state(engine: &Engine, id: &str) -> Result<ContainerState, BackendError> {
+    let mut tries = 0;
+    loop {
+        match engine.api.inspect_container(id, None).await {
+            Ok(found) => return Ok(found.state.unwrap_or_default()),
+            Err(error) if is_missing(&error) => {
+                return Err(lost("its container was removed by someone else"));
+            }
+            // Podman 5 has a state of its own between the end of the processes and that of the container.
+            Err(error) if tries < TRIES && error.to_string().contains("`stopped`") => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(engine.failed("look at a container")(error)),
+        }
+    }
 }
 
 fn judge(

@@ -6,16 +6,15 @@
 //! engine's; the system call filter comes on top of the engine's own.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use super::wire::{self, Last, Order, READY, TreeStep, VOLUME, Work};
+use super::streams::{Ends, Tool};
+use super::wire::{self, Last, Order, TreeStep, VOLUME, Work};
 use crate::backend::Command;
 use crate::backend::native::filter::Filters;
 use crate::backend::native::program::{Program, keep_nothing, to_foreground};
@@ -40,8 +39,9 @@ pub(super) fn run() -> ! {
         Work::Run {
             command,
             input,
+            terminal,
             root_mode,
-        } => run_command(*command, input, root_mode),
+        } => run_command(*command, (input, terminal), root_mode),
         Work::Tree(steps) => tree(&steps).map(|()| Answer::Done),
     };
     let last = Last {
@@ -67,38 +67,10 @@ fn memory_kills() -> u64 {
     line.and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
-/// The tool's stream. Its end is the end of everything here.
-struct Tool;
-
-impl Read for Tool {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::retry_on_intr(|| {
-            rustix::io::read(sys::inherited(0), &mut *buffer)
-        })?)
-    }
-}
-
 fn order() -> io::Result<Option<Order>> {
-    let terminal = raw_terminal();
-    if terminal.is_some() {
-        rustix::io::write(sys::inherited(1), READY)?;
-    }
-    let order = wire::read_frame(&mut Tool)?;
-    if let Some(before) = terminal {
-        tcsetattr(sys::inherited(0), OptionalActions::Now, &before)?;
-    }
-    order
+    wire::read_frame(&mut Tool)?
         .map(|order| serde_json::from_slice(&order).map_err(io::Error::other))
         .transpose()
-}
-
-/// Makes a terminal pass everything on as it is; gives its settings before. `None` where there is no terminal.
-fn raw_terminal() -> Option<Termios> {
-    let before = tcgetattr(sys::inherited(0)).ok()?;
-    let mut raw = before.clone();
-    raw.make_raw();
-    tcsetattr(sys::inherited(0), OptionalActions::Now, &raw).ok()?;
-    Some(before)
 }
 
 /// Input in frames, as one stream.
@@ -173,7 +145,11 @@ fn receive(count: usize) -> io::Result<Vec<PathBuf>> {
     Ok(packages)
 }
 
-fn run_command(command: Command, input: bool, root_mode: u32) -> Result<Answer, Failure> {
+fn run_command(
+    command: Command,
+    (input, terminal): (bool, Option<(u16, u16)>),
+    root_mode: u32,
+) -> Result<Answer, Failure> {
     root_folder(root_mode).doing(|| "set the mode of `/`".to_owned())?;
     if let Some(path) = &command.inner_root {
         kernel(path)?;
@@ -181,35 +157,34 @@ fn run_command(command: Command, input: bool, root_mode: u32) -> Result<Answer, 
     limits(&command).doing(|| "set resource limits".to_owned())?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let filters = Filters::compile().doing(|| "compile the system call filter".to_owned())?;
-    let terminal = tcgetattr(sys::inherited(0)).is_ok();
-    let (stdin, feed) = stdin(input, terminal).doing(|| "make the streams".to_owned())?;
+    let streams = match terminal {
+        Some(size) => Ends::terminal(size, command.user.uid),
+        None => Ends::pipes(input),
+    };
+    let streams = streams.doing(|| "make the streams".to_owned())?;
     let start = Start {
         command,
         targets: Vec::new(),
         gated: false,
-        foreground: terminal,
+        foreground: terminal.is_some(),
     };
     let program = Program::new(&start).doing(|| "prepare the command".to_owned())?;
     filters
         .apply(start.command.skip_sync)
         .doing(|| "apply the system call filter".to_owned())?;
     match sys::fork().doing(|| "start the command".to_owned())? {
-        Fork::Child => program.run([stdin.as_fd(), sys::inherited(1), sys::inherited(2)]),
+        Fork::Child => program.run(streams.theirs()),
         Fork::Parent(pid) => {
             let lost = || Failure::step("start the command", io::Error::other("it has no id"));
             let command = Pid::from_raw(pid).ok_or_else(lost)?;
-            if terminal {
-                to_foreground(command, stdin.as_fd());
+            if terminal.is_some() {
+                to_foreground(command, streams.stdin.as_fd());
             }
-            drop(stdin);
             keep_nothing().doing(|| "drop capabilities".to_owned())?;
-            if !terminal {
-                std::thread::Builder::new()
-                    .stack_size(64 << 10)
-                    .spawn(move || follow(feed))
-                    .doing(|| "follow the tool".to_owned())?;
-            }
-            reap(command).doing(|| "wait for the command".to_owned())
+            let following = streams.follow().doing(|| "follow the tool".to_owned())?;
+            let ended = reap(command).doing(|| "wait for the command".to_owned());
+            following.finish();
+            ended
         }
     }
 }
@@ -219,59 +194,6 @@ fn root_folder(mode: u32) -> io::Result<()> {
     let found = rustix::fs::stat("/")?.st_mode & 0o7777;
     if found != mode {
         rustix::fs::chmod("/", Mode::from_raw_mode(mode))?;
-    }
-    Ok(())
-}
-
-/// The command's input, and our end of it where it is fed.
-fn stdin(input: bool, terminal: bool) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
-    if terminal {
-        return Ok((sys::inherited(0).try_clone_to_owned()?, None));
-    }
-    if input {
-        let (stdin, feed) = pipe_with(PipeFlags::CLOEXEC)?;
-        return Ok((stdin, Some(feed)));
-    }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Ok((rustix::fs::open("/dev/null", flags, Mode::empty())?, None))
-}
-
-/// Passes input on, and ends everything here when the tool is gone.
-fn follow(feed: Option<OwnedFd>) {
-    use rustix::event::{PollFd, PollFlags, poll};
-    sys::ignore(libc::SIGPIPE);
-    if let Some(feed) = feed {
-        let mut feed = File::from(feed);
-        while let Ok(Some(frame)) = wire::read_frame(&mut Tool) {
-            if frame.is_empty() || write_following(&mut feed, &frame).is_err() {
-                break;
-            }
-        }
-    }
-    let mut tool = [PollFd::from_borrowed_fd(
-        sys::inherited(0),
-        PollFlags::empty(),
-    )];
-    while !matches!(poll(&mut tool, None), Ok(1..)) {}
-    sys::exit_now(1)
-}
-
-/// Writes, unless the tool goes away meanwhile: a command that reads nothing must not keep this from being seen.
-fn write_following(feed: &mut File, mut bytes: &[u8]) -> io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    while !bytes.is_empty() {
-        let mut both = [
-            PollFd::from_borrowed_fd(sys::inherited(0), PollFlags::empty()),
-            PollFd::from_borrowed_fd(feed.as_fd(), PollFlags::OUT),
-        ];
-        rustix::io::retry_on_intr(|| poll(&mut both, None))?;
-        if !both[0].revents().is_empty() {
-            sys::exit_now(1);
-        }
-        // A pipe that is ready takes this much without waiting.
-        let length = bytes.len().min(4096);
-        feed.write_all(&bytes[..length])?;
-        bytes = &bytes[length..];
     }
     Ok(())
 }

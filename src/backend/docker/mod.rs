@@ -20,24 +20,28 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::native::named;
 use super::{Backend, BackendError, Capabilities, Clone, RootId, absent, missing};
 use crate::tree::Normalise;
 
+pub mod address;
 mod changes;
 mod clone;
 mod collect;
 pub mod connect;
 mod container;
+mod dial;
 mod follow;
 mod images;
 mod inside;
 mod program;
 mod roots;
 mod session;
+mod share;
 pub mod stream;
+mod streams;
 mod sweep;
 mod terminal;
 mod trees;
@@ -49,6 +53,7 @@ use roots::{Form, Roots};
 use session::Session;
 use wire::TreeStep;
 
+pub use address::Address;
 pub use connect::Brand;
 
 /// Runs the program inside, when this process was started as it, and does not return then.
@@ -78,6 +83,8 @@ struct Shared {
     program: PathBuf,
     /// The volume with our own program, and the image of nothing, once they are there.
     prepared: Mutex<Option<(String, String)>>,
+    /// Whether the engine finds this machine's files by their paths, once that was tried.
+    sees_files: OnceLock<bool>,
     /// Held while an image is made, so that one is not made twice.
     making: Mutex<()>,
 }
@@ -87,17 +94,37 @@ fn step(doing: impl Into<String>) -> impl FnOnce(io::Error) -> BackendError {
     move |source| BackendError::Step { doing, source }
 }
 
+/// Refuses an engine that cannot run this program.
+fn same_processor(engine: &Engine, theirs: &str) -> Result<(), BackendError> {
+    let plain = |name: &str| match name {
+        "amd64" => "x86_64".to_owned(),
+        "arm64" => "aarch64".to_owned(),
+        name => name.to_owned(),
+    };
+    let own = std::env::consts::ARCH;
+    if theirs.is_empty() || plain(theirs) == own {
+        return Ok(());
+    }
+    Err(BackendError::Unavailable {
+        what: format!(
+            "the engine at `{}` has `{}` processors, and this program is for `{own}`",
+            engine.address,
+            plain(theirs)
+        ),
+        remedy: format!("run pristine on that machine, or name an engine with `{own}` processors"),
+    })
+}
+
 impl Docker {
-    /// Opens the backend on a store's folder, in which it owns `docker/`, with the engine of
-    /// that brand at `address`.
-    pub fn open(store: &Path, brand: Brand, address: &str) -> Result<Self, BackendError> {
-        Self::open_with(store, (brand, address), Path::new("/proc/self/exe"))
+    /// Opens the backend on a store's folder, in which it owns `docker/`, with the engine at `address`.
+    pub fn open(store: &Path, address: &Address) -> Result<Self, BackendError> {
+        Self::open_with(store, address, Path::new("/proc/self/exe"))
     }
 
     /// As `open`, when this process is not the `pristine` program itself: `program` is, and calls `dispatch`.
     pub fn open_with(
         store: &Path,
-        (brand, address): (Brand, &str),
+        address: &Address,
         program: &Path,
     ) -> Result<Self, BackendError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -105,10 +132,11 @@ impl Docker {
             .enable_all()
             .build()
             .map_err(step("start the runtime of the docker backend"))?;
-        let engine = runtime.block_on(Engine::connect(brand, address))?;
+        let engine = runtime.block_on(Engine::connect(address))?;
         let info = runtime
             .block_on(engine.api.info())
             .map_err(engine.failed("ask the engine what it can do"))?;
+        same_processor(&engine, info.architecture.as_deref().unwrap_or_default())?;
         let folder = store.join("docker");
         let doing = || format!("prepare the store's folders in `{}`", folder.display());
         let session = Session::start(&folder).map_err(step(doing()))?;
@@ -132,6 +160,7 @@ impl Docker {
                 session,
                 program: program.to_owned(),
                 prepared: Mutex::new(None),
+                sees_files: OnceLock::new(),
                 making: Mutex::new(()),
             }),
             capabilities,

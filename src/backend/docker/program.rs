@@ -22,6 +22,9 @@ const COMPLETE: &str = "complete";
 /// Says that a volume holds the program, and of which digest.
 const LABEL: &str = "io.pristine.program";
 
+/// Where a container has the volume that is filled.
+const FILLED: &str = "/filled";
+
 /// Files by their names in the volume.
 type Files = Vec<(String, PathBuf)>;
 
@@ -46,50 +49,83 @@ pub(super) async fn provide(
     };
     let made = engine.api.create_volume(request).await;
     made.map_err(engine.failed("make the volume of this program"))?;
+    let labels = HashMap::from([(LABEL.to_owned(), digest.to_string())]);
+    let container = holding(engine, (&name, empty_image), labels).await?;
+    let filled = if has(engine, &container, COMPLETE).await {
+        Ok(())
+    } else {
+        upload(engine, &container, move |output| archive(&files, output)).await
+    };
+    remove(engine, &container).await?;
+    filled.map(|()| name)
+}
+
+/// Puts what `write` archives into a volume.
+pub(super) async fn fill(
+    engine: &Engine,
+    target: (&str, &str),
+    labels: HashMap<String, String>,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+) -> Result<(), BackendError> {
+    let container = holding(engine, target, labels).await?;
+    let filled = upload(engine, &container, write).await;
+    remove(engine, &container).await?;
+    filled
+}
+
+/// A container, never started, by which a volume is looked at and filled.
+async fn holding(
+    engine: &Engine,
+    (volume, empty_image): (&str, &str),
+    labels: HashMap<String, String>,
+) -> Result<String, BackendError> {
     let body = ContainerCreateBody {
         image: Some(empty_image.to_owned()),
         entrypoint: Some(vec![format!("{PLACE}/loader")]),
-        labels: Some(HashMap::from([(LABEL.to_owned(), digest.to_string())])),
+        labels: Some(labels),
         host_config: Some(HostConfig {
-            mounts: Some(vec![volume_mount(&name, "/program", false)]),
+            mounts: Some(vec![volume_mount(volume, FILLED, false)]),
             network_mode: Some("none".to_owned()),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()
     };
-    let container = engine.api.create_container(None, body).await;
-    let container = container
-        .map_err(engine.failed("make a container for this program"))?
-        .id;
-    let filled = fill(engine, &container, files).await;
-    remove(engine, &container).await?;
-    filled.map(|()| name)
+    let made = engine.api.create_container(None, body).await;
+    Ok(made
+        .map_err(engine.failed("make a container for a volume"))?
+        .id)
 }
 
-async fn fill(engine: &Engine, container: &str, files: Files) -> Result<(), BackendError> {
-    let path = format!("/program/{COMPLETE}");
+async fn has(engine: &Engine, container: &str, name: &str) -> bool {
     let options = ContainerArchiveInfoOptionsBuilder::default()
-        .path(&path)
+        .path(&format!("{FILLED}/{name}"))
         .build();
     let info = engine
         .api
-        .get_container_archive_info(container, Some(options))
-        .await;
-    if info.is_ok() {
-        return Ok(());
-    }
-    let (body, written) = stream::body(move |output| archive(&files, output));
+        .get_container_archive_info(container, Some(options));
+    info.await.is_ok()
+}
+
+async fn upload(
+    engine: &Engine,
+    container: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+) -> Result<(), BackendError> {
+    let (body, written) = stream::body(write);
     let options = UploadToContainerOptionsBuilder::default()
-        .path("/program")
+        .path(FILLED)
         .build();
     let sent = engine
         .api
         .upload_to_container(container, Some(options), bollard::body_try_stream(body))
         .await;
-    if let Ok(written) = written.await {
-        written.map_err(step("read this program"))?;
+    match written.await {
+        // The engine had enough: what it said counts.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Ok(written) => written.map_err(step("read what is copied into the engine"))?,
+        Err(_) => {}
     }
-    sent.map_err(engine.failed("copy this program into the engine"))
+    sent.map_err(engine.failed("copy files into the engine"))
 }
 
 fn archive(files: &Files, output: &mut dyn Write) -> io::Result<()> {

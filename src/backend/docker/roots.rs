@@ -113,6 +113,15 @@ impl Roots {
         Ok(Draft { folder, file })
     }
 
+    /// An empty folder beside the roots, of a name that is nowhere else, until it is dropped.
+    pub(super) fn mark(&self) -> io::Result<tempfile::TempDir> {
+        let mut named = tempfile::Builder::new();
+        named
+            .prefix(".seen-")
+            .rand_bytes(32)
+            .tempdir_in(&self.folder)
+    }
+
     /// Keeps a volume as root.
     pub(super) fn keep_volume(&self, id: &RootId, volume: &str) -> io::Result<()> {
         let form = Form::Volume(volume.to_owned());

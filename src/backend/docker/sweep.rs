@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
+use bollard::models::ImageSummary;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, ListVolumesOptionsBuilder,
     RemoveVolumeOptionsBuilder,
@@ -15,6 +16,9 @@ use super::session::{LABEL, SCRATCH};
 use super::{Shared, container, step};
 use crate::backend::BackendError;
 use crate::digest::Digest;
+
+/// How often the list of images is asked for.
+const LISTINGS: u32 = 5;
 
 /// Removes it all; a line for each thing.
 pub(super) fn sweep(shared: &Shared) -> Result<Vec<String>, BackendError> {
@@ -121,19 +125,28 @@ pub(super) async fn volume(engine: &Engine, name: &str) -> Result<(), BackendErr
     }
 }
 
+/// The store's images. Podman (4.3) fails as a whole where another run removes an image while it looks at
+/// each: it is asked again.
+async fn listed_images(shared: &Shared) -> Result<Vec<ImageSummary>, BackendError> {
+    let mut tries = 1;
+    loop {
+        let options = ListImagesOptionsBuilder::default()
+            .filters(&ours(shared))
+            .build();
+        match shared.engine.api.list_images(Some(options)).await {
+            Err(error) if tries < LISTINGS && has_status(&error, 500) => tries += 1,
+            listed => return listed.map_err(shared.engine.failed("list the engine's images")),
+        }
+    }
+}
+
 /// Removes images whose layers the store has no more: all such, or only those with one layer.
 pub(super) fn images(shared: &Shared, of: Option<&Digest>) -> Result<Vec<String>, BackendError> {
     let _one = shared
         .making
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let listed = shared.runtime.block_on(async {
-        let options = ListImagesOptionsBuilder::default()
-            .filters(&ours(shared))
-            .build();
-        shared.engine.api.list_images(Some(options)).await
-    });
-    let listed = listed.map_err(shared.engine.failed("list the engine's images"))?;
+    let listed = shared.runtime.block_on(listed_images(shared))?;
     // After the images: a root is there before its images are.
     let kept = kept_layers(shared)?;
     if of.is_some_and(|of| kept.contains(&of.hex())) {

@@ -1,10 +1,10 @@
-//! The caller's own terminal, joined to that of a container.
+//! The caller's own terminal, joined to the one that our program opens inside.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
-use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
+use bollard::container::LogOutput;
 use futures_util::StreamExt as _;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::stdio::{stdin, stdout};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::connect::Engine;
 use super::follow::{Followed, Verdict, Way, cancelled, kill, start};
-use super::wire::{LastWords, Order, READY, frame};
+use super::wire::{LastWords, Order, ToTerminal, frame};
 use crate::backend::BackendError;
 use crate::cancel::Cancel;
 
@@ -40,7 +40,7 @@ impl Terminal {
         Ok(Self { before })
     }
 
-    /// Joins both terminals until the container is dead.
+    /// Joins it to the terminal inside until the container is dead.
     pub(super) async fn session(
         self,
         engine: &Engine,
@@ -55,9 +55,10 @@ impl Terminal {
         let mut resized =
             signal(SignalKind::window_change()).map_err(step("watch the terminal's size"))?;
         let mut attached = start(engine, id).await?;
+        let order = serde_json::to_vec(order).unwrap_or_default();
+        give(&mut attached.input, &frame(&order)).await;
         let mut keys = Keys::read().map_err(step("read the terminal"))?;
-        let mut begun = Vec::new();
-        let (mut ready, mut silent) = (false, false);
+        let mut silent = false;
         let mut verdict = None;
         loop {
             tokio::select! {
@@ -68,27 +69,21 @@ impl Terminal {
                 }
                 item = attached.output.next() => {
                     let Some(Ok(item)) = item else { break };
-                    let bytes = item.into_bytes();
-                    if ready {
-                        show(&words.take(&bytes)).map_err(step("write to the terminal"))?;
-                        continue;
-                    }
-                    begun.extend_from_slice(&bytes);
-                    if begun.windows(READY.len()).any(|window| window == READY) {
-                        ready = true;
-                        give(&mut attached.input, order).await;
-                        resize(engine, id).await;
-                    }
+                    let bytes = match item {
+                        LogOutput::StdErr { message } => words.take(&message),
+                        other => other.into_bytes().to_vec(),
+                    };
+                    show(&bytes).map_err(step("write to the terminal"))?;
                 }
-                typed = keys.typed.recv(), if ready && !silent => {
+                typed = keys.typed.recv(), if !silent => {
                     silent = typed.is_none();
-                    // What cannot be sent has no reader any more: the output ends next.
-                    let bytes = typed.unwrap_or_default();
-                    if attached.input.write_all(&bytes).await.is_ok() {
-                        let _gone = attached.input.flush().await;
-                    }
+                    let typed = typed.map(|keys| ToTerminal::Keys(keys).frame());
+                    give(&mut attached.input, &typed.unwrap_or_default()).await;
                 }
-                _ = resized.recv(), if ready => resize(engine, id).await,
+                _ = resized.recv() => {
+                    let size = ToTerminal::Size(size()).frame();
+                    give(&mut attached.input, &size).await;
+                }
             }
         }
         let (rest, answer) = words.end();
@@ -103,9 +98,9 @@ impl Drop for Terminal {
     }
 }
 
-async fn give(way: &mut Way, order: &Order) {
-    let order = serde_json::to_vec(order).unwrap_or_default();
-    if way.write_all(&frame(&order)).await.is_ok() {
+/// Sends bytes. What cannot be sent has no reader any more: the output ends next.
+async fn give(way: &mut Way, bytes: &[u8]) {
+    if way.write_all(bytes).await.is_ok() {
         let _gone = way.flush().await;
     }
 }
@@ -115,18 +110,9 @@ fn show(bytes: &[u8]) -> io::Result<()> {
     output.write_all(bytes)
 }
 
-/// Gives the container's terminal the size of the caller's.
-async fn resize(engine: &Engine, id: &str) {
-    let Ok(size) = tcgetwinsize(stdout()) else {
-        return;
-    };
-    let options = ResizeContainerTTYOptionsBuilder::default()
-        .h(i32::from(size.ws_row))
-        .w(i32::from(size.ws_col))
-        .build();
-    if let Err(error) = engine.api.resize_container_tty(id, options).await {
-        tracing::debug!(%error, "the terminal was not resized");
-    }
+/// Rows and columns of the caller's terminal.
+pub(super) fn size() -> (u16, u16) {
+    tcgetwinsize(stdout()).map_or((24, 80), |size| (size.ws_row, size.ws_col))
 }
 
 /// What is typed, read by a thread that ends with this value: no key of later programs is taken.

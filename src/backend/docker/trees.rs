@@ -61,7 +61,6 @@ impl Shared {
                 volume_mount(volume.unwrap_or_default(), VOLUME, false),
             ],
             network: false,
-            terminal: false,
             mounting: false,
             limits: Limits::default(),
         };
@@ -73,7 +72,7 @@ impl Shared {
         })?;
         match ended {
             Ended::Answered(Answer::Done) => Ok(()),
-            Ended::Answered(Answer::Failed(failure)) => Err(failure.into()),
+            Ended::Answered(Answer::Failed(failure)) => Err(self.engine.inside(failure)),
             Ended::Answered(_) | Ended::Limit(_) => Err(step("work on a tree")(io::Error::other(
                 "the program inside gave another answer than was asked for",
             ))),

@@ -3,8 +3,7 @@
 //! Everything to the program comes on its standard input, in frames: a length (four bytes,
 //! big endian) and as many bytes. The first frame is the order, the others are input; an
 //! empty one ends the input. The end of the stream itself means that the tool is gone, and
-//! ends the container. The program's last words are on standard error (on a terminal: on it):
-//! the order's nonce, the answer as JSON, and a line end. Nobody else inside knows the nonce.
+//! ends the container. The program's last words are on standard error: the order's nonce, the answer as JSON, and a line end. Nobody else inside knows the nonce.
 
 use std::io::{self, Read};
 
@@ -20,8 +19,6 @@ pub(super) const VERB: &str = "__inside";
 pub(super) const PLACE: &str = "/dev/.pristine";
 /// Where tree work finds its volume.
 pub(super) const VOLUME: &str = "/volume";
-/// Said on a terminal when it is ready to take the order.
-pub(super) const READY: &[u8] = b"\x05pristine\x06";
 /// Longest frame.
 pub(super) const LONGEST: usize = 1 << 20;
 
@@ -51,6 +48,8 @@ pub(super) enum Work {
         command: Box<Command>,
         /// It takes input.
         input: bool,
+        /// It gets a terminal of this size (rows, columns), and frames are what goes to that.
+        terminal: Option<(u16, u16)>,
         /// What the root folder's mode is: engines do not all take it from the layers.
         root_mode: u32,
     },
@@ -71,6 +70,39 @@ pub(super) enum TreeStep {
     Normalise(Normalise),
     /// Write it as canonical archive to standard output.
     Write,
+}
+
+/// What a frame brings to a terminal inside.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ToTerminal {
+    /// What was typed.
+    Keys(Vec<u8>),
+    /// The size that the caller's has now: rows and columns.
+    Size((u16, u16)),
+}
+
+impl ToTerminal {
+    /// As a frame, ready to send.
+    pub(super) fn frame(&self) -> Vec<u8> {
+        match self {
+            Self::Keys(keys) => frame(&[b"k", keys.as_slice()].concat()),
+            Self::Size((rows, columns)) => {
+                frame(&[b"s", &rows.to_be_bytes()[..], &columns.to_be_bytes()].concat())
+            }
+        }
+    }
+
+    /// Reads a frame's content; `None` where it is none of ours.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [b'k', keys @ ..] => Some(Self::Keys(keys.to_vec())),
+            &[b's', a, b, c, d] => Some(Self::Size((
+                u16::from_be_bytes([a, b]),
+                u16::from_be_bytes([c, d]),
+            ))),
+            _ => None,
+        }
+    }
 }
 
 /// A frame, ready to send.
@@ -184,6 +216,18 @@ mod tests {
             (held.as_slice(), found.is_none()),
             (b"non".as_slice(), true)
         );
+    }
+
+    #[test]
+    fn what_goes_to_a_terminal_comes_back() {
+        for sent in [
+            ToTerminal::Keys(b"ls\n".to_vec()),
+            ToTerminal::Size((25, 300)),
+        ] {
+            let bytes = read_frame(&mut sent.frame().as_slice()).unwrap().unwrap();
+            assert_eq!(ToTerminal::read(&bytes), Some(sent));
+        }
+        assert_eq!(ToTerminal::read(b"x"), None);
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn kill_a_tool(name: &str, store: &Path) -> u32 {
 }
 
 /// Waits for what must happen by itself soon.
-fn wait_until(what: &str, done: impl Fn() -> bool) {
+pub(super) fn wait_until(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < end, "{what}");

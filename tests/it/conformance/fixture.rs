@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use pristine::backend::docker::{Brand, Docker};
+use pristine::backend::docker::{Address, Brand, Docker};
 use pristine::backend::native::Native;
 use pristine::backend::{Backend, BackendError, Command, Exit, Io, RootId, Stream};
 use pristine::cancel::Cancel;
@@ -60,7 +60,8 @@ fn of_engine(store: &Path, brand: Brand) -> Option<Box<dyn Backend>> {
         Err(_) => engine::engine()?.host(),
     };
     let program = crate::support::program();
-    let backend = Docker::open_with(store, (brand, &host), &program).unwrap();
+    let address = Address::parse(brand, &host).unwrap();
+    let backend = Docker::open_with(store, &address, &program).unwrap();
     Some(Box::new(backend))
 }
 
@@ -83,7 +84,12 @@ fn fixtures() -> Vec<Arc<Fixture>> {
     }
     let tar = small_root();
     let mut made = Vec::new();
+    // An engine that is named is that of one backend.
+    let only = std::env::var(engine::HOST).and(std::env::var(engine::BACKEND));
     for (name, open) in BACKENDS {
+        if only.as_ref().is_ok_and(|only| only != name) {
+            continue;
+        }
         let store = tempfile::tempdir().unwrap();
         let Some(backend) = open(store.path()) else {
             continue;

@@ -6,8 +6,11 @@ use std::process::{Command as Process, Stdio};
 use pristine::backend::{Io, Streams};
 use pristine::cancel::Cancel;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
+use super::crash::wait_until;
 use super::fixture::{each, open, shell, small_root};
+use super::limits::processes;
 use crate::support::engine;
 
 const STORE: &str = "PRISTINE_TEST_TERMINAL_STORE";
@@ -46,56 +49,149 @@ fn on_a_terminal() {
     backend.remove(&base).unwrap();
 }
 
+/// A tool on a terminal of its own.
+struct Session {
+    tool: std::process::Child,
+    controller: std::fs::File,
+    screen: String,
+}
+
+impl Session {
+    /// Starts a tool that runs a script inside.
+    fn start(backend: &str, store: &std::path::Path, script: &str) -> Self {
+        let controller =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let name = ptsname(&controller, Vec::new()).unwrap();
+        let terminal = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(name.to_str().unwrap())
+            .unwrap();
+        let stream = || Stdio::from(terminal.try_clone().unwrap());
+        let tool = Process::new("setsid")
+            .args(["--ctty", "--wait"])
+            .arg(std::env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "conformance::terminal::on_a_terminal",
+                "--nocapture",
+            ])
+            .env(STORE, store)
+            .env(BACKEND, backend)
+            .envs(engine::variable(backend))
+            .env(SCRIPT, script)
+            .stdin(stream())
+            .stdout(stream())
+            .stderr(stream())
+            .spawn()
+            .unwrap();
+        let session = Self {
+            tool,
+            controller: std::fs::File::from(controller),
+            screen: String::new(),
+        };
+        session.resize(25, 90);
+        session
+    }
+
+    fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&self.controller, size).unwrap();
+    }
+
+    /// Reads more of what is shown; `false` at its end.
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        // The end of a pseudo-terminal is an error, once its last holder is gone.
+        let Ok(length @ 1..) = self.controller.read(&mut bytes) else {
+            return false;
+        };
+        let text = String::from_utf8_lossy(&bytes[..length]);
+        self.screen.push_str(&text);
+        true
+    }
+
+    /// Waits until a text is shown.
+    fn wait_for(&mut self, text: &str) {
+        while !self.screen.contains(text) {
+            assert!(self.read(), "{}", self.screen);
+        }
+    }
+}
+
 /// Runs a script inside on a new terminal; types each input once the text before it is seen; gives all that was on the screen.
 fn session(backend: &str, script: &str, steps: &[(&str, &str)]) -> String {
     let store = tempfile::tempdir().unwrap();
-    let controller =
-        openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&controller).unwrap();
-    unlockpt(&controller).unwrap();
-    let name = ptsname(&controller, Vec::new()).unwrap();
-    let terminal = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(name.to_str().unwrap())
-        .unwrap();
-    let stream = || Stdio::from(terminal.try_clone().unwrap());
-    let mut child = Process::new("setsid")
-        .args(["--ctty", "--wait"])
-        .arg(std::env::current_exe().unwrap())
-        .args([
-            "--ignored",
-            "--exact",
-            "conformance::terminal::on_a_terminal",
-            "--nocapture",
-        ])
-        .env(STORE, store.path())
-        .env(BACKEND, backend)
-        .envs(engine::variable(backend))
-        .env(SCRIPT, script)
-        .stdin(stream())
-        .stdout(stream())
-        .stderr(stream())
-        .spawn()
-        .unwrap();
-    drop(terminal);
-    let mut controller = std::fs::File::from(controller);
-    let (mut screen, mut seen, mut steps) = (String::new(), 0, steps.iter());
+    let mut session = Session::start(backend, store.path(), script);
+    let (mut seen, mut steps) = (0, steps.iter());
     let mut next = steps.next();
-    let mut bytes = [0; 4096];
-    // The end of a pseudo-terminal is an error, once its last holder is gone.
-    while let Ok(length @ 1..) = controller.read(&mut bytes) {
-        screen.push_str(&String::from_utf8_lossy(&bytes[..length]));
-        while let Some(place) = next.and_then(|(ready, _)| screen[seen..].find(ready)) {
+    while session.read() {
+        while let Some(place) = next.and_then(|(ready, _)| session.screen[seen..].find(ready)) {
             seen += place + next.map_or(0, |(ready, _)| ready.len());
-            controller
-                .write_all(next.map_or("", |(_, input)| input).as_bytes())
-                .unwrap();
+            let input = next.map_or("", |(_, input)| input);
+            session.controller.write_all(input.as_bytes()).unwrap();
             next = steps.next();
         }
     }
-    child.wait().unwrap();
-    screen
+    session.tool.wait().unwrap();
+    session.screen
+}
+
+#[test]
+fn the_size_of_the_terminal_is_known_and_followed() {
+    each(|fixture| {
+        let store = tempfile::tempdir().unwrap();
+        let script =
+            "trap 'stty size; exit 0' WINCH; stty size; echo ready; while :; do read -r -t 1; done";
+        let mut session = Session::start(fixture.name, store.path(), script);
+        session.wait_for("ready");
+        assert!(session.screen.contains("25 90"), "{}", session.screen);
+        session.resize(31, 101);
+        session.wait_for("31 101");
+        while session.read() {}
+        assert!(session.tool.wait().unwrap().success(), "{}", session.screen);
+    });
+}
+
+#[test]
+fn all_is_shown_that_was_written_before_the_end() {
+    each(|fixture| {
+        // Somebody still holds the terminal.
+        let script = "sleep 93.5 & disown; seq 1 20000; echo last-$((1+1))";
+        let screen = session(fixture.name, script, &[]);
+        assert!(
+            screen.contains("\n20000\r\nlast-2") && screen.contains("ended: exit code 0"),
+            "{}",
+            &screen[screen.len().saturating_sub(500)..]
+        );
+        assert_eq!(processes("93.5"), 0);
+    });
+}
+
+#[test]
+fn kill_9_on_a_terminal_leaves_no_process_and_the_next_run_clears_up() {
+    each(|fixture| {
+        let store = tempfile::tempdir().unwrap();
+        let script = "trap '' HUP; setsid sleep 94.5 & sleep 94.5 & echo ready; sleep 94.5";
+        let mut session = Session::start(fixture.name, store.path(), script);
+        session.wait_for("ready");
+        wait_until("the processes inside are up", || processes("94.5") >= 3);
+        session.tool.kill().unwrap();
+        session.tool.wait().unwrap();
+        wait_until("no process is left", || processes("94.5") == 0);
+        let backend = open(fixture.name, store.path()).unwrap();
+        wait_until("something is swept", || {
+            !backend.sweep().unwrap().is_empty()
+        });
+    });
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::identity::project;
 use super::project::{Project, files};
+use crate::remote::protected;
 use crate::support::engine::{engine, podman};
 
 /// Builds with an engine, in a store of its own, what native has built.
-fn same_with(project: &Project, backend: &str, variable: (&str, String)) {
+fn same_with(project: &Project, backend: &str, variables: &[(&str, String)]) {
     let repository = |project: &Project| files(&project.run_folder().join("repository"));
     let (native, built) = (project.record(), repository(project));
     let arguments = [
@@ -17,7 +18,9 @@ fn same_with(project: &Project, backend: &str, variable: (&str, String)) {
         "--locked",
     ];
     let mut command = project.command(&arguments);
-    command.env(variable.0, variable.1);
+    for (name, value) in variables {
+        command.env(name, value);
+    }
     let ran = project.spawn(command).wait();
     assert_eq!(ran.code, Some(0), "{}", ran.all());
     let (cache, other) = (project.path("cache"), project.path("other"));
@@ -38,7 +41,7 @@ fn docker_gives_the_same_bytes_as_native_from_the_same_lock() {
         return;
     };
     project.good(&["--backend", "native", "build"]);
-    same_with(&project, "docker", ("DOCKER_HOST", engine.host()));
+    same_with(&project, "docker", &[("DOCKER_HOST", engine.host())]);
 }
 
 #[test]
@@ -47,5 +50,32 @@ fn podman_gives_the_same_bytes_as_native_from_the_same_lock() {
         return;
     };
     project.good(&["--backend", "native", "build"]);
-    same_with(&project, "podman", ("CONTAINER_HOST", engine.host()));
+    same_with(&project, "podman", &[("CONTAINER_HOST", engine.host())]);
+}
+
+#[test]
+fn an_engine_without_this_machine_s_files_gives_the_same_bytes() {
+    let Some(project) = project() else {
+        return;
+    };
+    let certificates = tempfile::tempdir().unwrap();
+    let hidden = project.path("other");
+    fs_err::create_dir(&hidden).unwrap();
+    // As on another machine: where this one has the store, that one has nothing.
+    let before = format!("mount -t tmpfs none '{}'", hidden.display());
+    let Some((engine, host)) = protected(certificates.path(), before) else {
+        return;
+    };
+    project.good(&["--backend", "native", "build"]);
+    let place = certificates.path().display().to_string();
+    let variables = [
+        ("DOCKER_HOST", host),
+        ("DOCKER_TLS_VERIFY", "1".to_owned()),
+        ("DOCKER_CERT_PATH", place),
+    ];
+    same_with(&project, "docker", &variables);
+    let label = "label=io.pristine.store";
+    let left = engine.docker(&["ps", "-aq", "--filter", label]);
+    let volumes = engine.docker(&["volume", "ls", "-q", "--filter", label]);
+    assert_eq!((left.as_str(), volumes.as_str()), ("", ""));
 }

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use super::project::Project;
 use crate::conformance::skip;
+use crate::support::engine::{Engine, Setting, engine};
 use crate::support::program;
 
 /// The program in a mount namespace of its own, its store on a file system of so many MiB each time.
@@ -55,4 +56,49 @@ fn a_full_disk_is_told_and_afterwards_the_store_is_usable() {
         error: cannot unpack the tools root: cannot work on the tree: cannot write FILE in the tree: No space left on device (os error 28)
         ");
     });
+}
+
+#[test]
+fn a_full_disk_of_the_engine_is_told_and_afterwards_it_is_usable() {
+    let (Some(project), Some(_)) = (Project::hello(), engine()) else {
+        return;
+    };
+    let setting = Setting {
+        before: "mkdir data && mount -t tmpfs -o size=16m,mode=755 none data".to_owned(),
+        ..Setting::default()
+    };
+    let engine = Engine::start_with("docker", &setting).unwrap();
+    let data = engine.folder().join("data");
+    let build = |size: &str| {
+        let resized = Command::new("nsenter")
+            .arg(format!("--target={}", engine.pid().as_raw_nonzero()))
+            .args(["--mount", "mount", "-o", &format!("remount,size={size}")])
+            .arg(&data)
+            .status();
+        assert!(resized.unwrap().success());
+        let mut command = project.command(&["--backend", "docker", "build"]);
+        command.env("DOCKER_HOST", engine.host());
+        project.spawn(command).wait()
+    };
+    let mut said = String::new();
+    // Full when this program is copied there, and when packages are unpacked.
+    for size in ["64m", "200m"] {
+        let ran = build(size);
+        assert_eq!(ran.code, Some(4), "{size}: {}", ran.all());
+        let errors = ran.err.lines().filter(|line| line.starts_with("error: "));
+        for line in errors {
+            said.extend([line, "\n"]);
+        }
+        let left = engine.docker(&["ps", "-aq"]);
+        assert_eq!(left, "", "{size}");
+    }
+    let said = said.replace(&engine.host(), "ENGINE");
+    insta::with_settings!({filters => vec![(r"write `.*` in", "write FILE in")]}, {
+        insta::assert_snapshot!(said, @"
+        error: cannot unpack the tools root: cannot copy files into the engine: the disk of the engine at `ENGINE` is full: Error processing tar file(exit status 1): write /filled/pristine: no space left on device
+        error: cannot unpack the tools root: cannot work on the tree: the disk of the engine at `ENGINE` is full: cannot write FILE in the tree: No space left on device (os error 28)
+        ");
+    });
+    let ran = build("8g");
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
 }

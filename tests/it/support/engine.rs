@@ -8,19 +8,26 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::conformance::skip;
 
-/// Names the engine to a test program that another one started.
+/// Names the engine to a test program that another one started, or that is to try it by hand.
 pub(crate) const HOST: &str = "PRISTINE_TEST_ENGINE";
+
+/// Names the backend to test alone, by hand, with the engine that `HOST` names.
+pub(crate) const BACKEND: &str = "PRISTINE_TEST_ENGINE_OF";
 
 /// Ends the engine when its input ends, which is when the test program is gone. Engines stop
 /// their containers as they end.
 const GUARD: &str = r#"
-cd "$1" || exit 1
-if [ "$2" = podman ]; then
-  podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" --cgroup-manager cgroupfs --runtime runc \
-    --events-backend file --log-level info system service --time=0 "unix://$1/socket" >log 2>&1 </dev/null &
+folder=$1
+cd "$folder" || exit 1
+kind=$2
+if [ $kind = podman ]; then
+  podman --root "$folder/data" --runroot "$folder/exec" --tmpdir "$folder/tmp" --cgroup-manager cgroupfs --runtime runc \
+    --events-backend file --log-level info system service --time=0 "unix://$folder/socket" >log 2>&1 </dev/null &
 else
-  dockerd --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" --host "unix://$1/socket" \
-  --iptables=false --ip6tables=false --bridge=none --shutdown-timeout 5 >log 2>&1 </dev/null &
+  before=$3; shift 3
+  unshare --mount --propagation slave sh -c "$before"'
+exec "$@"' - dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "unix://$folder/socket" \
+  --iptables=false --ip6tables=false --bridge=none --shutdown-timeout 5 "$@" >log 2>&1 </dev/null &
 fi
 engine=$!
 until [ -S socket ] && grep -q -e 'API listen on' -e 'API service listening' log; do
@@ -30,12 +37,21 @@ done
 echo started
 read -r _
 kill $engine 2>/dev/null; wait $engine
-if [ "$2" = podman ]; then
-  podman --root "$1/data" --runroot "$1/exec" --tmpdir "$1/tmp" --cgroup-manager cgroupfs --runtime runc rm --all --force >/dev/null 2>&1
-  umount "$1/data/overlay" 2>/dev/null
+if [ $kind = podman ]; then
+  podman --root "$folder/data" --runroot "$folder/exec" --tmpdir "$folder/tmp" --cgroup-manager cgroupfs --runtime runc rm --all --force >/dev/null 2>&1
+  umount "$folder/data/overlay" 2>/dev/null
 fi
-cd /; umount "$1"/exec/netns/* 2>/dev/null; rm -rf "$1"
+cd /; umount "$folder"/exec/netns/* 2>/dev/null; rm -rf "$folder"
 "#;
+
+/// What is different about an engine of a test's own.
+#[derive(Default)]
+pub(crate) struct Setting {
+    /// Run where the engine will, before it starts: mounts there are its own.
+    pub(crate) before: String,
+    /// More options of `dockerd`.
+    pub(crate) options: Vec<String>,
+}
 
 /// A running engine.
 pub(crate) struct Engine {
@@ -78,6 +94,9 @@ fn shared(
 
 /// What tells a test program that this one starts where the engine is, if its backend needs one.
 pub(crate) fn variable(backend: &str) -> Option<(&'static str, String)> {
+    if let Ok(given) = std::env::var(HOST) {
+        return Some((HOST, given));
+    }
     let engine = match backend {
         "docker" => engine(),
         "podman" => podman(),
@@ -89,6 +108,11 @@ pub(crate) fn variable(backend: &str) -> Option<(&'static str, String)> {
 impl Engine {
     /// Starts another engine, which ends when the value is dropped.
     pub(crate) fn start(kind: &str) -> Result<Self, String> {
+        Self::start_with(kind, &Setting::default())
+    }
+
+    /// Starts another engine that is different in something.
+    pub(crate) fn start_with(kind: &str, setting: &Setting) -> Result<Self, String> {
         let (program, package) = match kind {
             "podman" => ("podman", "podman"),
             _ => ("dockerd", "docker.io"),
@@ -109,6 +133,8 @@ impl Engine {
             .args(["sh", "-c", GUARD, "guard"])
             .arg(&folder)
             .arg(kind)
+            .arg(&setting.before)
+            .args(&setting.options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -165,4 +191,10 @@ pub(crate) fn docker(host: &str, arguments: &[&str]) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A port of the loopback that nobody uses.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
 }

@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 
+pub(crate) mod certificates;
 pub(crate) mod distribution;
 pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod packages;
 pub(crate) mod registry;
+pub(crate) mod ssh;
 
 /// The program under test. The tests may run on another place of it than where it was built.
 pub(crate) fn program() -> PathBuf {
