@@ -170,8 +170,9 @@ pub(super) fn copy_out(
     // What was committed on the way is the clone's too, and `changes` does not know it.
     let whole = !clone.images.is_empty();
     let id = clone.any_container()?;
-    let spool = download(clone, &id, path)?;
     let place = real_path(clone, &id, path)?;
+    // By its real path: Podman 5.8 gives nothing of a folder that is reached by a link.
+    let spool = download(clone, &id, (path, &place))?;
     let changed = changed(clone, &id)?;
     let own = changed.get(&place) == Some(&ChangeType::_1);
     let keep = |relative: &[u8]| {
@@ -182,11 +183,14 @@ pub(super) fn copy_out(
 }
 
 /// The folder's archive as the engine gives it: merged, unsorted.
-fn download(clone: &DockerClone, id: &str, path: &str) -> Result<File, BackendError> {
+fn download(
+    clone: &DockerClone,
+    id: &str,
+    (path, place): (&str, &str),
+) -> Result<File, BackendError> {
     let engine = &clone.shared.engine;
-    let place = format!("/{}/.", components(path).join("/"));
     let options = DownloadFromContainerOptionsBuilder::default()
-        .path(&place)
+        .path(&format!("{place}/."))
         .build();
     let doing = || format!("read `{path}` of the clone");
     let mut spool = tempfile::tempfile().map_err(step(doing()))?;

@@ -236,6 +236,17 @@ pub(super) fn has_status(error: &Error, status: u16) -> bool {
     matches!(error, Error::DockerResponseServerError { status_code, .. } if *status_code == status)
 }
 
+/// Whether the engine will know more soon: Podman 5 has a state of its own, which the client does not know,
+/// between the end of a container's processes and that of the container.
+pub(super) fn is_between(error: &Error) -> bool {
+    error.to_string().contains("unknown variant `stopped`")
+}
+
+/// How often, and after which pause, it is then asked again.
+pub(super) const TRIES: u32 = 500;
+/// See `TRIES`.
+pub(super) const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// An error with its causes, in one line.
 fn said(error: &Error) -> String {
     let mut text = error.to_string();

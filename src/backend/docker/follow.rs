@@ -11,16 +11,12 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
-use super::connect::{Engine, has_status, is_missing};
+use super::connect::{Engine, PAUSE, TRIES, has_status, is_between, is_missing};
 use super::terminal::Terminal;
 use super::wire::{LONGEST, Last, LastWords, Order, Work, frame};
 use crate::backend::native::wire::Answer;
 use crate::backend::{BackendError, LimitHit, Limits, Stream};
 use crate::cancel::Cancel;
-
-/// How often, and after which pause, an engine is asked again that is about to know more.
-const TRIES: u32 = 500;
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The caller's side of what runs.
 pub(super) struct Talk<'a, 'i> {
@@ -99,8 +95,7 @@ async fn state(engine: &Engine, id: &str) -> Result<ContainerState, BackendError
             Err(error) if is_missing(&error) => {
                 return Err(lost("its container was removed by someone else"));
             }
-            // Podman 5 has a state of its own between the end of the processes and that of the container.
-            Err(error) if tries < TRIES && error.to_string().contains("`stopped`") => {
+            Err(error) if tries < TRIES && is_between(&error) => {
                 tries += 1;
                 tokio::time::sleep(PAUSE).await;
             }

@@ -9,7 +9,7 @@ use bollard::query_parameters::{
     RemoveVolumeOptionsBuilder,
 };
 
-use super::connect::{Engine, has_status, is_missing};
+use super::connect::{Engine, PAUSE, TRIES, has_status, is_between, is_missing};
 use super::images::{self, LAYERS, STORE};
 use super::roots::Form;
 use super::session::{LABEL, SCRATCH};
@@ -79,7 +79,17 @@ async fn containers(shared: &Shared) -> Result<Vec<(String, String)>, BackendErr
         .all(true)
         .filters(&ours(shared))
         .build();
-    let listed = shared.engine.api.list_containers(Some(options)).await;
+    let mut tries = 0;
+    let listed = loop {
+        let options = Some(options.clone());
+        match shared.engine.api.list_containers(options).await {
+            Err(error) if tries < TRIES && is_between(&error) => {
+                tries += 1;
+                tokio::time::sleep(PAUSE).await;
+            }
+            listed => break listed,
+        }
+    };
     let listed = listed.map_err(shared.engine.failed("list the engine's containers"))?;
     Ok(listed
         .into_iter()
