@@ -207,7 +207,7 @@ fn environment(bench: &Bench, started: Instant) {
         tools: &stock.tools,
         packages: &stock.rpms,
         normalise: normalise.clone(),
-        spool: &bench.store.temporary_folder(),
+        store: &bench.store,
     };
     let root = create::install(&bench.backend, &ingredients, &bench.cancel).unwrap();
     let installed = seconds(started);
