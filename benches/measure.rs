@@ -6,6 +6,10 @@
 //! measure forget PROJECT         removes the trees that `environment` left
 //! measure root PROJECT           the path of the kept environment's root
 //! measure clone PROJECT RUNS -- PEER…   /bin/true in a clone, each run followed by one of the peer command
+//! measure write PROJECT RUNS -- PEER…   one file written in a clone, each run followed by one of the peer command
+//! measure sizes PROJECT RUNS     `/bin/true` in clones of the environment and of ten of it, in turn
+//! measure freeze PROJECT FOLDER  the environment as a layer, in a layout below FOLDER, and again
+//! measure rehash PROJECT LIST    the SHA-256 of all packages in the store, whose paths go to LIST
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
 //! measure universe FOLDER        writes the metadata of a large universe: Debian's whole index
 //! measure solve STORE REPOSITORY NAME…   the packages that these names need, from a repository's metadata
@@ -47,6 +51,9 @@ use pristine::store::Store;
 use pristine::store::fetch::{FetchOptions, Fetcher};
 use pristine::tree::Normalise;
 
+#[path = "measure/snapshots.rs"]
+mod snapshots;
+
 fn main() {
     dispatch();
     let started = Instant::now();
@@ -62,6 +69,12 @@ fn main() {
         ["clone", project, runs, "--", peer @ ..] => {
             clone(&Bench::open(project), runs.parse().unwrap(), peer);
         }
+        ["write", project, runs, "--", peer @ ..] => {
+            snapshots::write(&Bench::open(project), runs.parse().unwrap(), peer);
+        }
+        ["sizes", project, runs] => snapshots::sizes(&Bench::open(project), runs.parse().unwrap()),
+        ["freeze", project, folder] => snapshots::freeze(&Bench::open(project), folder),
+        ["rehash", project, list] => snapshots::rehash(&Bench::open(project), list),
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
         ["universe", folder] => universe(folder),
         ["solve", store, repository, names @ ..] => solve(store, repository, names, started),
