@@ -8,6 +8,10 @@
 //! measure clone PROJECT RUNS -- PEER…   /bin/true in a clone, each run followed by one of the peer command
 //! measure engine-clone PROJECT RUNS ADDRESS   /bin/true in a container of the snapshot, each followed by `docker run`
 //! measure engine-freeze PROJECT RUNS ADDRESS FOLDER   an environment in an engine frozen; `docker commit` and `docker save`
+//! measure write PROJECT RUNS -- PEER…   one file written in a clone, each run followed by one of the peer command
+//! measure sizes PROJECT RUNS     `/bin/true` in clones of the environment and of ten of it, in turn
+//! measure freeze PROJECT FOLDER  the environment as a layer, in a layout below FOLDER, and again
+//! measure rehash PROJECT LIST    the SHA-256 of all packages in the store, whose paths go to LIST
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
 //! measure universe FOLDER        writes the metadata of a large universe: Debian's whole index
 //! measure solve STORE REPOSITORY NAME…   the packages that these names need, from a repository's metadata
@@ -51,6 +55,8 @@ use pristine::tree::Normalise;
 
 #[path = "measure/engine.rs"]
 mod engine;
+#[path = "measure/snapshots.rs"]
+mod snapshots;
 
 fn main() {
     dispatch();
@@ -75,6 +81,12 @@ fn main() {
             let place = (*address, Path::new(folder));
             engine::freeze(&Bench::open(project), runs.parse().unwrap(), place);
         }
+        ["write", project, runs, "--", peer @ ..] => {
+            snapshots::write(&Bench::open(project), runs.parse().unwrap(), peer);
+        }
+        ["sizes", project, runs] => snapshots::sizes(&Bench::open(project), runs.parse().unwrap()),
+        ["freeze", project, folder] => snapshots::freeze(&Bench::open(project), folder),
+        ["rehash", project, list] => snapshots::rehash(&Bench::open(project), list),
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
         ["universe", folder] => universe(folder),
         ["solve", store, repository, names @ ..] => solve(store, repository, names, started),
@@ -220,7 +232,7 @@ fn environment(bench: &Bench, started: Instant) {
         tools: &stock.tools,
         packages: &stock.rpms,
         normalise: normalise.clone(),
-        spool: &bench.store.temporary_folder(),
+        store: &bench.store,
     };
     let root = create::install(&bench.backend, &ingredients, &bench.cancel).unwrap();
     let installed = seconds(started);

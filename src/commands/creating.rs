@@ -202,7 +202,7 @@ fn install<'a>(
                     tools: &stock.tools,
                     packages: &stock.rpms,
                     normalise: normalise(documents, lock),
-                    spool: &spool,
+                    store: &workshop.store,
                 };
                 return create::install(backend, &ingredients, &context.cancel);
             }

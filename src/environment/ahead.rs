@@ -4,6 +4,7 @@
 //! comes, so a package may until then be replaced, in one step, by one with the same
 //! headers and a payload that is decompressed already. Whichever rpm finds, it installs the same.
 
+use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,10 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::environment::create::Ingredient;
+use crate::environment::turns::{Turns, Watch};
 use crate::tree::payload::write_plain;
 
-/// Smaller packages stay as they are: most packages are small, and hold little of all the bytes.
-const SMALLEST: u64 = 512 << 10;
+/// Smaller packages stay as they are: to make a file costs more than to decompress so little.
+const SMALLEST: u64 = 32 << 10;
 /// So do larger ones: the space that this takes has a bound.
 const LARGEST: u64 = 64 << 20;
 /// Bytes of packages, as published, that are made ready at most.
@@ -28,13 +30,22 @@ const READABLE: u32 = 0o644;
 pub(super) struct Ahead<'a> {
     folder: &'a Path,
     packages: &'a [Ingredient],
+    turns: Turns<'a>,
 }
 
 impl<'a> Ahead<'a> {
     /// Links verified packages of the store into `folder`, an empty one on the same file system.
-    pub(super) fn new(folder: &'a Path, packages: &'a [Ingredient]) -> io::Result<Self> {
+    pub(super) fn new(
+        folder: &'a Path,
+        packages: &'a [Ingredient],
+        turns: Turns<'a>,
+    ) -> io::Result<Self> {
         fs_err::set_permissions(folder, Permissions::from_mode(0o755))?;
-        let ahead = Self { folder, packages };
+        let ahead = Self {
+            folder,
+            packages,
+            turns,
+        };
         for (name, package) in ahead.names().zip(packages) {
             fs_err::hard_link(&package.path, folder.join(name))?;
         }
@@ -51,16 +62,31 @@ impl<'a> Ahead<'a> {
     pub(super) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         let idle = thread::available_parallelism().map_or(0, |all| all.get() - 1);
         let progress = Progress::default();
+        let order = self.turns.order();
+        let watch = Watch::on(self.folder);
         let result = thread::scope(|scope| {
             for _ in 0..idle {
-                scope.spawn(|| self.make_ready(&progress));
+                scope.spawn(|| self.make_ready(&order, &progress));
             }
             let result = work();
             progress.done.store(true, Ordering::Relaxed);
             result
         });
+        match watch {
+            Ok(watch) => self.turns.keep(&self.places(&watch.last_opened())),
+            Err(error) => tracing::debug!(%error, "the order of a transaction is not seen"),
+        }
         self.clear();
         result
+    }
+
+    /// The packages' places by their file names; of other files nothing.
+    fn places(&self, files: &[String]) -> Vec<usize> {
+        let places: BTreeMap<String, usize> = self.names().zip(0..).collect();
+        files
+            .iter()
+            .filter_map(|file| places.get(file).copied())
+            .collect()
     }
 
     /// Empties the folder, as far as that is possible: its owner removes it anyway.
@@ -72,12 +98,12 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    fn make_ready(&self, progress: &Progress) {
+    fn make_ready(&self, order: &[usize], progress: &Progress) {
         while !progress.done.load(Ordering::Relaxed) {
-            let at = progress.next.fetch_add(1, Ordering::Relaxed);
-            let Some(package) = self.packages.get(at) else {
+            let Some(&at) = order.get(progress.next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
+            let package = &self.packages[at];
             if let Err(error) = self.replace(at, &package.path, progress) {
                 // A full disk, most likely: rpm has the package as it was.
                 tracing::debug!(%error, package = %package.nevra, "not made ready");
@@ -128,6 +154,7 @@ mod tests {
 
     use super::*;
     use crate::digest::Digest;
+    use crate::store::Store;
 
     /// Two packages as far as this module reads them: lead, two headers, a payload.
     fn package(folder: &Path, name: &str, payload: &[u8]) -> Ingredient {
@@ -171,7 +198,9 @@ mod tests {
             package(store.path(), "other", &content),
             package(store.path(), "broken", &packed[..packed.len() - 3]),
         ];
-        let ahead = Ahead::new(stage.path(), &packages).unwrap();
+        let kept = Store::open(&store.path().join("store")).unwrap();
+        let turns = Turns::of(&kept, "tools", &packages);
+        let ahead = Ahead::new(stage.path(), &packages, turns).unwrap();
         let read = |name: &str| fs_err::read(stage.path().join(name)).unwrap();
         let names: Vec<String> = ahead.names().collect();
         assert_eq!(

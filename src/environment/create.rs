@@ -9,8 +9,10 @@ use crate::backend::{Backend, BackendError, Command, Exit, Io, Mount, RootId, St
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::environment::ahead::Ahead;
+use crate::environment::turns::Turns;
 use crate::rpm::database::normalise_header_stream;
 use crate::rpm::{Nevra, RpmError};
+use crate::store::Store;
 use crate::tree::Normalise;
 
 /// Where the target root stands while the tools root's rpm fills it.
@@ -46,8 +48,8 @@ pub struct Ingredients<'a> {
     pub packages: &'a [Ingredient],
     /// What is made the same in every tree.
     pub normalise: Normalise,
-    /// Where streams are spooled.
-    pub spool: &'a Path,
+    /// Where streams are spooled, and hints kept.
+    pub store: &'a Store,
 }
 
 /// Why an environment could not be made.
@@ -281,7 +283,7 @@ impl Rpm<'_> {
 
     fn spool_error(&self, source: std::io::Error) -> EnvironmentError {
         EnvironmentError::Spool {
-            folder: self.ingredients.spool.to_owned(),
+            folder: self.ingredients.store.temporary_folder(),
             source,
         }
     }
@@ -311,20 +313,26 @@ impl Rpm<'_> {
             .map(str::to_owned)
             .collect();
         let Ingredients {
-            stage, packages, ..
+            stage,
+            packages,
+            store,
+            tools,
+            ..
         } = *self.ingredients;
-        let ahead = Ahead::new(stage, packages).map_err(|source| EnvironmentError::Spool {
-            folder: stage.to_owned(),
-            source,
-        })?;
+        let turns = Turns::of(store, &tools_root_id(tools).0, packages);
+        let ahead =
+            Ahead::new(stage, packages, turns).map_err(|source| EnvironmentError::Spool {
+                folder: stage.to_owned(),
+                source,
+            })?;
         argv.extend(ahead.names().map(|name| format!("{PACKAGES}/{name}")));
         ahead.during(|| self.run("install the packages", argv, None, None))
     }
 
     /// Writes the database anew from its headers, with fixed install times.
     fn import_database(&mut self) -> Result<(), EnvironmentError> {
-        let folder = self.ingredients.spool;
-        let spool = || tempfile::tempfile_in(folder);
+        let folder = self.ingredients.store.temporary_folder();
+        let spool = || tempfile::tempfile_in(&folder);
         let (mut exported, mut fixed) = match (spool(), spool()) {
             (Ok(exported), Ok(fixed)) => (exported, fixed),
             (Err(source), _) | (_, Err(source)) => return Err(self.spool_error(source)),

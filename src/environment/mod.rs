@@ -8,3 +8,4 @@ pub mod recipe;
 pub mod rules;
 pub mod snapshot;
 pub mod specs;
+mod turns;

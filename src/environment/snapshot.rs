@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::thread;
 
 use crate::backend::{Backend, RootId};
 use crate::digest::Digest;
@@ -30,13 +31,19 @@ pub fn freeze(
     expected: Option<&Digest>,
 ) -> Result<Layer, EnvironmentError> {
     let archive = || EnvironmentError::backend("archive the environment");
-    let known = match expected {
-        Some(expected) => layout.known_layer(expected)?,
-        None => None,
-    };
-    if let Some(known) = known {
-        let digest = backend.digest(root, Some(normalise)).map_err(archive())?;
-        if digest == known.diff_id {
+    if let Some(expected) = expected.filter(|expected| layout.has_note_of(expected)) {
+        // The kept layer is read while the tree is: both are needed, and each takes one processor.
+        let (known, digest) = thread::scope(|scope| {
+            let known = scope.spawn(|| layout.known_layer(expected));
+            let digest = backend.digest(root, Some(normalise));
+            let known = known.join();
+            (
+                known.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                digest,
+            )
+        });
+        let digest = digest.map_err(archive())?;
+        if let Some(known) = known?.filter(|known| known.diff_id == digest) {
             return Ok(known);
         }
     }

@@ -192,6 +192,11 @@ impl Layout {
         }
     }
 
+    /// Whether there is a note of the layer of the tar with that SHA-256; what it says is for `known_layer` to check.
+    pub fn has_note_of(&self, diff_id: &Digest) -> bool {
+        self.path.join("diff-ids").join(diff_id.hex()).exists()
+    }
+
     /// The layer that this tool made of the tar with that SHA-256, if its blob is kept.
     ///
     /// The blob is verified; one that is damaged or missing counts as not kept, so that it is made again.

@@ -10,6 +10,7 @@ mod index;
 mod metalink;
 mod mirrorlist;
 mod modules;
+mod pieces;
 mod primary;
 mod repomd;
 mod stream;

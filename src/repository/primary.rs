@@ -9,6 +9,7 @@ use rpmrepo_metadata::visitor::{
 use rpmrepo_metadata::{FileType, RequirementType, utils};
 
 use super::RepositoryError;
+use super::pieces::{self, Piece};
 use super::repomd::{Checksum, check_location};
 use super::stream::{damaged, guarded, open};
 use crate::rpm::{Comparison, Dependency, Nevra, PackageFacts, Requirement};
@@ -44,13 +45,31 @@ impl AsRef<PackageFacts> for PackageEntry {
 pub fn read_primary(
     path: &Path,
     name: &str,
-    visit: impl FnMut(PackageEntry),
+    mut visit: impl FnMut(PackageEntry),
 ) -> Result<usize, RepositoryError> {
-    let mut reader = utils::create_xml_reader(open(path, name, "</metadata>")?);
+    let document = open(path, name, "</metadata>")?.into_inner();
+    let mut count = 0;
+    pieces::read(
+        document,
+        |error| damaged(name, &error),
+        |piece| parse(piece, name),
+        |entries| {
+            count += entries.len();
+            if count > MAX_PACKAGES {
+                return Err(damaged(name, &"it has too many packages"));
+            }
+            entries.into_iter().for_each(&mut visit);
+            Ok(())
+        },
+    )?;
+    Ok(count)
+}
+
+fn parse(piece: &Piece, name: &str) -> Result<Vec<PackageEntry>, RepositoryError> {
+    let mut reader = utils::create_xml_reader(piece.document());
     let mut collector = Collector {
         name,
-        visit,
-        count: 0,
+        entries: Vec::new(),
         entry: None,
         error: None,
     };
@@ -58,7 +77,7 @@ pub fn read_primary(
     match (collector.error, collector.entry) {
         (Some(error), _) => Err(error),
         (None, Some(_)) => Err(damaged(name, &"it ends inside a package")),
-        (None, None) => Ok(collector.count),
+        (None, None) => Ok(collector.entries),
     }
 }
 
@@ -71,15 +90,14 @@ struct Draft {
     checksum: (String, String),
 }
 
-struct Collector<'a, V> {
+struct Collector<'a> {
     name: &'a str,
-    visit: V,
-    count: usize,
+    entries: Vec<PackageEntry>,
     entry: Option<Draft>,
     error: Option<RepositoryError>,
 }
 
-impl<V: FnMut(PackageEntry)> Collector<'_, V> {
+impl Collector<'_> {
     fn finish(&self, draft: Draft) -> Result<PackageEntry, RepositoryError> {
         let mut facts = draft.facts;
         let shown = facts.nevra.to_string();
@@ -162,7 +180,7 @@ fn check_nevra(nevra: &Nevra) -> Result<(), &'static str> {
     Ok(())
 }
 
-impl<V: FnMut(PackageEntry)> PrimaryVisitor for Collector<'_, V> {
+impl PrimaryVisitor for Collector<'_> {
     fn begin_package(&mut self, name: &str, arch: &str, checksum_type: &str, pkgid: &str) {
         if self.entry.is_some() {
             self.fail(damaged(
@@ -278,13 +296,7 @@ impl<V: FnMut(PackageEntry)> PrimaryVisitor for Collector<'_, V> {
             Some(_) if self.error.is_some() => {}
             Some(draft) if draft.facts.is_source() => {}
             Some(draft) => match self.finish(draft) {
-                Ok(_) if self.count == MAX_PACKAGES => {
-                    self.fail(damaged(self.name, &"it has too many packages"));
-                }
-                Ok(entry) => {
-                    self.count += 1;
-                    (self.visit)(entry);
-                }
+                Ok(entry) => self.entries.push(entry),
                 Err(error) => self.fail(error),
             },
         }

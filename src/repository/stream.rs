@@ -140,27 +140,41 @@ struct Shape {
 
 impl Shape {
     fn add(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
-        for &byte in bytes {
-            self.text += 1;
-            match (self.last, byte) {
-                (b'<', b'/') => self.depth = self.depth.saturating_sub(2),
-                (b'<', b'?' | b'!') => self.depth = self.depth.saturating_sub(1),
-                (last, b'>') => {
-                    self.text = 0;
-                    if last == b'/' {
-                        self.depth = self.depth.saturating_sub(1);
-                    }
-                }
-                (_, b'<') => self.depth += 1,
-                _ => {}
-            }
-            if self.depth > MAX_DEPTH {
-                return Err("its elements are nested too deeply");
-            }
-            self.last = byte;
+        if let (b'<', Some(&first)) = (self.last, bytes.first()) {
+            self.begin(first)?;
         }
+        let mut after = 0;
+        for at in memchr::memchr2_iter(b'<', b'>', bytes) {
+            let before = at.checked_sub(1).map_or(self.last, |before| bytes[before]);
+            if bytes[at] == b'<' {
+                if let Some(&next) = bytes.get(at + 1) {
+                    self.begin(next)?;
+                }
+            } else {
+                self.text = 0;
+                after = at + 1;
+                if before == b'/' {
+                    self.depth = self.depth.saturating_sub(1);
+                }
+            }
+        }
+        self.text += (bytes.len() - after) as u64;
+        self.last = bytes.last().copied().unwrap_or(self.last);
         if self.text > MAX_TEXT {
             return Err("it has an element with too much text");
+        }
+        Ok(())
+    }
+
+    /// What `<` and the byte after it begin.
+    fn begin(&mut self, next: u8) -> Result<(), &'static str> {
+        match next {
+            b'/' => self.depth = self.depth.saturating_sub(1),
+            b'?' | b'!' => {}
+            _ => self.depth += 1,
+        }
+        if self.depth > MAX_DEPTH {
+            return Err("its elements are nested too deeply");
         }
         Ok(())
     }

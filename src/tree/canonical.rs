@@ -10,12 +10,12 @@ use std::thread;
 use rustix::fs::Stat;
 use tar::Builder;
 
-use super::TreeError;
 use super::encode::append_header;
 use super::handle;
 use super::member::{Kind, Member};
 use super::walk::{self, Node};
 use super::xattr;
+use super::{Normalise, TreeError, normalise};
 
 /// Bytes handed from the reading to the writing thread at once, and how many such chunks wait at most.
 const CHUNK: usize = 1 << 20;
@@ -30,10 +30,28 @@ pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// Refused are trees that such an archive cannot hold: paths above 4095 bytes, names that
 /// begin with `.wh.`, attribute names that are not UTF-8.
 pub fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), TreeError> {
+    write_clamped(root, None, tar)
+}
+
+/// Makes the tree the same as others by `rules`, and writes it; what every entry needs is done on the one way through.
+pub fn write_normalised(
+    root: BorrowedFd<'_>,
+    rules: &Normalise,
+    tar: &mut dyn Write,
+) -> Result<(), TreeError> {
+    normalise::apply(root, rules)?;
+    write_clamped(root, Some(rules.epoch), tar)
+}
+
+fn write_clamped(
+    root: BorrowedFd<'_>,
+    epoch: Option<i64>,
+    tar: &mut dyn Write,
+) -> Result<(), TreeError> {
     let (full, filled) = sync_channel::<Chunk>(CHUNKS_AHEAD);
     let (emptied, empty) = channel::<Chunk>();
     thread::scope(|scope| {
-        let reader = scope.spawn(move || archive(root, full, empty));
+        let reader = scope.spawn(move || archive(root, epoch, full, empty));
         let written = pass_on(&filled, &emptied, tar);
         // Ends the reader, where it still runs because writing failed.
         drop(filled);
@@ -131,6 +149,7 @@ impl Write for Chunks {
 
 fn archive(
     root: BorrowedFd<'_>,
+    epoch: Option<i64>,
     full: SyncSender<Chunk>,
     empty: Receiver<Chunk>,
 ) -> Result<(), TreeError> {
@@ -143,7 +162,17 @@ fn archive(
         tar: Builder::new(chunks),
         first_names: HashMap::new(),
     };
-    walk::walk(root, &mut |node| archive.add(node))?;
+    walk::walk(root, &mut |node| {
+        let Some(epoch) = epoch else {
+            return archive.add(node);
+        };
+        let mut stat = *node.stat;
+        stat.st_mtime = normalise::clamp_node(node, epoch)?;
+        archive.add(&Node {
+            stat: &stat,
+            ..*node
+        })
+    })?;
     archive
         .tar
         .into_inner()

@@ -15,6 +15,12 @@ use super::{Normalise, TreeError, remove};
 /// does not match, whatever it points to. Folders in which a rule looked for its last
 /// component get the epoch as their time, whether there was something to remove or not.
 pub fn run(root: BorrowedFd<'_>, rules: &Normalise) -> Result<(), TreeError> {
+    apply(root, rules)?;
+    clamp(root, rules.epoch)
+}
+
+/// As `run`, but for the times of what no rule names.
+pub(super) fn apply(root: BorrowedFd<'_>, rules: &Normalise) -> Result<(), TreeError> {
     // Before removals: the journal beside a database is looked at.
     for pattern in &rules.plain_sqlite {
         matching(root, pattern, &mut leave_write_ahead_mode)
@@ -33,7 +39,7 @@ pub fn run(root: BorrowedFd<'_>, rules: &Normalise) -> Result<(), TreeError> {
         })
         .and_then(|folders| stamp(root, &folders, rules.epoch))?;
     }
-    clamp(root, rules.epoch)
+    Ok(())
 }
 
 /// The error of a removal, with the whole path.
@@ -198,12 +204,16 @@ fn truncate(folder: BorrowedFd<'_>, name: &[u8], path: &[u8], epoch: i64) -> Res
 }
 
 fn clamp(root: BorrowedFd<'_>, epoch: i64) -> Result<(), TreeError> {
-    walk::walk(root, &mut |node| {
-        let stat = node.stat;
-        if (stat.st_mtime, stat.st_mtime_nsec) <= (epoch, 0) {
-            return Ok(());
-        }
-        handle::set_mtime(node.parent, node.name, epoch)
-            .map_err(|errno| TreeError::path("set the time of", node.path, errno))
-    })
+    walk::walk(root, &mut |node| clamp_node(node, epoch).map(|_mtime| ()))
+}
+
+/// Sets a modification time above the epoch to it; gives what it is now, in whole seconds.
+pub(super) fn clamp_node(node: &walk::Node<'_>, epoch: i64) -> Result<i64, TreeError> {
+    let stat = node.stat;
+    if (stat.st_mtime, stat.st_mtime_nsec) <= (epoch, 0) {
+        return Ok(stat.st_mtime);
+    }
+    handle::set_mtime(node.parent, node.name, epoch)
+        .map_err(|errno| TreeError::path("set the time of", node.path, errno))?;
+    Ok(epoch)
 }

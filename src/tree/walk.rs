@@ -14,7 +14,7 @@ use super::handle;
 const OPEN_FOLDERS: usize = 100;
 
 /// One thing in the tree, as its visitor sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Node<'a> {
     /// The folder that holds it; for the root, the root itself.
     pub parent: BorrowedFd<'a>,

@@ -30,6 +30,19 @@ pub(in crate::backend) fn apply_over(
     tree::extract::apply_over(root, tar).map_err(travel)
 }
 
+/// Makes a tree the same as others made from the same packages, where there are rules, and writes it as canonical archive.
+pub(super) fn write_normalised(
+    root: BorrowedFd<'_>,
+    rules: Option<&Normalise>,
+    tar: &mut dyn Write,
+) -> Result<(), Failure> {
+    match rules {
+        Some(rules) => tree::canonical::write_normalised(root, rules, tar),
+        None => tree::canonical::write(root, tar),
+    }
+    .map_err(travel)
+}
+
 /// Writes a tree as canonical archive.
 pub(in crate::backend) fn write(root: BorrowedFd<'_>, tar: &mut dyn Write) -> Result<(), Failure> {
     tree::canonical::write(root, tar).map_err(travel)

@@ -52,8 +52,9 @@ pub(super) fn work(
             trees::apply(folder.as_fd(), &mut std::fs::File::from(pipe()?))?;
         }
         Request::Export { root, normalise } => {
-            let folder = normalised(&root, normalise.as_ref())?;
-            trees::write(folder.as_fd(), &mut std::fs::File::from(pipe()?))?;
+            let folder = opened(&root)?;
+            let mut pipe = std::fs::File::from(pipe()?);
+            trees::write_normalised(folder.as_fd(), normalise.as_ref(), &mut pipe)?;
         }
         Request::Digest { root, normalise } => {
             return digest(&root, normalise.as_ref()).map(Answer::Digest);
@@ -75,21 +76,15 @@ pub(super) fn work(
     Ok(Answer::Done)
 }
 
-/// Opens a root, after what is made the same in it.
-fn normalised(root: &RootId, rules: Option<&Normalise>) -> Result<OwnedFd, Failure> {
-    let folder =
-        stack::open_folder(&stack::root(root)).doing(|| format!("open root `{}`", root.0))?;
-    if let Some(rules) = rules {
-        trees::normalise(folder.as_fd(), rules)?;
-    }
-    Ok(folder)
+fn opened(root: &RootId) -> Result<OwnedFd, Failure> {
+    stack::open_folder(&stack::root(root)).doing(|| format!("open root `{}`", root.0))
 }
 
 /// Digests the archive where it is made, so that its bytes need not go through a pipe.
 fn digest(root: &RootId, rules: Option<&Normalise>) -> Result<Digest, Failure> {
-    let folder = normalised(root, rules)?;
+    let folder = opened(root)?;
     let mut hasher = HashingWriter::new(io::sink());
-    trees::write(folder.as_fd(), &mut hasher)?;
+    trees::write_normalised(folder.as_fd(), rules, &mut hasher)?;
     Ok(hasher.finish().1)
 }
 

@@ -1,6 +1,6 @@
 //! An index, made from packages one after the other.
 
-use std::collections::HashMap;
+use ahash::AHashMap;
 
 use super::blocks::{MAX_LENGTH, seal};
 use super::{
@@ -16,9 +16,9 @@ use crate::rpm::{Dependency, PackageFacts};
 /// Strings get their numbers as they come; the final ones, which are in byte order, replace them at the end.
 #[derive(Debug, Default)]
 pub struct Builder {
-    strings: HashMap<Box<str>, u32>,
+    strings: AHashMap<Box<str>, u32>,
     bytes: usize,
-    known: HashMap<(u32, u32, u32), u32>,
+    known: AHashMap<(u32, u32, u32), u32>,
     dependencies: Vec<[u32; DEPENDENCY]>,
     packages: Vec<[u32; PACKAGE]>,
     /// Numbers of dependencies, and of strings where a list of paths is.
@@ -192,7 +192,7 @@ impl Builder {
 
     /// The whole file, which names the `primary` that it was made from.
     pub fn finish(mut self, primary: &Digest) -> Vec<u8> {
-        self.known = HashMap::new();
+        self.known = AHashMap::new();
         let mut order: Vec<(Box<str>, u32)> =
             std::mem::take(&mut self.strings).into_iter().collect();
         order.sort_unstable();

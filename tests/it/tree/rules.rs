@@ -11,14 +11,17 @@ use rustix::fs::{Mode, OFlags};
 use super::{archive, handle, listing, message, tool};
 
 fn normalise(root: &Path, remove: &[&str], truncate: &[&str]) -> Result<(), tree::TreeError> {
+    tree::normalise::run(handle(root).as_fd(), &rules(remove, truncate))
+}
+
+fn rules(remove: &[&str], truncate: &[&str]) -> Normalise {
     let owned = |patterns: &[&str]| patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    let rules = Normalise {
+    Normalise {
         epoch: 1000,
         remove: owned(remove),
         truncate: owned(truncate),
         plain_sqlite: Vec::new(),
-    };
-    tree::normalise::run(handle(root).as_fd(), &rules)
+    }
 }
 
 /// Names, sizes and times of a tree.
@@ -84,6 +87,29 @@ fn rules_are_applied_and_links_are_not_followed() {
         fs_err::read_to_string(top.path().join("outside/2.db")).unwrap(),
         "kept\n"
     );
+}
+
+#[test]
+fn one_way_through_a_tree_does_what_two_do() {
+    let make = |root: &Path| {
+        let script = "mkdir -p a/b c; echo 1 > a/b/new; echo 2 > a/old; ln a/old c/same; ln -s x c/link; mkfifo c/pipe
+            echo log > c/log; find . -exec touch -h -d @2000.5 {} +; touch -h -d @500.7 a/old c/link c; touch -d @1000.5 a";
+        tool("sh", &["-c", script], root);
+    };
+    let (two, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    make(two.path());
+    make(one.path());
+    normalise(two.path(), &["/c/log"], &["/a/b/new"]).unwrap();
+    let mut tar = Vec::new();
+    tree::canonical::write_normalised(
+        handle(one.path()).as_fd(),
+        &rules(&["/c/log"], &["/a/b/new"]),
+        &mut tar,
+    )
+    .unwrap();
+    assert!(tar == archive(two.path()), "{:?}", listing(&tar));
+    assert_eq!(short(one.path()), short(two.path()));
+    assert!(short(one.path()).iter().all(|line| !line.contains("@2000")));
 }
 
 #[test]
