@@ -26,3 +26,4 @@ pub mod solve;
 pub mod store;
 pub mod tree;
 pub mod ui;
+pub mod words;

@@ -11,6 +11,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Failure;
 use crate::events::{Event, Sink};
+use crate::words::clean;
+
+pub use crate::words::{seconds, size};
 
 /// The terminal, or the log of a CI job.
 #[derive(Debug)]
@@ -173,52 +176,5 @@ impl Sink for Ui {
             }
             Event::Output { line } => self.note(&format!("  | {}", clean(&line, false))),
         }
-    }
-}
-
-/// A duration as people read it: `0.42 s`, `7.3 s`, `2 min 05 s`.
-pub fn seconds(took: Duration) -> String {
-    let seconds = took.as_secs_f64();
-    if seconds < 1.0 {
-        format!("{seconds:.2} s")
-    } else if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!("{} min {:02} s", took.as_secs() / 60, took.as_secs() % 60)
-    }
-}
-
-/// Bytes as people read them, in binary units.
-pub fn size(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
-}
-
-/// Text of strangers without control characters, so that a build log cannot drive the terminal.
-fn clean(text: &str, keep_lines: bool) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' if keep_lines => Some(c),
-            '\t' => Some(' '),
-            c if c.is_control() => None,
-            c => Some(c),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_well() {
-        for (millis, text) in [(40, "0.04 s"), (7300, "7.3 s"), (125_000, "2 min 05 s")] {
-            assert_eq!(seconds(Duration::from_millis(millis)), text);
-        }
-    }
-
-    #[test]
-    fn strangers_cannot_drive_the_terminal() {
-        assert_eq!(clean("a\x1b[31mb\r\nc\u{9b}d", false), "a[31mbcd");
-        assert_eq!(clean("a\n  b", true), "a\n  b");
     }
 }
