@@ -2,7 +2,7 @@
 //!
 //! Progress and messages go to standard error, results (tables, lists, paths) to standard output.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,6 +14,9 @@ use crate::events::{Event, Sink};
 use crate::words::clean;
 
 pub use crate::words::{seconds, size};
+
+/// The longest piece of a line that is taken at once, bytes.
+const LINE: u64 = 1 << 20;
 
 /// The terminal, or the log of a CI job.
 #[derive(Debug)]
@@ -40,6 +43,26 @@ impl Ui {
         let mut out = std::io::stdout().lock();
         // A closed pipe (`| head`) is the reader's choice, not an error of ours.
         let _closed = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// Prints what a stranger wrote: as it is to a pipe or if `raw`, without what drives a terminal to one.
+    pub fn pour(&self, text: &mut impl BufRead, raw: bool) -> std::io::Result<()> {
+        self.clear_bar();
+        let mut out = std::io::stdout().lock();
+        let raw = raw || !out.is_terminal();
+        let mut line = Vec::new();
+        while text.by_ref().take(LINE).read_until(b'\n', &mut line)? > 0 {
+            let end = if line.ends_with(b"\n") { "\n" } else { "" };
+            let cleaned = clean(&String::from_utf8_lossy(&line), false) + end;
+            let written = out.write_all(if raw { &line } else { cleaned.as_bytes() });
+            if written.is_err() {
+                // A closed pipe (`| head`) is the reader's choice.
+                return Ok(());
+            }
+            line.clear();
+        }
+        let _closed = out.flush();
+        Ok(())
     }
 
     /// Prints why the tool could not go on, and what to do next.

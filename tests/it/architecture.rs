@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine", "registry"],
     &["record"],
     &["resolve"],
+    &["report"],
     &["build"],
     &["ui"],
     &["cli"],

@@ -13,6 +13,7 @@ mod engine;
 mod mutation;
 mod oci;
 mod registry;
+mod report;
 mod repositories;
 mod solver;
 mod specification;
