@@ -31,6 +31,7 @@ pub(crate) fn built(name: &str, at: u64, milliseconds: u64) -> PackageRecord {
             file(&format!("packages/{name}/{name}.spec"), name),
             file(&format!("{name}-1.4.tar.gz"), name),
         ],
+        made_from: None,
         own_packages: Vec::new(),
         outputs: vec![file(&format!("{name}-1.4-2.x86_64.rpm"), name)],
         source_date_epoch: 1,

@@ -12,6 +12,7 @@ mod e2e;
 mod engine;
 mod mutation;
 mod oci;
+mod recipes;
 mod registry;
 mod report;
 mod repositories;
