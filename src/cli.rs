@@ -93,6 +93,36 @@ pub enum Verb {
     Snapshot(SnapshotVerb),
     /// Make the embedded distribution, write a demonstration project, and build it
     Demo(DemoArgs),
+    /// List the kept runs, newest first
+    Runs {
+        /// For machines: one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell how a run went: what failed and why, and each package
+    Show {
+        /// A run's name or the beginning of it, `latest`, or a run's folder
+        #[arg(default_value = "latest")]
+        run: String,
+        /// For machines: the run's record
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the log of a package's build
+    Log(LogArgs),
+    /// Tell what differs between two runs, or two locks
+    ///
+    /// Each is a run (its name or the beginning of it, `latest`, its folder), a lock's file, or a git revision of the
+    /// project's lock. What is a file is taken for one first, then runs are looked for, then revisions.
+    Diff {
+        /// What was before
+        old: String,
+        /// What is now
+        new: String,
+        /// For machines: one JSON document
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove what interrupted runs left in the store, and runs beyond the number to keep
     Clean,
     /// Say which backends work on this host, and what to do where one does not
@@ -119,9 +149,15 @@ impl Verb {
             | Self::Why { offline, .. }
             | Self::WhyNot { offline, .. } => *offline,
             Self::Build(arguments) => arguments.offline,
-            Self::Enter(_) | Self::Snapshot(_) | Self::Demo(_) | Self::Clean | Self::Doctor => {
-                false
-            }
+            Self::Enter(_)
+            | Self::Snapshot(_)
+            | Self::Demo(_)
+            | Self::Runs { .. }
+            | Self::Show { .. }
+            | Self::Log(_)
+            | Self::Diff { .. }
+            | Self::Clean
+            | Self::Doctor => false,
         }
     }
 }
@@ -181,6 +217,21 @@ pub struct EnterArgs {
     /// The command and its arguments; a login shell without one
     #[arg(last = true)]
     pub command: Vec<String>,
+}
+
+/// Arguments of `log`.
+#[derive(Debug, Clone, Args)]
+#[command(allow_missing_positional = true)]
+pub struct LogArgs {
+    /// A run's name or the beginning of it, `latest`, or a run's folder
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// The package's name in the project
+    #[arg(required = true)]
+    pub package: String,
+    /// As it was written, escape sequences and all, also to a terminal
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// Verbs on snapshots.
@@ -248,10 +299,25 @@ pub struct DemoArgs {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_log_is_asked_for_with_or_without_its_run() {
+        let parse = |words: &[&str]| {
+            let words = ["pristine", "log"].iter().chain(words);
+            match super::Cli::try_parse_from(words).map(|cli| cli.verb) {
+                Ok(super::Verb::Log(log)) => Some((log.run, log.package)),
+                _ => None,
+            }
+        };
+        let pair = |run: &str, package: &str| Some((run.to_owned(), package.to_owned()));
+        assert_eq!(parse(&["zlib"]), pair("latest", "zlib"));
+        assert_eq!(parse(&["2026", "zlib"]), pair("2026", "zlib"));
+        assert_eq!(parse(&[]), None);
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! The modules form strict layers (see `ARCHITECTURE.md`; `tests/it/architecture.rs` keeps them).
 
+#[cfg(test)]
+extern crate self as pristine;
+
 pub mod backend;
 pub mod build;
 pub mod cancel;
@@ -19,6 +22,7 @@ pub mod oci;
 pub mod plan;
 pub mod record;
 pub mod registry;
+pub mod report;
 pub mod repository;
 pub mod resolve;
 pub mod rpm;
@@ -26,3 +30,4 @@ pub mod solve;
 pub mod store;
 pub mod tree;
 pub mod ui;
+pub mod words;

@@ -2,7 +2,7 @@
 //!
 //! Progress and messages go to standard error, results (tables, lists, paths) to standard output.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufRead, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -11,6 +11,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Failure;
 use crate::events::{Event, Sink};
+use crate::words::clean;
+
+pub use crate::words::{seconds, size};
+
+/// The longest piece of a line that is taken at once, bytes.
+const LINE: u64 = 1 << 20;
 
 /// The terminal, or the log of a CI job.
 #[derive(Debug)]
@@ -37,6 +43,26 @@ impl Ui {
         let mut out = std::io::stdout().lock();
         // A closed pipe (`| head`) is the reader's choice, not an error of ours.
         let _closed = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// Prints what a stranger wrote: as it is to a pipe or if `raw`, without what drives a terminal to one.
+    pub fn pour(&self, text: &mut impl BufRead, raw: bool) -> std::io::Result<()> {
+        self.clear_bar();
+        let mut out = std::io::stdout().lock();
+        let raw = raw || !out.is_terminal();
+        let mut line = Vec::new();
+        while text.by_ref().take(LINE).read_until(b'\n', &mut line)? > 0 {
+            let end = if line.ends_with(b"\n") { "\n" } else { "" };
+            let cleaned = clean(&String::from_utf8_lossy(&line), false) + end;
+            let written = out.write_all(if raw { &line } else { cleaned.as_bytes() });
+            if written.is_err() {
+                // A closed pipe (`| head`) is the reader's choice.
+                return Ok(());
+            }
+            line.clear();
+        }
+        let _closed = out.flush();
+        Ok(())
     }
 
     /// Prints why the tool could not go on, and what to do next.
@@ -173,52 +199,5 @@ impl Sink for Ui {
             }
             Event::Output { line } => self.note(&format!("  | {}", clean(&line, false))),
         }
-    }
-}
-
-/// A duration as people read it: `0.42 s`, `7.3 s`, `2 min 05 s`.
-pub fn seconds(took: Duration) -> String {
-    let seconds = took.as_secs_f64();
-    if seconds < 1.0 {
-        format!("{seconds:.2} s")
-    } else if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!("{} min {:02} s", took.as_secs() / 60, took.as_secs() % 60)
-    }
-}
-
-/// Bytes as people read them, in binary units.
-pub fn size(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
-}
-
-/// Text of strangers without control characters, so that a build log cannot drive the terminal.
-fn clean(text: &str, keep_lines: bool) -> String {
-    text.chars()
-        .filter_map(|c| match c {
-            '\n' if keep_lines => Some(c),
-            '\t' => Some(' '),
-            c if c.is_control() => None,
-            c => Some(c),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_well() {
-        for (millis, text) in [(40, "0.04 s"), (7300, "7.3 s"), (125_000, "2 min 05 s")] {
-            assert_eq!(seconds(Duration::from_millis(millis)), text);
-        }
-    }
-
-    #[test]
-    fn strangers_cannot_drive_the_terminal() {
-        assert_eq!(clean("a\x1b[31mb\r\nc\u{9b}d", false), "a[31mbcd");
-        assert_eq!(clean("a\n  b", true), "a\n  b");
     }
 }

@@ -11,6 +11,7 @@ use crate::commands::{PACKAGE_FAILED, creating, current, earlier};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::{Outcome, Record};
+use crate::report;
 use crate::resolve::sources;
 use crate::ui;
 
@@ -60,6 +61,7 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
     };
     let record = recording::record(context, facts, &ran);
     record.save(&folder)?;
+    report::write(&workshop.store.runs_folder(), &folder, &record, &lock)?;
     snapshot.publish()?;
     ending(context, args, ran.end, (&record, &folder))
 }

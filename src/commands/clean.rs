@@ -5,6 +5,7 @@ use crate::documents::Lock;
 use crate::documents::config::Project;
 use crate::documents::lock::FILE;
 use crate::error::{Failure, Kind};
+use crate::report;
 
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
     let project = Project::load(&context.folder)?;
@@ -14,6 +15,7 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         &workshop.store.runs_folder(),
         project.build.keep_runs.get() as usize,
     )?);
+    report::index(&workshop.store.runs_folder())?;
     removed.extend(derived(&project, &workshop)?);
     for line in &removed {
         context.ui.result(&format!("removed {line}"));

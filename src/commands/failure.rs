@@ -18,6 +18,7 @@ use crate::plan::PlanError;
 use crate::record::RecordError;
 use crate::record::runs::RunsError;
 use crate::registry::RegistryError;
+use crate::report::ReportError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
 use crate::store::StoreError;
@@ -73,6 +74,7 @@ always! {
     EngineError => CannotRun,
     OciError => CannotRun,
     RecordError => CannotRun,
+    ReportError => CannotRun,
     RepositoryError => CannotRun,
     PackageError => CannotRun,
     RunError => CannotRun,

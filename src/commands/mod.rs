@@ -18,12 +18,17 @@ mod context;
 mod creating;
 mod current;
 mod demo;
+mod diff;
 mod doctor;
 mod earlier;
 mod enter;
 mod failure;
+mod kept;
 mod lock;
+mod log;
 mod recording;
+mod runs;
+mod show;
 mod snapshot;
 mod tables;
 mod why;
@@ -86,6 +91,10 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Why { name, .. } => why::why(&context, name),
         Verb::WhyNot { name, .. } => why_not::why_not(&context, name),
         Verb::Build(args) => build::run(&context, args),
+        Verb::Runs { json } => runs::run(&context, *json),
+        Verb::Show { run, json } => show::run(&context, run, *json),
+        Verb::Log(args) => log::run(&context, args),
+        Verb::Diff { old, new, json } => diff::run(&context, (old, new), *json),
         Verb::Clean => clean::run(&context),
         Verb::Doctor => doctor::run(&context),
         Verb::Enter(args) => enter::run(&context, args),

@@ -1,9 +1,31 @@
-//! What changed in a lock, as a table.
+//! Tables for a terminal; what changed in a lock as one.
 
 use comfy_table::{Table, presets};
 
 use crate::digest::Digest;
 use crate::documents::lock::{BaseOrigin, ChangeKind, Lock, Part, diff};
+
+/// A table without lines that fits a pipe as well as a terminal.
+pub(super) fn bare() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table
+}
+
+/// The same with titles of the columns.
+pub(super) fn plain<const N: usize>(titles: [&str; N]) -> Table {
+    let mut table = bare();
+    table.set_header(titles);
+    table
+}
+
+/// Its text, from the left margin on.
+pub(super) fn text(table: &mut Table) -> String {
+    if let Some(column) = table.column_mut(0) {
+        column.set_padding((0, 1));
+    }
+    table.trim_fmt()
+}
 
 /// The change from `old` (none: everything is new) to `new`.
 pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
@@ -19,8 +41,7 @@ pub(super) fn changes(old: Option<&Lock>, new: &Lock) -> String {
     if changes.is_empty() {
         return format!("{base}no package changed");
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+    let mut table = bare();
     let (mut added, mut removed, mut up, mut down, mut replaced) = (0, 0, 0, 0, 0);
     for change in &changes {
         let (what, from, to) = match &change.kind {

@@ -69,6 +69,35 @@ pub fn list(folder: &Path) -> Result<Vec<Run>, RunsError> {
         .collect()
 }
 
+/// A kept run, whatever its record is like.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its record; none where it wrote none.
+    pub record: Result<Option<Record>, RecordError>,
+}
+
+/// All runs, oldest first, also those whose record cannot be read: one bad file hides no other.
+pub fn each(folder: &Path) -> Result<Vec<Entry>, RunsError> {
+    let entry = |(name, folder): (String, PathBuf)| Entry {
+        record: record(&folder),
+        name,
+        folder,
+    };
+    Ok(folders(folder)?.into_iter().map(entry).collect())
+}
+
+/// Names and folders of all runs, oldest first.
+pub fn folders(folder: &Path) -> Result<Vec<(String, PathBuf)>, RunsError> {
+    let names = names(folder)?.into_iter();
+    Ok(names
+        .map(|name| (name.clone(), folder.join(name)))
+        .collect())
+}
+
 /// The run of that name, of which that is the only beginning (a date, `20260102`, or a part of one), or `latest`.
 pub fn find(folder: &Path, wanted: &str) -> Result<Run, RunsError> {
     let names = names(folder)?;
@@ -150,16 +179,19 @@ fn names(folder: &Path) -> Result<Vec<String>, RunsError> {
 
 fn load(folder: &Path, name: String) -> Result<Run, RunsError> {
     let folder = folder.join(&name);
-    let record = if folder.join(FILE_NAME).exists() {
-        Some(Record::load(&folder)?)
-    } else {
-        None
-    };
     Ok(Run {
+        record: record(&folder)?,
         name,
         folder,
-        record,
     })
+}
+
+fn record(folder: &Path) -> Result<Option<Record>, RecordError> {
+    if folder.join(FILE_NAME).exists() {
+        Record::load(folder).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

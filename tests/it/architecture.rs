@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first; modules in one row are independent of each other, unless listed in separate rows.
 const LAYERS: &[&[&str]] = &[
-    &["error", "events", "cancel", "digest", "files"],
+    &["error", "events", "cancel", "digest", "files", "words"],
     &["rpm"],
     &["documents", "keyring", "plan"],
     &["store"],
@@ -18,6 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine", "registry"],
     &["record"],
     &["resolve"],
+    &["report"],
     &["build"],
     &["ui"],
     &["cli"],

@@ -141,7 +141,8 @@ impl Pair<'_> {
     }
 }
 
-fn compared(from: &Nevra, to: &Nevra) -> ChangeKind {
+/// How the same package differs between two versions or builds of it.
+pub(crate) fn compared(from: &Nevra, to: &Nevra) -> ChangeKind {
     let (order, from, to) = (from.compare_evr(to), from.clone(), to.clone());
     match order {
         Ordering::Less => ChangeKind::Upgraded { from, to },

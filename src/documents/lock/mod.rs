@@ -8,7 +8,7 @@ mod check;
 mod diff;
 mod read;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod write;
 
 use std::path::Path;
@@ -23,6 +23,7 @@ use crate::rpm::Nevra;
 
 pub use base::{BaseOrigin, InstalledRpm, LockedBase, LockedLayer};
 pub use check::{Drift, Inputs, SourceFile, SpecInput, SpecReading};
+pub(crate) use diff::compared;
 pub use diff::{Change, ChangeKind, Part, diff};
 
 /// The name of the lock's file.
@@ -234,12 +235,15 @@ impl Lock {
 
     /// Reads the lock of the project in `directory`.
     pub fn load(directory: &Path) -> Result<Self, DocumentError> {
-        let path = directory.join(FILE);
-        let text = source::read(&path, LOCK_LIMIT).map_err(|error| match error.problem() {
+        Self::load_file(&directory.join(FILE)).map_err(|error| match error.problem() {
             Problem::Missing => error.note("write it: pristine lock"),
             _ => error,
-        })?;
-        Self::parse_at(&text, &path)
+        })
+    }
+
+    /// Reads a lock in a file of any name.
+    pub fn load_file(path: &Path) -> Result<Self, DocumentError> {
+        Self::parse_at(&source::read(path, LOCK_LIMIT)?, path)
     }
 
     /// Writes the lock of the project in `directory`.

@@ -10,7 +10,7 @@ use crate::documents::template::RepositorySource;
 use crate::documents::values::{Architecture, Fingerprint};
 
 /// An RPM of the repository `main` with the digest of `content`.
-pub(super) fn rpm(nevra: &str, content: &str) -> LockedRpm {
+pub(crate) fn rpm(nevra: &str, content: &str) -> LockedRpm {
     LockedRpm {
         nevra: nevra.parse().unwrap(),
         origin: Origin::Repository {
@@ -63,7 +63,7 @@ pub(super) fn package(name: &str, build_requires: &[&str]) -> LockedPackage {
 }
 
 /// Two packages, two RPMs in the environment, one more in the tools.
-pub(super) fn lock() -> Lock {
+pub(crate) fn lock() -> Lock {
     let document = |name: &str| LockedDocument {
         name: name.parse().unwrap(),
         digest: Digest::of(name.as_bytes()),
@@ -134,7 +134,7 @@ fn base(origin: BaseOrigin, layers: Vec<LockedLayer>) -> LockedBase {
 }
 
 /// An image of two layers.
-pub(super) fn image() -> LockedBase {
+pub(crate) fn image() -> LockedBase {
     let origin = BaseOrigin::Image {
         name: "registry.example/base:9".parse().unwrap(),
         manifest: Digest::of(b"manifest"),

@@ -15,6 +15,7 @@ mod locking;
 mod mirrors;
 pub(crate) mod project;
 mod recipe;
+mod reports;
 mod schedule;
 mod watch;
 mod why;
