@@ -141,6 +141,11 @@ fn backend_parser() -> impl TypedValueParser<Value = BackendChoice> {
 }
 
 impl Verb {
+    /// Whether events go to standard output as JSON.
+    pub fn events_as_json(&self) -> bool {
+        matches!(self, Self::Build(arguments) if arguments.json)
+    }
+
     /// Whether nothing may be asked of the network.
     pub fn offline(&self) -> bool {
         match self {
@@ -183,6 +188,14 @@ pub struct BuildArgs {
     /// Where the results go, instead of a new folder below the store's `runs/`
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// Write events to standard output as JSON, one object a line (docs/events.md)
+    #[arg(long)]
+    pub json: bool,
+    /// Build a clean checkout of a commit: a repository's URL or path, `#`, and a branch, tag or commit
+    ///
+    /// -C then names the project's folder in the repository. The lock must fit, as with --locked.
+    #[arg(long, value_name = "URL#REF")]
+    pub checkout: Option<String>,
     /// Builds at once, at most; without it, as many as there are processors, and memory for
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZero<usize>>,

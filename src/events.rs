@@ -1,5 +1,6 @@
 //! What happens, told by the lower layers without knowing the terminal.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -82,6 +83,17 @@ pub enum Event {
         log: Option<PathBuf>,
         /// The last lines of the log of a failure.
         excerpt: Vec<String>,
+    },
+    /// The run has come to its end, or was ended.
+    RunEnded {
+        /// Its name.
+        run: String,
+        /// Its folder.
+        folder: PathBuf,
+        /// Packages by `result`; those that there are.
+        counts: BTreeMap<&'static str, usize>,
+        /// Wall time.
+        took: Duration,
     },
     /// A line that a command in the sandbox printed.
     Output {

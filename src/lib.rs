@@ -17,6 +17,7 @@ pub mod environment;
 pub mod error;
 pub mod events;
 pub mod files;
+pub mod git;
 pub mod keyring;
 pub mod oci;
 pub mod plan;

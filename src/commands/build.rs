@@ -1,5 +1,6 @@
 //! `pristine build`: the environment from nothing, every package in a clone of it, the record.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::build::run::End;
@@ -7,20 +8,28 @@ use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
 use crate::commands::context::Context;
 use crate::commands::recording::{self, Facts};
-use crate::commands::{PACKAGE_FAILED, creating, current, earlier};
+use crate::commands::{PACKAGE_FAILED, creating, current, earlier, source};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
-use crate::record::{Outcome, Record};
+use crate::record::Record;
 use crate::report;
 use crate::resolve::sources;
 use crate::ui;
 
 /// The verb.
-pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure> {
+pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Failure> {
+    let checkout = source::checkout(context, args)?;
+    let context = &*context;
     let documents = context.documents()?;
     let workshop = context.workshop(&documents.project)?;
+    let source = source::record(context, &documents, &workshop, checkout.as_ref());
     let choice = earlier::choose(&workshop, args)?;
-    let lock = current::lock(context, &documents, &workshop, args.locked)?;
+    let lock = current::lock(
+        context,
+        &documents,
+        &workshop,
+        args.locked || checkout.is_some(),
+    )?;
     let plan = building::plan(&lock, choice.only.as_deref())?;
     let stock = creating::stock(context, &documents, &workshop, &lock)?;
     sources::fetch(
@@ -57,6 +66,7 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
         snapshot: &snapshot,
         folder: &folder,
         scope: choice.scope,
+        source,
         machine,
     };
     let record = recording::record(context, facts, &ran);
@@ -81,15 +91,22 @@ fn ending(
             record.run
         ),
     };
+    context.ui.emit(Event::RunEnded {
+        run: record.run.clone(),
+        folder: folder.to_owned(),
+        counts: by_result(record),
+        took: context.started.instant.elapsed(),
+    });
     match end {
         End::Cancelled => return Err(Failure::new(Kind::Interrupted, "interrupted").hint(resume)),
         End::Broken(error) => return Err(Failure::from(error).hint(resume)),
         End::Complete | End::Failed => {}
     }
-    let took = ui::seconds(context.started.instant.elapsed());
+    let took = context.started.instant.elapsed();
     context.ui.result(&format!(
-        "{} in {took}\n{}",
+        "{} in {}\n{}",
         counts(record),
+        ui::seconds(took),
         folder.display()
     ));
     if record.packages.iter().all(|package| package.outcome.good()) {
@@ -101,43 +118,28 @@ fn ending(
     Ok(PACKAGE_FAILED)
 }
 
+/// Packages by the word of their outcome.
+fn by_result(record: &Record) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for package in &record.packages {
+        *counts.entry(package.outcome.word()).or_default() += 1;
+    }
+    counts
+}
+
 /// `58 built, 1 failed, 1 skipped`; what happens seldom is only named where it did.
 fn counts(record: &Record) -> String {
-    let count = |wanted: fn(&Outcome) -> bool| {
-        let outcomes = record.packages.iter().map(|package| &package.outcome);
-        outcomes.filter(|outcome| wanted(outcome)).count()
-    };
-    let all = [
-        (
-            count(|outcome| matches!(outcome, Outcome::Built {})),
-            "built",
-            true,
-        ),
-        (
-            count(|outcome| matches!(outcome, Outcome::Reused { .. })),
-            "as before",
-            false,
-        ),
-        (
-            count(|outcome| matches!(outcome, Outcome::Failed { .. })),
-            "failed",
-            true,
-        ),
-        (
-            count(|outcome| matches!(outcome, Outcome::Skipped { .. })),
-            "skipped",
-            true,
-        ),
-        (
-            count(|outcome| matches!(outcome, Outcome::Interrupted {})),
-            "not begun or ended",
-            false,
-        ),
+    let counts = by_result(record);
+    let told = [
+        ("built", "built", true),
+        ("reused", "as before", false),
+        ("failed", "failed", true),
+        ("skipped", "skipped", true),
+        ("interrupted", "interrupted", false),
     ];
-    let told = all
-        .into_iter()
-        .filter(|(number, _, always)| *always || *number > 0);
-    told.map(|(number, word, _)| format!("{number} {word}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let told = told.into_iter().filter_map(|(result, word, always)| {
+        let number = counts.get(result).copied().unwrap_or_default();
+        (always || number > 0).then(|| format!("{number} {word}"))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }

@@ -12,6 +12,7 @@ use crate::engine::EngineError;
 use crate::environment::create::EnvironmentError;
 use crate::environment::specs::SpecError;
 use crate::error::{Failure, Kind};
+use crate::git::GitError;
 use crate::keyring::KeyringError;
 use crate::oci::OciError;
 use crate::plan::PlanError;
@@ -140,6 +141,26 @@ impl From<RegistryError> for Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+impl From<GitError> for Failure {
+    fn from(error: GitError) -> Self {
+        let hint = match &error {
+            GitError::NoCommit { .. } => {
+                "name a branch, a tag or a commit of it; what was not pushed is not there"
+            }
+            GitError::Run(_) => "install git",
+            GitError::Refused { .. } => {
+                "no configuration of git is read here (docs/building.md): an agent for ssh works, a credential helper does not"
+            }
+            GitError::File { .. } => return failure(Kind::CannotRun, error),
+        };
+        let kind = match &error {
+            GitError::NoCommit { .. } => Kind::Input,
+            _ => Kind::CannotRun,
+        };
+        failure(kind, error).hint(hint)
     }
 }
 

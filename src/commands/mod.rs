@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::cancel::Cancel;
 use crate::cli::{Cli, Verb};
 use crate::error::{Failure, Kind};
-use crate::ui::Ui;
+use crate::ui::{Manner, Ui};
 
 mod base;
 mod build;
@@ -30,6 +30,7 @@ mod recording;
 mod runs;
 mod show;
 mod snapshot;
+mod source;
 mod tables;
 mod why;
 mod why_not;
@@ -44,7 +45,11 @@ pub fn main() -> ExitCode {
     crate::backend::docker::dispatch();
     let cli = Cli::parse();
     start_log();
-    let ui = Ui::new(cli.quiet);
+    let ui = Ui::new(Manner {
+        quiet: cli.quiet,
+        json: cli.verb.events_as_json(),
+        clock: context::now,
+    });
     match run(&cli, &ui) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -74,7 +79,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         .map_err(|error| Failure::new(Kind::CannotRun, error))?;
     let cancel = Cancel::new().map_err(|error| Failure::new(Kind::CannotRun, error))?;
     watch_signals(&runtime, &cancel)?;
-    let context = context::Context {
+    let mut context = context::Context {
         ui,
         cancel,
         runtime,
@@ -90,7 +95,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Update { names, .. } => lock::run(&context, &lock::Moves::from_names(names)),
         Verb::Why { name, .. } => why::why(&context, name),
         Verb::WhyNot { name, .. } => why_not::why_not(&context, name),
-        Verb::Build(args) => build::run(&context, args),
+        Verb::Build(args) => build::run(&mut context, args),
         Verb::Runs { json } => runs::run(&context, *json),
         Verb::Show { run, json } => show::run(&context, run, *json),
         Verb::Log(args) => log::run(&context, args),

@@ -14,7 +14,7 @@ use crate::commands::creating::Snapshot;
 use crate::documents::Lock;
 use crate::documents::lock::{BaseOrigin, LockedBase};
 use crate::error::{Failure, Kind};
-use crate::record::{BaseRecord, Ending, FORMAT, HostRecord, Record, Scope};
+use crate::record::{BaseRecord, Ending, FORMAT, HostRecord, Record, Scope, SourceRecord};
 
 /// A new folder named for the time, below the store's `runs/` unless the user names one.
 pub(super) fn folder(
@@ -63,6 +63,7 @@ pub(super) struct Facts<'a> {
     pub(super) snapshot: &'a Snapshot<'a>,
     pub(super) folder: &'a Path,
     pub(super) scope: Scope,
+    pub(super) source: Option<SourceRecord>,
     pub(super) machine: Machine,
 }
 
@@ -85,7 +86,7 @@ pub(super) fn record(context: &Context<'_>, facts: Facts<'_>, ran: &Ran) -> Reco
             _ => Ending::Interrupted,
         },
         scope: facts.scope,
-        source: None,
+        source: facts.source,
         host: Some(host(facts.workshop, facts.machine)),
         lock: lock.digest(),
         base: lock.base.as_ref().map(base),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Lowest first; modules in one row are independent of each other, unless listed in separate rows.
 const LAYERS: &[&[&str]] = &[
     &["error", "events", "cancel", "digest", "files", "words"],
-    &["rpm"],
+    &["rpm", "git"],
     &["documents", "keyring", "plan"],
     &["store"],
     &["repository"],

@@ -29,7 +29,7 @@ pub(super) fn run(context: Context<'_>, args: &DemoArgs) -> Result<u8, Failure> 
         .map_err(|error: String| Failure::new(Kind::Input, error))?;
     let mirror = mirror(args);
     write_project(context.ui, &args.folder, suite, &mirror)?;
-    let context = Context {
+    let mut context = Context {
         folder: args.folder.clone(),
         ..context
     };
@@ -37,7 +37,7 @@ pub(super) fn run(context: Context<'_>, args: &DemoArgs) -> Result<u8, Failure> 
     // The store first: it refuses folders with the things of others in them.
     context.store(&project)?;
     distribution(&context, suite, &mirror)?;
-    let code = build::run(&context, &BuildArgs::default())?;
+    let code = build::run(&mut context, &BuildArgs::default())?;
     what_next(&context, code);
     Ok(code)
 }

@@ -2,6 +2,7 @@
 
 mod backends;
 mod build;
+mod checkout;
 mod disk;
 mod enter;
 mod failing;

@@ -180,3 +180,64 @@ fn the_first_failure_ends_the_run_where_that_is_wanted() {
       hint: to build what has changed since then: pristine build --since RUN
     ");
 }
+
+#[test]
+fn programs_can_follow_a_run() {
+    let Some(project) = diamond() else {
+        return;
+    };
+    project.write("packages/f/f.spec", spec_with("f", "", "%build", "exit 3"));
+    let ran = project.run(&["build", "--json", "--jobs", "2"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    let events: Vec<serde_json::Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |event: &'static str| events.iter().filter(move |line| line["event"] == event);
+    assert_eq!(events[0]["format"], 1);
+    assert_eq!(of("package_started").count(), 6);
+    let ended: std::collections::BTreeMap<_, _> = of("package_ended")
+        .map(|line| {
+            (
+                line["package"].as_str().unwrap(),
+                line["result"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        (ended.len(), ended["a"], ended["f"]),
+        (6, "built", "failed")
+    );
+    let times: Vec<u64> = events
+        .iter()
+        .map(|line| line["at"].as_u64().unwrap())
+        .collect();
+    assert!(times.iter().all(|at| at <= times.last().unwrap()));
+    let last = of("run_ended").next_back().unwrap();
+    assert_eq!(
+        last["counts"],
+        serde_json::json!({ "built": 5, "failed": 1 })
+    );
+    // People read the other stream, where each line has its time.
+    let line = ran
+        .err
+        .lines()
+        .find(|line| line.contains("FAIL f: failed"))
+        .unwrap();
+    assert!(
+        line.as_bytes()[..8]
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || *byte == b':'),
+        "{line}"
+    );
+    let quiet = project.run(&[
+        "build",
+        "--quiet",
+        "--json",
+        "--only",
+        "e",
+        "--reuse-snapshot",
+    ]);
+    assert_eq!(quiet.err, "");
+}
