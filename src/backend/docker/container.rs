@@ -86,6 +86,17 @@ pub(super) fn volume_mount(volume: &str, target: &str, read_only: bool) -> Mount
     }
 }
 
+/// What engines count together.
+pub(super) fn memory_and_swap(limits: &Limits) -> Option<u64> {
+    let swap = limits.swap.unwrap_or(0);
+    limits.memory.map(|memory| memory.saturating_add(swap))
+}
+
+/// Hundredths of a processor in the engines' unit.
+pub(super) fn nano_cpus(hundredths: u32) -> i64 {
+    i64::from(hundredths) * 10_000_000
+}
+
 /// Makes a container; gives its id.
 pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, BackendError> {
     let text = |values: &[&str]| Some(values.iter().map(|&value| value.to_owned()).collect());
@@ -113,7 +124,8 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
         masked_paths: text(&MASKED),
         readonly_paths: text(&READ_ONLY),
         memory,
-        memory_swap: memory,
+        memory_swap: number(memory_and_swap(&frame.limits)),
+        nano_cpus: frame.limits.cores.map(nano_cpus),
         pids_limit: number(frame.limits.processes),
         ulimits: Some(resources(engine.podman)),
         log_config: Some(HostConfigLogConfig {

@@ -11,6 +11,7 @@ mod identity;
 mod images;
 mod input;
 mod interrupt;
+mod limits;
 mod locking;
 mod mirrors;
 mod project;
