@@ -173,7 +173,7 @@ pub enum Exit {
     /// It died of this signal.
     Signal(i32),
     /// A limit ended it.
-    Limit(LimitHit),
+    Limit(Box<LimitHit>),
     /// It and everything beside it was killed from outside of the sandbox.
     Killed,
 }

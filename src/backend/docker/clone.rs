@@ -298,7 +298,7 @@ impl crate::backend::Clone for DockerClone {
             .runtime
             .block_on(follow::run(&shared.engine, &id, work, talk))?;
         match ended {
-            Ended::Limit(limit) => Ok(Exit::Limit(limit)),
+            Ended::Limit(limit) => Ok(Exit::Limit(Box::new(limit))),
             Ended::Answered(answer, usage) => {
                 self.used = self.used.then(usage);
                 exit(answer)

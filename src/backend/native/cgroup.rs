@@ -145,7 +145,7 @@ impl Cgroup {
 
     /// Ids of its processes.
     pub(super) fn processes(&self) -> Vec<i32> {
-        let ids = std::fs::read_to_string(self.pids.join("cgroup.procs")).unwrap_or_default();
+        let ids = fs_err::read_to_string(self.pids.join("cgroup.procs")).unwrap_or_default();
         ids.lines().filter_map(|id| id.parse().ok()).collect()
     }
 
@@ -155,13 +155,13 @@ impl Cgroup {
             Version::One => "memory.oom_control",
             Version::Two => "memory.events",
         };
-        let text = std::fs::read_to_string(self.memory.join(file)).unwrap_or_default();
+        let text = fs_err::read_to_string(self.memory.join(file)).unwrap_or_default();
         counter(&text, "oom_kill ")
     }
 
     /// How often the limit of processes stood in the way of a new one.
     pub(super) fn refused_processes(&self) -> u64 {
-        let text = std::fs::read_to_string(self.pids.join("pids.events")).unwrap_or_default();
+        let text = fs_err::read_to_string(self.pids.join("pids.events")).unwrap_or_default();
         counter(&text, "max ")
     }
 
@@ -288,7 +288,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn number(path: &Path) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    fs_err::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 fn counter(text: &str, name: &str) -> u64 {

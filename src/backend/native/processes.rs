@@ -50,7 +50,7 @@ fn descendants(first: i32) -> Vec<i32> {
     while let Some(parent) = all.get(at).copied() {
         let threads = std::fs::read_dir(format!("/proc/{parent}/task"));
         for thread in threads.into_iter().flatten().flatten() {
-            let children = std::fs::read_to_string(thread.path().join("children"));
+            let children = fs_err::read_to_string(thread.path().join("children"));
             let children = children.unwrap_or_default();
             all.extend(
                 children
@@ -65,8 +65,8 @@ fn descendants(first: i32) -> Vec<i32> {
 
 /// `None` where it has ended.
 fn look(id: i32) -> Option<Process> {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let statm = std::fs::read_to_string(format!("/proc/{id}/statm")).ok()?;
+    let stat = fs_err::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let statm = fs_err::read_to_string(format!("/proc/{id}/statm")).ok()?;
     parse(&stat, &statm)
 }
 

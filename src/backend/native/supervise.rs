@@ -272,7 +272,7 @@ impl<'a, 'io> Running<'a, 'io> {
                 if self.stuck {
                     hit.counters.insert("not_killed".to_owned(), 1);
                 }
-                return Ok((Exit::Limit(hit), usage));
+                return Ok((Exit::Limit(Box::new(hit)), usage));
             }
             None => {}
         }
@@ -284,7 +284,7 @@ impl<'a, 'io> Running<'a, 'io> {
         // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
         let exit = match (late, answer) {
             (_, Some(Answer::Failed(failure))) => return Err(failure.into()),
-            (Some(hit), _) => Exit::Limit(hit),
+            (Some(hit), _) => Exit::Limit(Box::new(hit)),
             (None, Some(Answer::Code(code))) => Exit::Code(code),
             (None, Some(Answer::Signal(signal))) => Exit::Signal(signal),
             // First process and all: the kernel short of memory, or an operator.

@@ -233,8 +233,8 @@ impl<'a> Watch<'a> {
         let limit = self.limits.disk?;
         self.disk_at = Some(now + FREE);
         let last = &self.measured;
-        let lost = last.free.saturating_sub(self.disk.free());
-        let could_be_full = last.held.saturating_add(lost) >= limit;
+        let gone = last.free.saturating_sub(self.disk.free());
+        let could_be_full = last.held.saturating_add(gone) >= limit;
         let age = now - last.at;
         if age < last.cost * SHARE || !(could_be_full || age >= MEASURE) {
             return None;

@@ -104,7 +104,7 @@ fn a_fork_bomb_is_ended_with_its_figures() {
         }
         let mut command = shell("bomb() { bomb | bomb & }; bomb; sleep 60");
         command.limits.processes = Some(100);
-        command.limits.time = Some(Duration::from_secs(60));
+        command.limits.time = Some(Duration::from_mins(1));
         let ran = run(&mut *fixture.open(), &command);
         let hit = ended_by(&ran, Limit::Processes);
         assert_eq!((hit.value, hit.peak), (100, Some(100)));
@@ -119,7 +119,7 @@ fn processor_time_is_limited_over_all_processes() {
         }
         let mut command = shell("for i in 1 2 3; do (while :; do :; done) & done; wait");
         command.limits.cpu = Some(Duration::from_millis(600));
-        command.limits.time = Some(Duration::from_secs(120));
+        command.limits.time = Some(Duration::from_mins(2));
         let ran = run(&mut *fixture.open(), &command);
         let hit = ended_by(&ran, Limit::Cpu);
         assert_eq!((hit.value, hit.process.as_deref()), (600, Some("bash")));
@@ -173,7 +173,7 @@ fn what_a_command_used_is_told() {
 /// The limit that ended a command, which must be this one.
 fn ended_by(ran: &super::fixture::Ran, limit: Limit) -> LimitHit {
     match &ran.exit {
-        Exit::Limit(hit) if hit.limit == limit => hit.clone(),
+        Exit::Limit(hit) if hit.limit == limit => (**hit).clone(),
         _ => panic!("not ended by {limit:?}: {ran:?}"),
     }
 }

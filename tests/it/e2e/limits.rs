@@ -1,6 +1,6 @@
 //! Builds that meet their limits: each ends with its figures, in words and in the record.
 
-use pristine::record::{Class, LimitRecord, Outcome};
+use pristine::record::{Class, LimitRecord, Outcome, PackageRecord, Record};
 
 use super::project::{Project, spec, spec_with};
 
@@ -32,26 +32,15 @@ fn a_build_that_meets_a_limit_ends_with_its_figures() {
     let mut settings = project.read("pristine.toml");
     for (name, script, limit) in GREEDY {
         project = project.package(name, &spec_with(name, "", "%build", script));
-        settings.push_str(&format!("[package.{name}]\ntimeout = \"100s\"\n{limit}\n"));
+        let own = ["[package.", name, "]\ntimeout = \"100s\"\n", limit, "\n"];
+        settings.push_str(&own.concat());
     }
     project.write("pristine.toml", settings);
     let project = project.package("modest", &spec("modest", ""));
     let ran = project.run(&["build"]);
     assert_eq!(ran.code, Some(1), "{}", ran.all());
     let record = project.record();
-    let limits: Vec<(String, LimitRecord)> = record
-        .packages
-        .iter()
-        .filter_map(|package| match &package.outcome {
-            Outcome::Failed {
-                class: Class::Limit,
-                phase: Some(phase),
-                limit: Some(limit),
-                ..
-            } if phase == "%build" => Some((package.name.clone(), limit.clone())),
-            _ => None,
-        })
-        .collect();
+    let limits: Vec<(String, LimitRecord)> = record.packages.iter().filter_map(met).collect();
     let told: Vec<String> = limits
         .iter()
         .map(|(name, limit)| format!("{name}: {} {}", limit.limit, limit.value))
@@ -75,7 +64,24 @@ fn a_build_that_meets_a_limit_ends_with_its_figures() {
         ran.err
     );
     assert_eq!(project.rubbish(), Vec::<String>::new());
-    // What one that ends well used is told as well.
+    modest_is_told(&record);
+}
+
+/// The limit that a package's `%build` met.
+fn met(package: &PackageRecord) -> Option<(String, LimitRecord)> {
+    match &package.outcome {
+        Outcome::Failed {
+            class: Class::Limit,
+            phase: Some(phase),
+            limit: Some(limit),
+            ..
+        } if phase == "%build" => Some((package.name.clone(), limit.clone())),
+        _ => None,
+    }
+}
+
+/// What a build that ends well used is told as well.
+fn modest_is_told(record: &Record) {
     let modest = record
         .packages
         .iter()
