@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -17,7 +16,10 @@ use crate::cancel::Cancel;
 use crate::digest::{Digest, HashingWriter};
 
 pub mod docker;
+mod limits;
 pub mod native;
+
+pub use limits::{Limit, LimitHit, Limits, Usage};
 
 /// An immutable file tree that a backend keeps: one layer of a root file system.
 ///
@@ -33,7 +35,8 @@ pub struct RootId(pub String);
     reason = "independent facts, each read on its own"
 )]
 pub struct Capabilities {
-    /// Memory and process limits are enforced (a cgroup could be had).
+    /// Memory and process limits are kept by the kernel (a cgroup could be had). Without, they are watched
+    /// from outside, which is less exact (`docs/limits.md`).
     pub limits: bool,
     /// Commands can have the host's network.
     pub network: bool,
@@ -78,19 +81,6 @@ pub enum Mount {
         /// Absolute path inside; made where it is missing.
         target: String,
     },
-}
-
-/// Limits on one command. `None` means no limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Memory of all processes, bytes.
-    pub memory: Option<u64>,
-    /// Processes and threads.
-    pub processes: Option<u64>,
-    /// Wall time.
-    pub time: Option<Duration>,
-    /// Time without output.
-    pub silence: Option<Duration>,
 }
 
 /// Where a command's standard streams go.
@@ -176,20 +166,22 @@ pub struct Io<'a> {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
     /// It exited with this code.
     Code(u8),
     /// It died of this signal.
     Signal(i32),
     /// A limit ended it.
-    Limit(LimitHit),
+    Limit(Box<LimitHit>),
+    /// It and everything beside it was killed from outside of the sandbox.
+    Killed,
 }
 
 impl Exit {
     /// Exit code 0.
-    pub fn success(self) -> bool {
-        self == Self::Code(0)
+    pub fn success(&self) -> bool {
+        *self == Self::Code(0)
     }
 }
 
@@ -199,27 +191,9 @@ impl fmt::Display for Exit {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
             Self::Limit(limit) => write!(f, "{limit}"),
-        }
-    }
-}
-
-/// Which limit ended a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LimitHit {
-    /// Wall time.
-    Time(Duration),
-    /// Time without output.
-    Silence(Duration),
-    /// Memory, bytes.
-    Memory(u64),
-}
-
-impl fmt::Display for LimitHit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Time(limit) => write!(f, "ended by the time limit of {} s", limit.as_secs()),
-            Self::Silence(limit) => write!(f, "ended after {} s without output", limit.as_secs()),
-            Self::Memory(limit) => write!(f, "ended by the memory limit of {} MiB", limit >> 20),
+            Self::Killed => f.write_str(
+                "killed from outside, with its whole sandbox: by an operator, or by a machine out of memory",
+            ),
         }
     }
 }
@@ -334,9 +308,12 @@ pub trait Clone: Send + fmt::Debug {
     ///
     /// A program that cannot be found or executed is `Exit::Code(127)` or `Exit::Code(126)`, with a line on
     /// standard error, as in a shell. `Io::stdin` is read only when the command takes input, and should not
-    /// block for long: output waits meanwhile. A limit of memory that killed any process inside is
-    /// `Exit::Limit`, whatever the command made of it.
+    /// block for long: output waits meanwhile. A limit that was met is `Exit::Limit`, whatever the command made
+    /// of it: also where the kernel killed only one process, or refused to start one.
     fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError>;
+
+    /// What its commands used so far, together, and what it holds now.
+    fn used(&mut self) -> Result<Usage, BackendError>;
 
     /// Unpacks a tar below `path` inside, made where it is missing. Owners are those in the tar.
     fn copy_in(&mut self, path: &str, tar: &mut (dyn Read + Send)) -> Result<(), BackendError>;

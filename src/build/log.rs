@@ -1,51 +1,74 @@
-//! A build's log, and what it says about a failure.
+//! A build's log: written as it comes, with the phases that it tells of and what the build used.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::backend::Exit;
+use crate::build::diagnosis::{self, Verdict};
+use crate::record::{PhaseRecord, Resources};
 
-/// Lines that an excerpt shows.
-const EXCERPT: usize = 12;
-/// Longest line that is kept in memory, bytes.
-const LONGEST: usize = 500;
+/// Bytes of a line that are kept to see whether a phase begins with it.
+const HEADING: usize = 80;
 
-/// Writes a build's output to its file and keeps the last lines.
-#[derive(Debug)]
-pub struct Log {
+/// What hears of each phase as it begins.
+type Listener<'a> = Box<dyn FnMut(&str) + Send + 'a>;
+
+/// Writes a build's output to its file and notes when its phases begin.
+pub struct Log<'a> {
     path: PathBuf,
     /// Not buffered: a log can be followed while it grows.
     file: File,
-    lines: VecDeque<String>,
-    partial: Vec<u8>,
-    errors: Vec<String>,
-    in_errors: bool,
+    written: u64,
+    /// The beginning of the line that is being written, and where in the file it is.
+    line: Vec<u8>,
+    line_at: u64,
+    phases: Vec<Phase>,
+    used: Option<Resources>,
+    listener: Option<Listener<'a>>,
     failed_write: Option<io::Error>,
 }
 
-/// Why a package did not build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// In words: the phase, the limit, or what is missing.
-    pub reason: String,
-    /// The lines that say it best.
-    pub excerpt: Vec<String>,
+#[derive(Debug)]
+struct Phase {
+    name: String,
+    began: Instant,
+    ended: Option<Instant>,
+    /// Where its text begins in the file.
+    at: u64,
 }
 
-impl Log {
+impl std::fmt::Debug for Log<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("path", &self.path)
+            .field("phases", &self.phases)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Log<'a> {
     /// Starts a new log.
     pub fn create(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             file: fs_err::File::create(path)?.into_parts().0,
-            lines: VecDeque::new(),
-            partial: Vec::new(),
-            errors: Vec::new(),
-            in_errors: false,
+            written: 0,
+            line: Vec::new(),
+            line_at: 0,
+            phases: Vec::new(),
+            used: None,
+            listener: None,
             failed_write: None,
         })
+    }
+
+    /// Has `listener` called with the name of each phase that begins.
+    #[must_use]
+    pub fn heard_by(mut self, listener: impl FnMut(&str) + Send + 'a) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
     }
 
     /// Where it lies.
@@ -58,32 +81,71 @@ impl Log {
         if self.failed_write.is_none() {
             self.failed_write = self.file.write_all(bytes).err();
         }
-        for &byte in bytes {
-            if byte == b'\n' {
-                let line = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
-                self.line(line);
-            } else if self.partial.len() < LONGEST {
-                self.partial.push(byte);
+        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.written += piece.len() as u64;
+            let room = HEADING.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                if let Some(phase) = heading(&self.line) {
+                    self.enter(&phase, self.line_at);
+                }
+                self.line.clear();
+                self.line_at = self.written;
             }
         }
     }
 
-    fn line(&mut self, line: String) {
-        // rpm repeats its own errors at the end, under this heading.
-        if line.trim_end() == "RPM build errors:" {
-            self.in_errors = true;
-        } else if (self.in_errors && line.starts_with("   ")) || line.starts_with("error: ") {
-            // What a heading announces follows it, indented.
-            self.in_errors |= line.ends_with(':');
-            self.errors
-                .push(line.trim().trim_start_matches("error: ").to_owned());
-        } else if line.contains(" is needed by ") {
-            self.errors.push(line.trim().to_owned());
+    /// Begins a phase of which the output itself says nothing.
+    pub fn begin(&mut self, phase: &str) {
+        self.enter(phase, self.written);
+    }
+
+    /// Ends the phase that runs.
+    pub fn pause(&mut self) {
+        if let Some(phase) = self.phases.last_mut() {
+            phase.ended.get_or_insert_with(Instant::now);
         }
-        if self.lines.len() == EXCERPT {
-            self.lines.pop_front();
+    }
+
+    fn enter(&mut self, name: &str, at: u64) {
+        let runs = |phase: &&Phase| phase.name == name && phase.ended.is_none();
+        if self.phases.last().as_ref().is_some_and(runs) {
+            return;
         }
-        self.lines.push_back(line);
+        self.pause();
+        if let Some(listener) = &mut self.listener {
+            listener(name);
+        }
+        self.phases.push(Phase {
+            name: name.to_owned(),
+            began: Instant::now(),
+            ended: None,
+            at,
+        });
+    }
+
+    /// The phases so far, in order.
+    pub fn phases(&self) -> Vec<PhaseRecord> {
+        let time = |phase: &Phase| match phase.ended {
+            Some(ended) => ended - phase.began,
+            None => phase.began.elapsed(),
+        };
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let record = |phase: &Phase| PhaseRecord {
+            phase: phase.name.clone(),
+            milliseconds: milliseconds(time(phase)),
+        };
+        self.phases.iter().map(record).collect()
+    }
+
+    /// Notes what the build used.
+    pub(super) fn note(&mut self, used: Resources) {
+        self.used = Some(used);
+    }
+
+    /// What the build used, once it has ended.
+    pub fn used(&self) -> Option<Resources> {
+        self.used
     }
 
     /// Ends the log; an error that came up while writing is reported here.
@@ -94,106 +156,84 @@ impl Log {
         }
     }
 
-    /// Why the command of `phase` that ended with `exit` failed.
-    pub fn verdict(&self, phase: &str, exit: Exit) -> Verdict {
-        let reason = match exit {
-            Exit::Code(_) => {
-                reason(&self.errors).unwrap_or_else(|| format!("{phase} ended with {exit}"))
-            }
-            Exit::Signal(_) | Exit::Limit(_) => format!("{phase} was {exit}"),
-        };
-        Verdict {
-            reason,
-            excerpt: self.lines.iter().cloned().collect(),
-        }
+    /// Why the phase that ran last, whose command ended with `exit`, failed: read from what was written.
+    pub fn verdict(&self, exit: &Exit) -> io::Result<Verdict> {
+        let (phase, at) = self
+            .phases
+            .last()
+            .map_or(("", 0), |phase| (phase.name.as_str(), phase.at));
+        let mut text = fs_err::File::open(&self.path)?;
+        text.seek(SeekFrom::Start(at))?;
+        diagnosis::diagnose(phase, exit, &mut io::BufReader::new(text))
     }
 }
 
-/// rpm's own errors in a few words.
-fn reason(errors: &[String]) -> Option<String> {
-    let missing: Vec<&str> = errors
-        .iter()
-        .filter_map(|error| error.split_once(" is needed by ").map(|(what, _)| what))
-        .collect();
-    if !missing.is_empty() {
-        return Some(format!("missing: {}", missing.join(", ")));
+/// The phase that begins with this line.
+fn heading(line: &[u8]) -> Option<String> {
+    if line.starts_with(b"Processing files: ") {
+        return Some("packaging".to_owned());
     }
-    let phase = errors.iter().find_map(|error| {
-        let (_, rest) = error.split_once("Bad exit status from ")?;
-        let (_, phase) = rest.split_once('(')?;
-        Some(phase.split(')').next().unwrap_or(phase).to_owned())
-    });
-    phase
-        .map(|phase| format!("{phase} failed"))
-        .or_else(|| first_reason(errors).map(|error| error.replace("/builddir/", "")))
-}
-
-/// The first error; what a heading announces with a colon comes on lines of its own.
-fn first_reason(errors: &[String]) -> Option<String> {
-    let (first, rest) = errors.split_first()?;
-    if !first.ends_with(':') {
-        return Some(first.clone());
+    let rest = line.strip_prefix(b"Executing(")?;
+    let (name, rest) = rest.split_at(rest.iter().position(|&byte| byte == b')')?);
+    if !rest.starts_with(b"): ") {
+        return None;
     }
-    let named: Vec<&str> = rest
-        .iter()
-        .map(String::as_str)
-        .take_while(|error| error != first)
-        .collect();
-    Some(format!("{first} {}", named.join(", ")))
+    match std::str::from_utf8(name).ok()? {
+        "%clean" | "--clean" | "rmbuild" | "%rmbuild" => Some("cleaning".to_owned()),
+        "%mkbuilddir" => Some("%prep".to_owned()),
+        "%generate_buildrequires" => Some("BuildRequires".to_owned()),
+        name => name.starts_with('%').then(|| name.to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn verdict(text: &str, exit: Exit) -> Verdict {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::create(&folder.path().join("log")).unwrap();
-        log.write(text.as_bytes());
-        let verdict = log.verdict("rpmbuild", exit);
-        log.finish().unwrap();
-        verdict
+    fn names(log: &Log<'_>) -> Vec<String> {
+        let phases = log.phases().into_iter();
+        phases.map(|phase| phase.phase).collect()
     }
 
     #[test]
-    fn the_reason_is_in_words() {
-        for (text, exit, reason) in [
-            (
-                "x.c:1: error\nerror: Bad exit status from /var/tmp/rpm-tmp.1 (%build)\n\nRPM build errors:\n    Bad exit status from /var/tmp/rpm-tmp.1 (%build)\n",
-                Exit::Code(1),
-                "%build failed",
-            ),
-            (
-                "error: Failed build dependencies:\n\tzlib-devel is needed by a-1-1.x86_64\n\tcmake >= 3 is needed by a-1-1.x86_64\n",
-                Exit::Code(11),
-                "missing: zlib-devel, cmake >= 3",
-            ),
-            (
-                "RPM build errors:\n    File not found: /builddir/BUILDROOT/usr/bin/x\n",
-                Exit::Code(1),
-                "File not found: BUILDROOT/usr/bin/x",
-            ),
-            (
-                "error: Installed (but unpackaged) file(s) found:\n   /a\n   /b\n    Installed (but unpackaged) file(s) found:\n   /a\n   /b\n\nRPM build errors:\n",
-                Exit::Code(1),
-                "Installed (but unpackaged) file(s) found: /a, /b",
-            ),
-            ("", Exit::Code(3), "rpmbuild ended with exit code 3"),
-            ("", Exit::Signal(9), "rpmbuild was killed by signal 9"),
-        ] {
-            assert_eq!(verdict(text, exit).reason, reason);
+    fn phases_are_seen_however_the_output_is_cut() {
+        let text = "Executing(%mkbuilddir): /bin/sh -e x\nExecuting(%prep): /bin/sh -e x\n+ echo 'Executing(%check)'\n\
+            Executing(%build): /bin/sh -e y\nExecuting(%x\nExecuting(%install): /bin/sh\n\
+            Processing files: a-1-1.noarch\nProcessing files: a-doc-1-1.noarch\nExecuting(rmbuild): /bin/sh -e z\n";
+        let folder = tempfile::tempdir().unwrap();
+        for size in [1, 7, text.len()] {
+            let mut heard = Vec::new();
+            let mut log = Log::create(&folder.path().join("log"))
+                .unwrap()
+                .heard_by(|phase| heard.push(phase.to_owned()));
+            log.begin("prepare");
+            log.begin("rpmbuild");
+            for piece in text.as_bytes().chunks(size) {
+                log.write(piece);
+            }
+            let expected = [
+                "prepare",
+                "rpmbuild",
+                "%prep",
+                "%build",
+                "%install",
+                "packaging",
+                "cleaning",
+            ];
+            assert_eq!(names(&log), expected, "{size}");
+            log.finish().unwrap();
+            assert_eq!(heard, expected, "{size}");
         }
     }
 
     #[test]
-    fn the_excerpt_is_the_end_also_of_a_short_log() {
-        assert_eq!(verdict("one\ntwo\n", Exit::Code(1)).excerpt, ["one", "two"]);
-        let numbers: Vec<String> = (0..100).map(|n| n.to_string()).collect();
-        let long = format!("{}\n", numbers.join("\n"));
-        let excerpt = verdict(&long, Exit::Code(1)).excerpt;
-        assert_eq!(
-            (excerpt.len(), excerpt.last().map(String::as_str)),
-            (EXCERPT, Some("99"))
-        );
+    fn a_verdict_is_about_the_last_phase_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::create(&folder.path().join("log")).unwrap();
+        log.begin("rpmbuild");
+        log.write(b"Executing(%build): /bin/sh\nx.c:1:2: error: of no consequence\nExecuting(%check): /bin/sh\nFAIL: t/one\n");
+        let verdict = log.verdict(&Exit::Code(1)).unwrap();
+        assert_eq!(verdict.phase.as_deref(), Some("%check"));
+        assert_eq!(verdict.reason, "%check failed: test `t/one` failed");
     }
 }

@@ -1,5 +1,7 @@
-//! Building the packages: one package, its log, the schedule, the run.
+//! Building the packages: one package, its log and what a failure means, the schedule, the run.
 
+pub mod diagnosis;
+mod limits;
 pub mod log;
 mod needed;
 pub mod package;

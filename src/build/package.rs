@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::backend::{self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, User};
-use crate::build::log::{Log, Verdict};
+use crate::build::diagnosis::Verdict;
+use crate::build::limits;
+use crate::build::log::Log;
 use crate::cancel::Cancel;
 use crate::digest::HashingWriter;
 use crate::environment::pack::{Entry, pack};
-use crate::events::{Event, Sink};
 use crate::record::FileRecord;
 use crate::tree::TreeError;
 use crate::tree::member::{Kind, Members};
@@ -32,11 +33,7 @@ pub const TOPDIR: &str = "/builddir";
 const REPOSITORY: &str = "/run/pristine/repository";
 
 /// What one build needs.
-#[derive(Clone)]
-#[expect(
-    missing_debug_implementations,
-    reason = "a bundle of references; the sink has no debug form"
-)]
+#[derive(Debug, Clone)]
 pub struct Job<'a> {
     /// Name in the project.
     pub name: &'a str,
@@ -64,8 +61,6 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Where archives are spooled.
     pub spool: &'a Path,
-    /// Hears of its phases.
-    pub sink: &'a dyn Sink,
 }
 
 /// What came of it.
@@ -74,7 +69,7 @@ pub enum Built {
     /// The packages, in the repository folder, sorted by name.
     Packages(Vec<FileRecord>),
     /// It did not build.
-    Failed(Verdict),
+    Failed(Box<Verdict>),
 }
 
 /// Why the tool could not try.
@@ -105,7 +100,7 @@ pub fn build(
     backend: &dyn Backend,
     roots: &[RootId],
     job: &Job<'_>,
-    log: &mut Log,
+    log: &mut Log<'_>,
     cancel: &Cancel,
 ) -> Result<Built, PackageError> {
     let sandbox = |source| PackageError::Sandbox {
@@ -121,19 +116,37 @@ pub fn build(
         })?;
     clone.copy_in(TOPDIR, &mut sources).map_err(sandbox)?;
     for (phase, command) in [("prepare", prepare(job)), ("rpmbuild", rpmbuild(job))] {
-        job.sink.emit(Event::PackagePhase {
-            package: job.name.to_owned(),
-            phase: phase.to_owned(),
-        });
+        log.begin(phase);
         let exit = run(&mut *clone, &command, log, cancel).map_err(sandbox)?;
+        log.pause();
         if !exit.success() {
+            log.note(clone.used().map_err(sandbox)?.into());
             clone.destroy().map_err(sandbox)?;
-            return Ok(Built::Failed(log.verdict(phase, exit)));
+            return Ok(Built::Failed(Box::new(verdict(job, log, &exit)?)));
         }
     }
+    log.note(clone.used().map_err(sandbox)?.into());
     let packages = collect(&results(&mut *clone, job)?, job)?;
     clone.destroy().map_err(sandbox)?;
     Ok(Built::Packages(packages))
+}
+
+/// Why it failed: by its log, the limit that ended it, and the disk.
+fn verdict(job: &Job<'_>, log: &Log<'_>, exit: &Exit) -> Result<Verdict, PackageError> {
+    let mut verdict = log.verdict(exit).map_err(|source| PackageError::Files {
+        doing: "read the log",
+        package: job.name.to_owned(),
+        source,
+    })?;
+    if let Exit::Limit(hit) = exit {
+        verdict.limit = Some(limits::record(hit, job.processors));
+    } else if verdict.full_disk {
+        let held = log.used().and_then(|used| used.disk);
+        let (limit, words) = limits::full_disk(job.spool, held);
+        verdict.reason = format!("{}: {words}", verdict.reason);
+        verdict.limit = Some(limit);
+    }
+    Ok(verdict)
 }
 
 fn entries(job: &Job<'_>) -> Vec<Entry> {
@@ -194,6 +207,7 @@ impl Builder {
 /// As root inside: the builder's account, and the project's own packages by the distribution's rpm.
 fn prepare(job: &Job<'_>) -> Command {
     let mut command = job.builder.command();
+    command.limits = job.limits.clone();
     if job.own_packages.is_empty() {
         return command;
     }
@@ -258,7 +272,7 @@ fn rpmbuild(job: &Job<'_>) -> Command {
 fn run(
     clone: &mut dyn backend::Clone,
     command: &Command,
-    log: &mut Log,
+    log: &mut Log<'_>,
     cancel: &Cancel,
 ) -> Result<Exit, BackendError> {
     clone.run(

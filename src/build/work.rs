@@ -10,6 +10,7 @@ use crate::build::needed::{Installed, Own};
 use crate::build::package::{self, Built, Job};
 use crate::build::reuse;
 use crate::build::run::{LOGS, REPOSITORY, Ready, RunError, Site};
+use crate::events::Event;
 use crate::record::{Class, FileRecord, Given, Outcome, PackageRecord};
 use crate::repository::{Described, Writer};
 use crate::rpm::read_package;
@@ -86,7 +87,12 @@ impl Work<'_> {
             path: path.clone(),
             source,
         };
-        let mut log = Log::create(&path).map_err(file_error)?;
+        let mut log = Log::create(&path).map_err(file_error)?.heard_by(|phase| {
+            site.sink.emit(Event::PackagePhase {
+                package: ready.name.clone(),
+                phase: phase.to_owned(),
+            });
+        });
         record.log = Some(relative);
         record.given = Some(Given {
             processors: u32::try_from(self.processors.get()).unwrap_or(u32::MAX),
@@ -107,9 +113,10 @@ impl Work<'_> {
             processors: self.processors.get(),
             limits: ready.limits.clone(),
             spool: site.spool,
-            sink: site.sink,
         };
         let built = package::build(site.backend, site.roots, &job, &mut log, site.cancel)?;
+        record.phases = log.phases();
+        record.used = log.used();
         log.finish().map_err(file_error)?;
         Ok(match built {
             Built::Packages(files) => {
@@ -117,8 +124,9 @@ impl Work<'_> {
                 Vec::new()
             }
             Built::Failed(verdict) => {
-                record.outcome = Outcome::failed(verdict.reason, Class::Other);
-                verdict.excerpt
+                let excerpt = verdict.excerpt.clone();
+                record.outcome = (*verdict).into();
+                excerpt
             }
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
 
-use crate::backend::{Limits, User};
+use crate::backend::User;
 use crate::build::package::Builder;
 use crate::build::reuse::Earlier;
 use crate::build::run::{self, Ran, Ready, Site};
@@ -195,12 +195,7 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
             options: locking::options(package),
             has_changelog: locked.facts.changelog,
             demand: demand(package, known),
-            limits: Limits {
-                memory: package.limits.memory,
-                processes: package.limits.processes,
-                time: package.limits.time,
-                silence: package.limits.silence,
-            },
+            limits: (&package.limits).into(),
         });
     }
     Ok(all)

@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context<'_>, args: &EnterArgs) -> Result<u8, Failure
     Ok(match exit {
         Exit::Code(code) => code,
         Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-        Exit::Limit(_) => Kind::CannotRun.exit_code(),
+        Exit::Limit(_) | Exit::Killed => Kind::CannotRun.exit_code(),
     })
 }
 

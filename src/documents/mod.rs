@@ -20,6 +20,7 @@ pub use recipe::Recipe;
 pub use source::nearest;
 pub use template::Template;
 pub use values::{
-    AbsolutePath, Architecture, ByteSize, Fingerprint, Glob, GroupName, ImageName, Line, MacroName,
-    Mode, ModuleStream, Name, Owner, Period, RelativePath, Request, Url, ValueError, VariableName,
+    AbsolutePath, Architecture, ByteSize, Cores, Fingerprint, Glob, GroupName, ImageName, Line,
+    MacroName, Mode, ModuleStream, Name, Owner, Period, RelativePath, Request, Url, ValueError,
+    VariableName,
 };

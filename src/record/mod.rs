@@ -330,7 +330,7 @@ pub enum Class {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitRecord {
-    /// `time`, `silence`, `memory`, `processes` or `disk`.
+    /// `time`, `silence`, `cpu`, `memory`, `processes` or `disk`.
     pub limit: String,
     /// Its value: milliseconds, bytes or a number.
     pub value: u64,
@@ -383,7 +383,11 @@ impl std::fmt::Display for Outcome {
         match self {
             Self::Built {} => f.write_str("built"),
             Self::Reused { run } => write!(f, "as in run {run}"),
-            Self::Failed { reason, .. } => write!(f, "failed: {reason}"),
+            Self::Failed { reason, limit, .. } => {
+                write!(f, "failed: {reason}")?;
+                let suggestion = limit.as_ref().and_then(|limit| limit.suggestion.as_ref());
+                suggestion.map_or(Ok(()), |suggestion| write!(f, "; {suggestion}"))
+            }
             Self::Skipped { because } => {
                 write!(f, "skipped: needs `{because}`, which was not built")
             }

@@ -21,6 +21,7 @@ pub mod member;
 pub mod normalise;
 pub mod payload;
 pub mod remove;
+pub mod size;
 mod walk;
 mod xattr;
 

@@ -16,7 +16,9 @@ use super::terminal::{self, Terminal};
 use super::wire::Work;
 use super::{Shared, changes, collect, images, step, sweep};
 use crate::backend::native::wire::Answer;
-use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams};
+use crate::backend::{
+    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Usage,
+};
 
 /// A clone of a stack of roots.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct DockerClone {
     pub(super) container: Option<Made>,
     /// Folders that were copied to the engine for its commands.
     copied: Vec<Copied>,
+    /// What its commands used so far.
+    used: Usage,
 }
 
 /// The clone's container.
@@ -54,6 +58,7 @@ impl DockerClone {
             images: Vec::new(),
             container: None,
             copied: Vec::new(),
+            used: Usage::default(),
         }
     }
 
@@ -195,22 +200,21 @@ impl DockerClone {
 impl Made {
     /// Whether the container has these limits, or can be given them.
     fn limit(&mut self, shared: &Shared, limits: &Limits) -> Result<bool, BackendError> {
-        let (had, wanted) = (
-            (self.limits.memory, self.limits.processes),
-            (limits.memory, limits.processes),
-        );
+        let kept = |limits: &Limits| (limits.memory, limits.swap, limits.processes, limits.cores);
+        let (had, wanted) = (kept(&self.limits), kept(limits));
         if had == wanted {
             return Ok(true);
         }
         // Engines do not take limits away again, and Podman's socket does not give any.
-        if had != (None, None) || shared.engine.podman {
+        if had != kept(&Limits::default()) || shared.engine.podman {
             return Ok(false);
         }
         let number =
             |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
         let update = ContainerUpdateBody {
             memory: number(limits.memory),
-            memory_swap: number(limits.memory),
+            memory_swap: number(container::memory_and_swap(limits)),
+            nano_cpus: limits.cores.map(container::nano_cpus),
             pids_limit: number(limits.processes),
             ..ContainerUpdateBody::default()
         };
@@ -270,14 +274,17 @@ impl crate::backend::Clone for DockerClone {
             .runtime
             .block_on(follow::run(&shared.engine, &id, work, talk))?;
         match ended {
-            Ended::Limit(limit) => Ok(Exit::Limit(limit)),
-            Ended::Answered(Answer::Code(code)) => Ok(Exit::Code(code)),
-            Ended::Answered(Answer::Signal(signal)) => Ok(Exit::Signal(signal)),
-            Ended::Answered(Answer::Failed(failure)) => Err(self.shared.engine.inside(failure)),
-            Ended::Answered(_) => Err(step("follow the command")(io::Error::other(
-                "the program inside gave an answer to another question",
-            ))),
+            Ended::Limit(limit) => Ok(Exit::Limit(Box::new(limit))),
+            Ended::Answered(Answer::Failed(failure), _) => Err(self.shared.engine.inside(failure)),
+            Ended::Answered(answer, usage) => {
+                self.used = self.used.then(usage);
+                exit(&answer)
+            }
         }
+    }
+
+    fn used(&mut self) -> Result<Usage, BackendError> {
+        Ok(self.used)
     }
 
     fn copy_in(&mut self, path: &str, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {
@@ -299,6 +306,17 @@ impl crate::backend::Clone for DockerClone {
 
     fn destroy(mut self: Box<Self>) -> Result<(), BackendError> {
         self.clear()
+    }
+}
+
+/// How a command ended, by what the program inside says.
+fn exit(answer: &Answer) -> Result<Exit, BackendError> {
+    match answer {
+        Answer::Code(code) => Ok(Exit::Code(*code)),
+        Answer::Signal(signal) => Ok(Exit::Signal(*signal)),
+        _ => Err(step("follow the command")(io::Error::other(
+            "the program inside gave an answer to another question",
+        ))),
     }
 }
 

@@ -85,10 +85,24 @@ pub(super) fn volume_mount(volume: &str, target: &str, read_only: bool) -> Mount
     }
 }
 
+fn number(value: Option<u64>) -> Option<i64> {
+    value.map(|value| i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// What engines count together.
+pub(super) fn memory_and_swap(limits: &Limits) -> Option<u64> {
+    let swap = limits.swap.unwrap_or(0);
+    limits.memory.map(|memory| memory.saturating_add(swap))
+}
+
+/// Hundredths of a processor in the engines' unit.
+pub(super) fn nano_cpus(hundredths: u32) -> i64 {
+    i64::from(hundredths) * 10_000_000
+}
+
 /// Makes a container; gives its id.
 pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, BackendError> {
     let text = |values: &[&str]| Some(values.iter().map(|&value| value.to_owned()).collect());
-    let number = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
     let mut security = vec!["no-new-privileges"];
     if frame.mounting {
         security.push("apparmor=unconfined");
@@ -102,7 +116,6 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
     if frame.mounting {
         capabilities.push("SYS_ADMIN");
     }
-    let memory = number(frame.limits.memory);
     let host = HostConfig {
         mounts: Some(frame.mounts),
         network_mode: Some(if frame.network { "host" } else { "none" }.to_owned()),
@@ -111,8 +124,9 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
         security_opt: text(&security),
         masked_paths: text(&MASKED),
         readonly_paths: text(&READ_ONLY),
-        memory,
-        memory_swap: memory,
+        memory: number(frame.limits.memory),
+        memory_swap: number(memory_and_swap(&frame.limits)),
+        nano_cpus: frame.limits.cores.map(nano_cpus),
         pids_limit: number(frame.limits.processes),
         ulimits: Some(resources(engine.podman)),
         log_config: Some(HostConfigLogConfig {

@@ -15,7 +15,7 @@ use super::connect::{Engine, PAUSE, TRIES, has_status, is_between, is_missing};
 use super::terminal::Terminal;
 use super::wire::{LONGEST, Last, LastWords, Order, Work, frame};
 use crate::backend::native::wire::Answer;
-use crate::backend::{BackendError, LimitHit, Limits, Stream};
+use crate::backend::{BackendError, Limit, LimitHit, Limits, Stream, Usage};
 use crate::cancel::Cancel;
 
 /// The caller's side of what runs.
@@ -31,7 +31,7 @@ pub(super) struct Talk<'a, 'i> {
 
 /// How it ended.
 pub(super) enum Ended {
-    Answered(Answer),
+    Answered(Answer, Usage),
     Limit(LimitHit),
 }
 
@@ -126,8 +126,16 @@ fn judge(
     let short_of_memory = state.oom_killed == Some(true);
     match (last, memory) {
         // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
-        (_, Some(limit)) if short_of_memory => Ok(Ended::Limit(LimitHit::Memory(limit))),
-        (Some(last), _) => Ok(Ended::Answered(last.answer)),
+        (last, Some(limit)) if short_of_memory => {
+            let mut hit = LimitHit::new(Limit::Memory, limit);
+            let kills = last.map_or(1, |last| last.kills.max(1));
+            hit.counters.insert("oom_kill".to_owned(), kills);
+            Ok(Ended::Limit(hit))
+        }
+        (Some(last), _) => {
+            let usage = last.spent.map(Usage::from).unwrap_or_default();
+            Ok(Ended::Answered(last.answer, usage))
+        }
         (None, _) if short_of_memory => Err(lost(
             "its container was killed: the engine's machine is out of memory",
         )),
@@ -303,11 +311,13 @@ impl Following<'_> {
         let time = self
             .limits
             .time
-            .map(|limit| (self.begun + limit, LimitHit::Time(limit)));
-        let silence = self
-            .limits
-            .silence
-            .map(|limit| (self.last_output + limit, LimitHit::Silence(limit)));
+            .map(|limit| (self.begun + limit, LimitHit::of_time(Limit::Time, limit)));
+        let silence = self.limits.silence.map(|limit| {
+            (
+                self.last_output + limit,
+                LimitHit::of_time(Limit::Silence, limit),
+            )
+        });
         time.into_iter().chain(silence).min_by_key(|(at, _)| *at)
     }
 

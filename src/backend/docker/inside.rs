@@ -21,7 +21,7 @@ use crate::backend::native::program::{Program, keep_nothing, to_foreground};
 use crate::backend::native::sandbox::{limits, own_folder, reap};
 use crate::backend::native::sys::{self, Fork};
 use crate::backend::native::trees;
-use crate::backend::native::wire::{Answer, Doing, Failure, Start};
+use crate::backend::native::wire::{Answer, Doing, Failure, Spent, Start};
 
 /// Where packages are kept while they are unpacked.
 const PACKAGES: &str = "/packages";
@@ -47,6 +47,7 @@ pub(super) fn run() -> ! {
     let last = Last {
         answer: answer.unwrap_or_else(Answer::Failed),
         kills: memory_kills().saturating_sub(before),
+        spent: Spent::by_children().ok(),
     };
     say(&order.nonce, &last);
     sys::exit_now(0)

@@ -71,9 +71,9 @@ impl Shared {
             ended
         })?;
         match ended {
-            Ended::Answered(Answer::Done) => Ok(()),
-            Ended::Answered(Answer::Failed(failure)) => Err(self.engine.inside(failure)),
-            Ended::Answered(_) | Ended::Limit(_) => Err(step("work on a tree")(io::Error::other(
+            Ended::Answered(Answer::Done, _) => Ok(()),
+            Ended::Answered(Answer::Failed(failure), _) => Err(self.engine.inside(failure)),
+            Ended::Answered(..) | Ended::Limit(_) => Err(step("work on a tree")(io::Error::other(
                 "the program inside gave another answer than was asked for",
             ))),
         }

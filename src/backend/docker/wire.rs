@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Command;
-use crate::backend::native::wire::Answer;
+use crate::backend::native::wire::{Answer, Spent};
 use crate::tree::Normalise;
 
 /// The hidden verb by which the tool's own program runs inside.
@@ -38,6 +38,8 @@ pub(super) struct Last {
     pub(super) answer: Answer,
     /// Processes that the kernel killed for want of memory meanwhile, on the whole machine.
     pub(super) kills: u64,
+    /// What the work used.
+    pub(super) spent: Option<Spent>,
 }
 
 /// What the program is to do.
@@ -194,6 +196,7 @@ mod tests {
         let answer = serde_json::to_string(&Last {
             answer: Answer::Code(7),
             kills: 0,
+            spent: None,
         });
         let answer = answer.unwrap();
         let text = format!("out nonnonce{answer}\nof a daemon");

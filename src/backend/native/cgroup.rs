@@ -6,17 +6,21 @@
 //! that what a killed run left can be told from what is in use.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, PollFlags, eventfd};
 use rustix::fs::Access;
 use rustix::process::geteuid;
 
+use super::processes;
 use super::session::start_time;
-use crate::backend::{LimitHit, Limits};
+use crate::backend::Limits;
 
 const PREFIX: &str = "pristine-";
+/// What a share of processor time is a part of: the kernel's default, microseconds.
+const PERIOD: u64 = 100_000;
 
 /// Where cgroups can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(super) struct Cgroups {
     /// Parents of the memory and the pids cgroup: the same folder in version 2.
     memory: PathBuf,
     pids: PathBuf,
+    /// The same for processor time, where it can be shared out.
+    cpu: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub(super) struct Cgroup {
     version: Version,
     memory: PathBuf,
     pids: PathBuf,
+    cpu: Option<PathBuf>,
 }
 
 impl Cgroups {
@@ -57,13 +64,20 @@ impl Cgroups {
             version: self.version,
             memory: self.memory.join(&name),
             pids: self.pids.join(&name),
+            cpu: (limits.cores.and(self.cpu.as_ref())).map(|cpu| cpu.join(&name)),
         };
-        fs_err::create_dir(&cgroup.memory)?;
-        if cgroup.pids != cgroup.memory {
-            fs_err::create_dir(&cgroup.pids)?;
+        for folder in cgroup.folders() {
+            fs_err::create_dir(folder)?;
         }
         if let Some(bytes) = limits.memory {
-            cgroup.limit_memory(bytes)?;
+            cgroup.limit_memory(bytes, limits.swap.unwrap_or(0))?;
+        }
+        if let (Some(hundredths), Some(cpu)) = (limits.cores, &cgroup.cpu) {
+            let quota = u64::from(hundredths) * PERIOD / 100;
+            match self.version {
+                Version::One => write(&cpu.join("cpu.cfs_quota_us"), &quota.to_string())?,
+                Version::Two => write(&cpu.join("cpu.max"), &format!("{quota} {PERIOD}"))?,
+            }
         }
         if let Some(processes) = limits.processes {
             // The sandbox's own first process does not count for the caller.
@@ -75,7 +89,7 @@ impl Cgroups {
     /// Removes what dead runs left.
     pub(super) fn sweep(&self) -> Vec<String> {
         let mut removed = Vec::new();
-        for parent in [&self.memory, &self.pids] {
+        for parent in [&self.memory, &self.pids].into_iter().chain(&self.cpu) {
             for entry in fs_err::read_dir(parent).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if name.strip_prefix(PREFIX).is_some_and(is_dead)
@@ -92,12 +106,12 @@ impl Cgroups {
 }
 
 impl Cgroup {
-    fn limit_memory(&self, bytes: u64) -> io::Result<()> {
+    fn limit_memory(&self, bytes: u64, swap: u64) -> io::Result<()> {
         let (memory, swap) = match self.version {
-            Version::Two => (("memory.max", bytes), ("memory.swap.max", 0)),
+            Version::Two => (("memory.max", bytes), ("memory.swap.max", swap)),
             Version::One => (
                 ("memory.limit_in_bytes", bytes),
-                ("memory.memsw.limit_in_bytes", bytes),
+                ("memory.memsw.limit_in_bytes", bytes.saturating_add(swap)),
             ),
         };
         write(&self.memory.join(memory.0), &memory.1.to_string())?;
@@ -117,39 +131,131 @@ impl Cgroup {
     /// The cgroup's folders.
     pub(super) fn folders(&self) -> Vec<PathBuf> {
         let mut folders = vec![self.memory.clone(), self.pids.clone()];
+        folders.extend(self.cpu.clone());
         folders.dedup();
         folders
     }
 
     /// Moves a process in, by its handle; what it forks follows.
     pub(super) fn add(&self, process: impl AsFd) -> io::Result<()> {
-        let facts =
-            fs_err::read_to_string(format!("/proc/self/fdinfo/{}", process.as_fd().as_raw_fd()))?;
-        let pid = facts
-            .lines()
-            .find_map(|line| line.strip_prefix("Pid:"))
-            .map(str::trim);
-        let pid = pid
-            .filter(|pid| *pid != "-1")
-            .ok_or_else(|| io::Error::other("the process is gone"))?;
-        write(&self.memory.join("cgroup.procs"), pid)?;
-        if self.pids == self.memory {
-            Ok(())
-        } else {
-            write(&self.pids.join("cgroup.procs"), pid)
+        let id = processes::id(process)?.to_string();
+        let mut folders = self.folders().into_iter();
+        folders.try_for_each(|folder| write(&folder.join("cgroup.procs"), &id))
+    }
+
+    /// Ids of its processes.
+    pub(super) fn processes(&self) -> Vec<i32> {
+        let ids = fs_err::read_to_string(self.pids.join("cgroup.procs")).unwrap_or_default();
+        ids.lines().filter_map(|id| id.parse().ok()).collect()
+    }
+
+    /// Processes that the kernel killed because memory was short in here.
+    pub(super) fn memory_kills(&self) -> u64 {
+        let file = match self.version {
+            Version::One => "memory.oom_control",
+            Version::Two => "memory.events",
+        };
+        let text = fs_err::read_to_string(self.memory.join(file)).unwrap_or_default();
+        counter(&text, "oom_kill ")
+    }
+
+    /// How often the limit of processes stood in the way of a new one.
+    pub(super) fn refused_processes(&self) -> u64 {
+        let text = fs_err::read_to_string(self.pids.join("pids.events")).unwrap_or_default();
+        counter(&text, "max ")
+    }
+
+    /// The most memory that was in use at once, bytes.
+    pub(super) fn peak_memory(&self) -> Option<u64> {
+        number(&self.memory.join(match self.version {
+            Version::One => "memory.max_usage_in_bytes",
+            Version::Two => "memory.peak",
+        }))
+    }
+
+    /// The most processes and threads at once, without the sandbox's first.
+    pub(super) fn peak_processes(&self) -> Option<u64> {
+        number(&self.pids.join("pids.peak")).map(|peak| peak.saturating_sub(1))
+    }
+
+    /// What tells that a limit was met, or is near. Where the kernel has less of it, the counters are read at the end.
+    pub(super) fn signals(&self, limits: &Limits) -> Signals {
+        let mut signals = Signals::default();
+        if limits.processes.is_some() {
+            signals.changes_of(&self.pids.join("pids.events"));
+        }
+        match (limits.memory, self.version) {
+            (None, _) => {}
+            (Some(_), Version::Two) => signals.changes_of(&self.memory.join("memory.events")),
+            (Some(bytes), Version::One) => {
+                if let Err(error) = signals.thresholds_of(&self.memory, bytes) {
+                    tracing::debug!(%error, "the kernel does not tell when memory is short");
+                }
+            }
+        }
+        signals
+    }
+}
+
+/// Handles that become ready when the kernel has something to say of a cgroup.
+#[derive(Debug, Default)]
+pub(super) struct Signals {
+    events: Vec<OwnedFd>,
+    changes: Vec<OwnedFd>,
+    /// Held open as long as they are watched.
+    watched: Vec<OwnedFd>,
+}
+
+impl Signals {
+    fn changes_of(&mut self, path: &Path) {
+        if let Ok(file) = std::fs::File::open(path) {
+            self.changes.push(file.into());
+            self.reset();
         }
     }
 
-    /// Which limit has killed a process, if one has.
-    pub(super) fn hit(&self, limits: &Limits) -> Option<LimitHit> {
-        let bytes = limits.memory?;
-        let file = if self.version == Version::Two {
-            "memory.events"
-        } else {
-            "memory.oom_control"
+    /// Version 1: an event when memory is short, and each time that its use passes a part of the limit.
+    fn thresholds_of(&mut self, folder: &Path, bytes: u64) -> io::Result<()> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let control = folder.join("cgroup.event_control");
+        let mut watch = |file: &str, argument: &str| {
+            let file: OwnedFd = fs_err::File::open(folder.join(file))?.into_file().into();
+            let line = format!("{} {} {argument}", event.as_raw_fd(), file.as_raw_fd());
+            self.watched.push(file);
+            write(&control, line.trim_end())
         };
-        let text = fs_err::read_to_string(self.memory.join(file)).ok()?;
-        (counter(&text, "oom_kill ") > 0).then_some(LimitHit::Memory(bytes))
+        watch("memory.oom_control", "")?;
+        for percent in [50, 75, 90, 95, 98] {
+            let part = (bytes / 100 * percent).to_string();
+            watch("memory.usage_in_bytes", &part)?;
+        }
+        self.events.push(event);
+        Ok(())
+    }
+
+    pub(super) fn handles(&self) -> impl Iterator<Item = (BorrowedFd<'_>, PollFlags)> {
+        let events = self
+            .events
+            .iter()
+            .map(|event| (event.as_fd(), PollFlags::IN));
+        let changes = self
+            .changes
+            .iter()
+            .map(|file| (file.as_fd(), PollFlags::PRI));
+        events.chain(changes)
+    }
+
+    /// Takes what was said.
+    pub(super) fn reset(&mut self) {
+        let mut buffer = [0; 512];
+        for event in &self.events {
+            // Nothing to take is fine.
+            let _taken = rustix::io::read(event, &mut buffer[..8]);
+        }
+        for file in &self.changes {
+            // Reading is what ends the readiness; the counters are read by name.
+            let _read = rustix::io::pread(file, &mut buffer[..], 0);
+        }
     }
 }
 
@@ -179,6 +285,10 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         .write(true)
         .open(path)?
         .write_all(text.as_bytes())
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs_err::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 fn counter(text: &str, name: &str) -> u64 {
@@ -215,6 +325,7 @@ fn unified(own: &str, mounts: &str) -> Option<Cgroups> {
                 version: Version::Two,
                 memory: folder.to_owned(),
                 pids: folder.to_owned(),
+                cpu: has("cpu").then(|| folder.to_owned()),
             })
         })
 }
@@ -237,6 +348,7 @@ fn legacy(own: &str, mounts: &str) -> Option<Cgroups> {
         version: Version::One,
         memory: folder("memory")?,
         pids: folder("pids")?,
+        cpu: folder("cpu"),
     })
 }
 

@@ -10,15 +10,18 @@ use super::cgroup::Cgroup;
 use super::session::Session;
 use super::supervise::{Ends, Running, end_sandbox};
 use super::terminal::Terminal;
+use super::watch::{Disk, Watch};
 use super::wire::{self, Answer, Request, Run, Stack};
-use super::{Shared, mounts, pump};
-use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams};
+use super::{Shared, mounts, processes, pump};
+use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams, Usage};
 
 /// A clone of a stack of roots.
 #[derive(Debug)]
 pub(super) struct NativeClone {
     shared: Arc<Shared>,
     stack: Stack,
+    /// What its commands used so far.
+    used: Usage,
     ended: bool,
 }
 
@@ -42,6 +45,7 @@ impl NativeClone {
                 folder,
                 layers: layers.to_vec(),
             },
+            used: Usage::default(),
             ended: false,
         }
     }
@@ -96,14 +100,43 @@ impl NativeClone {
             .transpose()
     }
 
+    /// Bytes that it holds beside its roots.
+    fn measure(&self) -> Result<u64, BackendError> {
+        let request = self.stack_of(|stack| Request::Measure { stack });
+        match self.session().call(&request, &[])? {
+            Answer::Size(bytes) => Ok(bytes),
+            other => Err(step("measure a clone")(io::Error::other(format!(
+                "the worker answered {other:?}"
+            )))),
+        }
+    }
+
     fn stack_of(&self, request: impl FnOnce(Stack) -> Request) -> Request {
         request(self.stack.clone())
     }
 }
 
+/// The clone's disk, for the watch.
+struct Held<'a>(&'a NativeClone);
+
+impl Disk for Held<'_> {
+    fn free(&self) -> u64 {
+        let facts = rustix::fs::statvfs(self.0.session().store());
+        facts.map_or(u64::MAX, |facts| {
+            facts.f_bavail.saturating_mul(facts.f_frsize)
+        })
+    }
+
+    fn held(&self) -> Option<u64> {
+        let held = self.0.measure();
+        held.inspect_err(|error| tracing::debug!(%error, "a clone cannot be measured"))
+            .ok()
+    }
+}
+
 /// Whether the sandbox is to be put into a cgroup before its command starts.
 fn is_limited(limits: &Limits) -> bool {
-    limits.memory.is_some() || limits.processes.is_some()
+    limits.memory.is_some() || limits.processes.is_some() || limits.cores.is_some()
 }
 
 /// As host root alone: a copy of a mount wherever it lies, also below folders of users
@@ -170,18 +203,30 @@ impl crate::backend::Clone for NativeClone {
                 return Err(step("set the limits")(error));
             }
         }
-        let exit = Running::new(channel, sandbox, ends, io, &command.limits).wait();
-        drop(terminal);
-        let hit = cgroup
+        let first = processes::id(&sandbox).unwrap_or_default();
+        let signals = cgroup
             .as_ref()
-            .and_then(|cgroup| cgroup.hit(&command.limits));
-        match (exit, hit) {
-            (exit @ (Err(BackendError::Interrupted) | Ok(Exit::Limit(_))), _) | (exit, None) => {
-                exit
-            }
-            // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
-            (_, Some(limit)) => Ok(Exit::Limit(limit)),
+            .map(|cgroup| cgroup.signals(&command.limits))
+            .unwrap_or_default();
+        let disk = Held(self);
+        let watch = Watch::new(&command.limits, (cgroup.as_ref(), signals), &disk, first);
+        let running = Running::new(channel, sandbox, ends, io, (&command.limits, watch));
+        let (exit, usage) = running.wait()?;
+        drop(terminal);
+        if exit == Exit::Killed && self.measure().is_err() {
+            let why = "its sandbox was killed, and with it what had started it";
+            return Err(step("follow the command")(io::Error::other(why)));
         }
+        self.used = self.used.then(usage);
+        Ok(exit)
+    }
+
+    fn used(&mut self) -> Result<Usage, BackendError> {
+        let held = Usage {
+            disk: Some(self.measure()?),
+            ..Usage::default()
+        };
+        Ok(self.used.then(held))
     }
 
     fn copy_in(&mut self, path: &str, tar: &mut (dyn Read + Send)) -> Result<(), BackendError> {

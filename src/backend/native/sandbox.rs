@@ -17,7 +17,7 @@ use super::filter::Filters;
 use super::inside::{self, Kind};
 use super::program::{self, Program};
 use super::sys::{self, Fork};
-use super::wire::{self, Answer, Doing, Failure, Start};
+use super::wire::{self, Answer, Doing, Failure, Spent, Start};
 use super::{keeper, mounts, zygote};
 use crate::backend::{Command, Streams};
 
@@ -94,6 +94,9 @@ fn sandbox(
             let answer = reap(command).unwrap_or_else(|error| {
                 Answer::Failed(Failure::step("wait for the command", error))
             });
+            if let Ok(spent) = Spent::by_children() {
+                let _told = wire::send(sys::inherited(0), &Answer::Used(spent), &[]);
+            }
             let _told = wire::send(sys::inherited(0), &answer, &[]);
             sys::exit_now(0)
         }

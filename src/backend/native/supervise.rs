@@ -8,11 +8,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use super::watch::Watch;
 use super::wire::{self, Answer};
-use crate::backend::{BackendError, Exit, Io, LimitHit, Limits, Stream};
+use crate::backend::{BackendError, Exit, Io, Limit, LimitHit, Limits, Stream, Usage};
 
 /// Bytes read or written at once: what a pipe holds.
 const CHUNK: usize = 64 << 10;
+/// How long a killed sandbox may take to die: what waits for a device or a file server hears no signal.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The tool's ends of a sandbox's streams.
 #[derive(Debug, Default)]
@@ -35,9 +38,13 @@ pub(super) struct Running<'a, 'io> {
     ends: Ends,
     io: Io<'io>,
     limits: &'a Limits,
+    watch: Watch<'a>,
     started: Instant,
     last_output: Instant,
     verdict: Option<Verdict>,
+    killed: Option<Instant>,
+    /// It was killed and does not die.
+    stuck: bool,
     buffer: Vec<u8>,
     /// Input that was read but not yet taken.
     pending: Vec<u8>,
@@ -57,7 +64,7 @@ impl<'a, 'io> Running<'a, 'io> {
         sandbox: OwnedFd,
         ends: Ends,
         io: Io<'io>,
-        limits: &'a Limits,
+        (limits, watch): (&'a Limits, Watch<'a>),
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -66,16 +73,19 @@ impl<'a, 'io> Running<'a, 'io> {
             ends,
             io,
             limits,
+            watch,
             started: now,
             last_output: now,
             verdict: None,
+            killed: None,
+            stuck: false,
             buffer: vec![0; CHUNK],
             pending: Vec::new(),
         }
     }
 
-    /// Returns when every process inside is dead.
-    pub(super) fn wait(mut self) -> Result<Exit, BackendError> {
+    /// Returns when every process inside is dead, or was killed and does not die.
+    pub(super) fn wait(mut self) -> Result<(Exit, Usage), BackendError> {
         for end in [&self.ends.stdin, &self.ends.stdout, &self.ends.stderr]
             .into_iter()
             .flatten()
@@ -93,6 +103,8 @@ impl<'a, 'io> Running<'a, 'io> {
         let mut watched = vec![(Source::Sandbox, self.sandbox.as_fd(), PollFlags::IN)];
         if self.verdict.is_none() {
             watched.push((Source::Cancel, self.io.cancel.as_fd(), PollFlags::IN));
+            let signals = self.watch.handles();
+            watched.extend(signals.map(|(handle, flags)| (Source::Limits, handle, flags)));
         }
         let ends = [
             (Source::Out, &self.ends.stdout, PollFlags::IN),
@@ -121,7 +133,7 @@ impl<'a, 'io> Running<'a, 'io> {
         for source in &ready {
             match source {
                 // Output first: what was written before the end is still in the pipes.
-                Source::Sandbox => {}
+                Source::Sandbox | Source::Limits => {}
                 Source::Cancel => self.kill(Verdict::Cancelled)?,
                 Source::Out => self.read(Stream::Out)?,
                 Source::Err => self.read(Stream::Err)?,
@@ -132,15 +144,19 @@ impl<'a, 'io> Running<'a, 'io> {
             self.drain()?;
             return Ok(true);
         }
-        self.check_time()?;
-        Ok(false)
+        self.check(ready.contains(&Source::Limits))?;
+        Ok(self.stuck)
     }
 
     /// When the next limit is due.
     fn timeout(&self) -> Option<Timespec> {
-        if self.verdict.is_some() {
-            return None;
+        if let Some(killed) = self.killed {
+            return Timespec::try_from(PATIENCE.saturating_sub(killed.elapsed())).ok();
         }
+        let look = self
+            .watch
+            .due()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         let time = self
             .limits
             .time
@@ -148,7 +164,7 @@ impl<'a, 'io> Running<'a, 'io> {
         let silence = self
             .silence()
             .map(|limit| limit.saturating_sub(self.last_output.elapsed()));
-        let next = time.into_iter().chain(silence).min()?;
+        let next = time.into_iter().chain(silence).chain(look).min()?;
         // Rounded up: waking too early would only turn once more.
         Timespec::try_from(next + Duration::from_micros(500)).ok()
     }
@@ -159,27 +175,32 @@ impl<'a, 'io> Running<'a, 'io> {
         self.limits.silence.filter(|_| seen)
     }
 
-    fn check_time(&mut self) -> io::Result<()> {
-        if let Some(limit) = self
-            .limits
-            .time
-            .filter(|limit| self.started.elapsed() >= *limit)
-        {
-            return self.kill(Verdict::Limit(LimitHit::Time(limit)));
+    fn check(&mut self, woken: bool) -> io::Result<()> {
+        if let Some(killed) = self.killed {
+            self.stuck = killed.elapsed() >= PATIENCE;
+            return Ok(());
         }
-        if let Some(limit) = self
-            .silence()
-            .filter(|limit| self.last_output.elapsed() >= *limit)
-        {
-            return self.kill(Verdict::Limit(LimitHit::Silence(limit)));
+        let of_time = [
+            (Limit::Time, self.limits.time, self.started),
+            (Limit::Silence, self.silence(), self.last_output),
+        ];
+        for (limit, value, since) in of_time {
+            if let Some(value) = value.filter(|value| since.elapsed() >= *value) {
+                let hit = self.watch.of_time(limit, value);
+                return self.kill(Verdict::Limit(hit));
+            }
         }
-        Ok(())
+        match self.watch.look(woken) {
+            Some(hit) => self.kill(Verdict::Limit(hit)),
+            None => Ok(()),
+        }
     }
 
     /// Kills the first process inside, and with it all others. The first verdict stands.
     fn kill(&mut self, verdict: Verdict) -> io::Result<()> {
         if self.verdict.is_none() {
             self.verdict = Some(verdict);
+            self.killed = Some(Instant::now());
             kill(self.sandbox.as_fd())?;
         }
         Ok(())
@@ -243,28 +264,48 @@ impl<'a, 'io> Running<'a, 'io> {
         Ok(())
     }
 
-    fn end(self) -> Result<Exit, BackendError> {
-        match self.verdict {
+    fn end(mut self) -> Result<(Exit, Usage), BackendError> {
+        let (late, mut usage) = self.watch.end();
+        match self.verdict.take() {
             Some(Verdict::Cancelled) => return Err(BackendError::Interrupted),
-            Some(Verdict::Limit(limit)) => return Ok(Exit::Limit(limit)),
+            Some(Verdict::Limit(mut hit)) => {
+                if self.stuck {
+                    hit.counters.insert("not_killed".to_owned(), 1);
+                }
+                return Ok((Exit::Limit(Box::new(hit)), usage));
+            }
             None => {}
         }
-        match wire::receive(&self.channel).map_err(step("hear how the command ended"))? {
-            Some((Answer::Code(code), _)) => Ok(Exit::Code(code)),
-            Some((Answer::Signal(signal), _)) => Ok(Exit::Signal(signal)),
-            Some((Answer::Failed(failure), _)) => Err(failure.into()),
-            // First process and all: the kernel short of memory, or an operator.
-            _ => Err(step("follow the command")(io::Error::other(
-                "its sandbox was killed from outside",
-            ))),
+        let mut answer = self.answer()?;
+        if let Some(Answer::Used(spent)) = answer {
+            usage = usage.then(spent.into());
+            answer = self.answer()?;
         }
+        // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
+        let exit = match (late, answer) {
+            (_, Some(Answer::Failed(failure))) => return Err(failure.into()),
+            (Some(hit), _) => Exit::Limit(Box::new(hit)),
+            (None, Some(Answer::Code(code))) => Exit::Code(code),
+            (None, Some(Answer::Signal(signal))) => Exit::Signal(signal),
+            // First process and all: the kernel short of memory, or an operator.
+            (None, _) => Exit::Killed,
+        };
+        Ok((exit, usage))
+    }
+
+    /// What the sandbox says next; `None` where it is gone without a word.
+    fn answer(&self) -> Result<Option<Answer>, BackendError> {
+        let received = wire::receive(&self.channel).map_err(step("hear how the command ended"))?;
+        Ok(received.map(|(answer, _)| answer))
     }
 }
 
 impl Drop for Running<'_, '_> {
     /// An error on the way must not leave the sandbox running, nor return before it is dead.
     fn drop(&mut self) {
-        end_sandbox(self.sandbox.as_fd());
+        if !self.stuck {
+            end_sandbox(self.sandbox.as_fd());
+        }
     }
 }
 
@@ -279,6 +320,7 @@ pub(super) fn end_sandbox(sandbox: BorrowedFd<'_>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Sandbox,
+    Limits,
     Cancel,
     Out,
     Err,

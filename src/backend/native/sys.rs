@@ -58,6 +58,28 @@ pub(super) fn fork_into(namespaces: i32) -> io::Result<Fork> {
     })
 }
 
+/// Bytes of a page of memory.
+pub(super) fn page_size() -> u64 {
+    // SAFETY: always sound.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// Ticks of the clock in which the kernel counts processor time, each second.
+pub(super) fn clock_ticks() -> u64 {
+    // SAFETY: always sound.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).map_or(100, |ticks| ticks.max(1))
+}
+
+/// What the children of this process that have ended, and those of theirs, have used.
+pub(in crate::backend) fn used_by_children() -> io::Result<libc::rusage> {
+    // SAFETY: plain integers; zero is a valid value of each, and the kernel fills them in.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        check(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage).into())?;
+        Ok(usage)
+    }
+}
+
 /// Ends this process without running anything else.
 pub(in crate::backend) fn exit_now(code: i32) -> ! {
     // SAFETY: always sound.

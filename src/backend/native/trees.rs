@@ -67,6 +67,11 @@ pub(in crate::backend) fn write_empty(tar: &mut dyn Write) -> Result<(), Failure
         .map_err(|error| Failure::step("write the archive", error))
 }
 
+/// Bytes that a tree takes on its disk; it may change meanwhile.
+pub(in crate::backend) fn size(root: BorrowedFd<'_>) -> Result<u64, Failure> {
+    tree::size::size(root).map_err(travel)
+}
+
 fn travel(error: TreeError) -> Failure {
     match error {
         TreeError::Refused { entry, why } => Failure::Refused { what: entry, why },

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{
@@ -16,7 +17,8 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{BackendError, Command, RootId};
+use super::sys;
+use crate::backend::{BackendError, Command, RootId, Usage};
 use crate::digest::Digest;
 use crate::tree::Normalise;
 
@@ -76,6 +78,9 @@ pub(super) enum Request {
     Destroy {
         stack: Stack,
     },
+    Measure {
+        stack: Stack,
+    },
     Sweep,
     Finish,
 }
@@ -126,12 +131,55 @@ pub(in crate::backend) enum Answer {
     Swept(Vec<String>),
     /// The sandbox exists; its pid file descriptor comes beside it.
     Started,
+    /// Bytes that a clone holds.
+    Size(u64),
+    /// What the command and its children used; the end comes after it.
+    Used(Spent),
     /// The command exited.
     Code(u8),
     /// The command died of a signal.
     Signal(i32),
     /// Something could not be done.
     Failed(Failure),
+}
+
+/// What processes used, as the first process of a sandbox counts it: those that somebody waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::backend) struct Spent {
+    user: Duration,
+    system: Duration,
+    /// Blocks of 512 bytes.
+    read: u64,
+    written: u64,
+}
+
+impl Spent {
+    /// By the children of this process.
+    pub(in crate::backend) fn by_children() -> io::Result<Self> {
+        let usage = sys::used_by_children()?;
+        let time = |time: libc::timeval| {
+            Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0))
+                + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+        };
+        Ok(Self {
+            user: time(usage.ru_utime),
+            system: time(usage.ru_stime),
+            read: u64::try_from(usage.ru_inblock).unwrap_or(0),
+            written: u64::try_from(usage.ru_oublock).unwrap_or(0),
+        })
+    }
+}
+
+impl From<Spent> for Usage {
+    fn from(spent: Spent) -> Self {
+        Self {
+            user: Some(spent.user),
+            system: Some(spent.system),
+            read: Some(spent.read.saturating_mul(512)),
+            written: Some(spent.written.saturating_mul(512)),
+            ..Self::default()
+        }
+    }
 }
 
 /// A `BackendError` that can travel.

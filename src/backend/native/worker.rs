@@ -65,6 +65,14 @@ pub(super) fn work(
         Request::CopyOut { stack, path } => {
             copy_out(places, &stack, &path, &mut std::fs::File::from(pipe()?))?;
         }
+        Request::Measure { stack } => {
+            return match stack::open_folder(&format!("{}/upper", stack.folder)) {
+                Ok(folder) => trees::size(folder.as_fd()).map(Answer::Size),
+                // No command has run in it yet.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Answer::Size(0)),
+                Err(error) => Err(Failure::step("open a clone", error)),
+            };
+        }
         Request::Sweep => return sweep::sweep(places).map(Answer::Swept),
         other => {
             return Err(Failure::step(

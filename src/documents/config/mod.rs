@@ -14,7 +14,7 @@ pub use packages::{Limits, Package};
 
 use super::error::{DocumentError, Problem};
 use super::source::{DOCUMENT_LIMIT, Source, nearest, read};
-use super::values::{ByteSize, Glob, Line, MacroName, Name, Period, RelativePath, Url};
+use super::values::{ByteSize, Cores, Glob, Line, MacroName, Name, Period, RelativePath, Url};
 
 /// The name of the project file.
 pub const FILE: &str = "pristine.toml";
@@ -83,8 +83,16 @@ pub struct BuildSettings {
     pub silence: Period,
     /// Memory of one build.
     pub memory: ByteSize,
+    /// Swap of one build beside its memory.
+    pub swap: ByteSize,
     /// Processes and threads of one build.
     pub processes: NonZeroU64,
+    /// Processor time of one build.
+    pub cpu_time: Period,
+    /// Share of the machine's processors of one build; all where `None`.
+    pub cores: Option<Cores>,
+    /// What the clone of one build may hold beside the environment.
+    pub disk: ByteSize,
     /// Parallel jobs within one build (`%_smp_mflags`); the machine's processors where `None`.
     pub jobs: Option<NonZeroU32>,
     /// The `Vendor` of what is built.
@@ -103,6 +111,10 @@ impl Default for BuildSettings {
             timeout: Period::seconds(6 * 3600),
             silence: Period::seconds(3600),
             memory: ByteSize::NONE,
+            swap: ByteSize::NONE,
+            cpu_time: Period::NONE,
+            cores: None,
+            disk: ByteSize::NONE,
             processes: NonZeroU64::MIN.saturating_add(16383),
             jobs: None,
             vendor: None,
@@ -398,7 +410,7 @@ mod tests {
             .unwrap();
         }
         let text = "format = 1\nproject = { name = \"d\", template = \"t\" }\nbuild.memory = \"4GiB\"\n\
-            package.skipped.skip = true\npackage.b = { memory = \"none\", jobs = 1, timeout = \"5m\" }";
+            package.skipped.skip = true\npackage.b = { memory = \"none\", jobs = 1, timeout = \"5m\", cores = 1.5, disk = \"2GiB\", cpu_time = \"9m\" }";
         fs_err::write(folder.path().join(FILE), text).unwrap();
         let packages = Project::load(folder.path()).unwrap().packages().unwrap();
         let names: Vec<_> = packages
@@ -412,6 +424,15 @@ mod tests {
         assert_eq!(packages[0].limits.memory, Some(4 << 30));
         assert_eq!(packages[1].limits.memory, None);
         assert_eq!(packages[1].limits.time, Some(Duration::from_mins(5)));
+        assert_eq!(packages[1].limits.cpu, Some(Duration::from_mins(9)));
+        assert_eq!(
+            (packages[1].limits.cores, packages[1].limits.disk),
+            (Some(150), Some(2 << 30))
+        );
+        assert_eq!(
+            (packages[0].limits.cores, packages[0].limits.disk),
+            (None, None)
+        );
         assert_eq!(packages[1].jobs, NonZeroU32::new(1));
     }
 }

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::{Project, with_known};
 use crate::documents::error::{DocumentError, Problem};
 use crate::documents::source::Source;
-use crate::documents::values::{ByteSize, Glob, Name, Period, RelativePath};
+use crate::documents::values::{ByteSize, Cores, Glob, Name, Period, RelativePath};
 
 /// What differs for one package: `[package.NAME]`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,7 +24,11 @@ pub(super) struct PackageSettings {
     timeout: Option<Period>,
     silence: Option<Period>,
     memory: Option<ByteSize>,
+    swap: Option<ByteSize>,
     processes: Option<NonZeroU64>,
+    cpu_time: Option<Period>,
+    cores: Option<Cores>,
+    disk: Option<ByteSize>,
     jobs: Option<NonZeroU32>,
 }
 
@@ -54,8 +58,16 @@ pub struct Limits {
     pub silence: Option<Duration>,
     /// Memory of all processes, bytes.
     pub memory: Option<u64>,
+    /// Swap beside it, bytes; none where memory is limited and this is not.
+    pub swap: Option<u64>,
     /// Processes and threads.
     pub processes: Option<u64>,
+    /// Processor time of all processes.
+    pub cpu: Option<Duration>,
+    /// Share of the machine's processors, in hundredths of one.
+    pub cores: Option<u32>,
+    /// What the clone may hold beside the environment, bytes.
+    pub disk: Option<u64>,
 }
 
 impl Project {
@@ -85,6 +97,10 @@ impl Project {
                 time: own.timeout.unwrap_or(build.timeout).limit(),
                 silence: own.silence.unwrap_or(build.silence).limit(),
                 memory: own.memory.unwrap_or(build.memory).limit(),
+                swap: own.swap.unwrap_or(build.swap).limit(),
+                cpu: own.cpu_time.unwrap_or(build.cpu_time).limit(),
+                cores: own.cores.or(build.cores).map(Cores::hundredths),
+                disk: own.disk.unwrap_or(build.disk).limit(),
                 processes: Some(own.processes.unwrap_or(build.processes).get()),
             },
             jobs: own.jobs.or(build.jobs),

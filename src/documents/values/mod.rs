@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 pub use image::ImageName;
-pub use scalars::{Architecture, ByteSize, Mode, Owner, Period};
+pub use scalars::{Architecture, ByteSize, Cores, Mode, Owner, Period};
 
 /// Text that is not what its place wants.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]

@@ -58,6 +58,9 @@ impl fmt::Display for Architecture {
 pub struct Period(Option<Duration>);
 
 impl Period {
+    /// No limit.
+    pub const NONE: Self = Self(None);
+
     /// So many seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Some(Duration::from_secs(seconds)))
@@ -111,6 +114,39 @@ impl TryFrom<String> for ByteSize {
         quantity(&text, &units)
             .map(|bytes| Self(Some(bytes)))
             .ok_or_else(|| complaint(&text, "an amount of memory", allowed))
+    }
+}
+
+/// How many processors' time there is: `2`, `1.5`; at least a hundredth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Cores(u32);
+
+impl Cores {
+    /// In hundredths of a processor.
+    pub fn hundredths(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Cores {
+    type Error = ValueError;
+
+    fn try_from(number: f64) -> Result<Self, ValueError> {
+        let allowed = "write a number of processors (`2`, `1.5`), at least 0.01";
+        if !(0.01..=10_000.0).contains(&number) {
+            return Err(complaint(
+                &number.to_string(),
+                "a number of processors",
+                allowed,
+            ));
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range was checked"
+        )]
+        Ok(Self((number * 100.0).round() as u32))
     }
 }
 
@@ -231,6 +267,19 @@ mod tests {
         };
         assert_eq!(size("8GiB"), Some(8 << 30));
         assert_eq!(size("8GB"), None);
+    }
+
+    #[test]
+    fn processors_can_be_parts_of_one() {
+        let cores = |number| Cores::try_from(number).ok().map(Cores::hundredths);
+        assert_eq!(
+            [cores(2.0), cores(1.5), cores(0.01)],
+            [Some(200), Some(150), Some(1)]
+        );
+        assert_eq!(
+            [cores(0.0), cores(-1.0), cores(f64::NAN), cores(1e9)],
+            [None; 4]
+        );
     }
 
     #[test]

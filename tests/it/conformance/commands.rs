@@ -47,7 +47,7 @@ fn a_program_that_cannot_run_is_told_as_a_shell_would() {
         ] {
             let ran = run(&mut *clone, &Command::new([program]));
             assert_eq!(
-                (ran.exit, ran.err.contains(message)),
+                (ran.exit.clone(), ran.err.contains(message)),
                 (Exit::Code(code), true),
                 "{ran:?}"
             );

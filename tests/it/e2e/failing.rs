@@ -1,5 +1,7 @@
 //! Packages that do not build: said in words, and the others are built.
 
+use pristine::record::{Class, Outcome};
+
 use super::project::{Project, spec, spec_with};
 
 #[test]
@@ -69,6 +71,57 @@ fn filters() -> Vec<(&'static str, &'static str)> {
 }
 
 #[test]
+fn the_first_error_is_shown_however_much_follows() {
+    let Some(project) = Project::new() else {
+        return;
+    };
+    let script = "cat <<'END'\ncc -c main.c\nmain.c:3:5: error: 'x' undeclared (first use in this function)\n    3 |     x = 1;\n      |     ^\nEND\n\
+        for i in $(seq 1 100); do echo \"cc -c other$i.c\"; done\necho 'make: *** [Makefile:2: main.o] Error 1'\nexit 2";
+    let project = project.package("wrong", &spec_with("wrong", "", "%build", script));
+    let ran = project.run(&["build"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    let record = project.record();
+    let wrong = record
+        .packages
+        .iter()
+        .find(|package| package.name == "wrong");
+    let wrong = wrong.unwrap();
+    let Outcome::Failed {
+        class,
+        phase,
+        excerpt,
+        ..
+    } = &wrong.outcome
+    else {
+        panic!("{wrong:?}")
+    };
+    assert_eq!(
+        (*class, phase.as_deref()),
+        (Class::Compiler, Some("%build"))
+    );
+    insta::assert_snapshot!(excerpt.join("\n"), @"
+    cc -c main.c
+    main.c:3:5: error: 'x' undeclared (first use in this function)
+        3 |     x = 1;
+          |     ^
+    cc -c other1.c
+    cc -c other2.c
+    cc -c other3.c
+    ");
+    let phases: Vec<_> = wrong
+        .phases
+        .iter()
+        .map(|phase| phase.phase.as_str())
+        .collect();
+    assert_eq!(phases, ["prepare", "rpmbuild", "%prep", "%build"]);
+    assert!(
+        ran.err.contains("| main.c:3:5: error: 'x' undeclared"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn each_way_to_fail_has_its_reason() {
     let Some(project) = Project::new() else {
         return;
@@ -96,11 +149,11 @@ fn each_way_to_fail_has_its_reason() {
     insta::assert_snapshot!(project.outcomes().join("\n"), @"
     checks: failed: %check failed
     gone: failed: File not found: BUILD/gone-1-build/BUILDROOT/usr/share/nothing
-    killed: failed: rpmbuild was killed by signal 9
+    killed: failed: %build was killed by signal 9
     loose: failed: Installed (but unpackaged) file(s) found: /loose
     prepares: failed: %prep failed
-    silent: failed: rpmbuild was ended after 2 s without output
-    slow: failed: rpmbuild was ended by the time limit of 2 s
+    silent: failed: %build was ended after 2 s without output; the newest process was `sh`; raise `silence` to 4s, unless it waits for something that never comes
+    slow: failed: %build was ended by the time limit of 2 s; the newest process was `sh`; raise `timeout` to 4s
     ");
     for package in project.record().packages {
         let log = project.run_folder().join(package.log.unwrap());

@@ -12,6 +12,7 @@ mod identity;
 mod images;
 mod input;
 mod interrupt;
+mod limits;
 mod locking;
 mod mirrors;
 pub(crate) mod project;
