@@ -2,8 +2,10 @@
 
 pub mod log;
 mod needed;
+pub mod own;
 pub mod package;
 pub mod reuse;
 pub mod run;
 pub mod schedule;
+pub mod unpack;
 mod work;

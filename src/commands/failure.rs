@@ -10,12 +10,14 @@ use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
 use crate::engine::EngineError;
 use crate::environment::create::EnvironmentError;
+use crate::environment::source::SourceError;
 use crate::environment::specs::SpecError;
 use crate::error::{Failure, Kind};
 use crate::keyring::KeyringError;
 use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::record::kept::KeptError;
 use crate::record::runs::RunsError;
 use crate::registry::RegistryError;
 use crate::repository::RepositoryError;
@@ -73,6 +75,7 @@ always! {
     EngineError => CannotRun,
     OciError => CannotRun,
     RecordError => CannotRun,
+    KeptError => CannotRun,
     RepositoryError => CannotRun,
     PackageError => CannotRun,
     RunError => CannotRun,
@@ -83,6 +86,16 @@ impl From<SpecError> for Failure {
         let kind = match error {
             SpecError::Parse { .. } | SpecError::Files { .. } => Kind::Input,
             SpecError::Answer { .. } | SpecError::Sandbox { .. } => Kind::CannotRun,
+        };
+        failure(kind, error)
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let kind = match error {
+            SourceError::Rpm { .. } | SourceError::Content { .. } => Kind::Input,
+            SourceError::Sandbox { .. } | SourceError::File { .. } => Kind::CannotRun,
         };
         failure(kind, error)
     }

@@ -22,9 +22,12 @@ mod doctor;
 mod earlier;
 mod enter;
 mod failure;
+mod job;
 mod lock;
 mod recording;
+mod run;
 mod snapshot;
+mod supplies;
 mod tables;
 mod why;
 mod why_not;
@@ -89,6 +92,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Clean => clean::run(&context),
         Verb::Doctor => doctor::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
+        Verb::Run(args) => run::run(&context, args),
         Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),
     }

@@ -7,4 +7,5 @@ pub mod pack;
 pub mod recipe;
 pub mod rules;
 pub mod snapshot;
+pub mod source;
 pub mod specs;

@@ -4,6 +4,8 @@
 //! mounts, network, terminal, limits) gets it on an image of what the commands before it left.
 
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::models::{
@@ -12,13 +14,15 @@ use bollard::models::{
 };
 use bollard::query_parameters::CommitContainerOptionsBuilder;
 
-use super::container::{self, Frame, program_mount, volume_mount};
+use super::container::{self, Frame, empty_mount, program_mount, volume_mount};
 use super::follow::{self, Ended, Talk};
 use super::terminal::{self, Terminal};
 use super::wire::Work;
 use super::{Shared, changes, collect, images, step};
 use crate::backend::native::wire::Answer;
-use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams};
+use crate::backend::{
+    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, User, Writers,
+};
 
 /// A clone of a stack of roots.
 #[derive(Debug)]
@@ -154,7 +158,12 @@ impl DockerClone {
         let mut mounts = Vec::new();
         for mount in &command.mounts {
             mounts.push(match mount {
-                Mount::Host { source, target } => self.bind(source, target)?,
+                Mount::Host { source, target } => self.bind(source, target, true)?,
+                Mount::Writable { source, target } => {
+                    self.check_writer(source, command.user)?;
+                    self.bind(source, target, false)?
+                }
+                Mount::Empty { target } => empty_mount(target),
                 Mount::Root { root, target } => {
                     volume_mount(&self.shared.volume(root)?, target, false)
                 }
@@ -168,7 +177,37 @@ impl DockerClone {
         })
     }
 
-    fn bind(&self, source: &std::path::Path, target: &str) -> Result<EngineMount, BackendError> {
+    /// A command must be the folder's owner, where it writes.
+    fn check_writer(&self, source: &Path, user: User) -> Result<(), BackendError> {
+        let facts = fs_err::metadata(source)
+            .map_err(|error| io::Error::from(error.kind()))
+            .map_err(step(format!("share `{}` for writing", source.display())))?;
+        let fits = match self.shared.writers {
+            Writers::Anyone => true,
+            Writers::NotRoot => user != User::ROOT,
+            Writers::Same => (user.uid, user.gid) == (facts.uid(), facts.gid()),
+            Writers::Root => user == User::ROOT,
+            Writers::Nobody => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(BackendError::Refused {
+            what: format!(
+                "`{}` for writing by user {} inside",
+                source.display(),
+                user.uid
+            ),
+            why: "with this engine its files would not be their owner's afterwards".to_owned(),
+        })
+    }
+
+    fn bind(
+        &self,
+        source: &Path,
+        target: &str,
+        read_only: bool,
+    ) -> Result<EngineMount, BackendError> {
         let real = fs_err::canonicalize(source)
             .map_err(|error| io::Error::from(error.kind()))
             .map_err(step(format!("share `{}`", source.display())))?;
@@ -188,9 +227,10 @@ impl DockerClone {
             typ: Some(MountType::BIND),
             source: Some(real.display().to_string()),
             target: Some(target.to_owned()),
-            read_only: Some(true),
+            read_only: Some(read_only),
             bind_options: Some(MountBindOptions {
                 propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+                non_recursive: (!read_only).then_some(true),
                 ..MountBindOptions::default()
             }),
             ..EngineMount::default()

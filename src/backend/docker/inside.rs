@@ -22,7 +22,7 @@ use crate::backend::native::program::{Program, keep_nothing, to_foreground};
 use crate::backend::native::sandbox::{limits, own_folder, reap};
 use crate::backend::native::sys::{self, Fork};
 use crate::backend::native::trees;
-use crate::backend::native::wire::{Answer, Doing, Failure, Start};
+use crate::backend::native::wire::{Answer, Doing, Failure};
 
 /// Where packages are kept while they are unpacked.
 const PACKAGES: &str = "/packages";
@@ -41,7 +41,7 @@ pub(super) fn run() -> ! {
             command,
             input,
             root_mode,
-        } => run_command(*command, input, root_mode),
+        } => run_command(&command, input, root_mode),
         Work::Tree(steps) => tree(&steps).map(|()| Answer::Done),
     };
     let last = Last {
@@ -173,25 +173,19 @@ fn receive(count: usize) -> io::Result<Vec<PathBuf>> {
     Ok(packages)
 }
 
-fn run_command(command: Command, input: bool, root_mode: u32) -> Result<Answer, Failure> {
+fn run_command(command: &Command, input: bool, root_mode: u32) -> Result<Answer, Failure> {
     root_folder(root_mode).doing(|| "set the mode of `/`".to_owned())?;
     if let Some(path) = &command.inner_root {
         kernel(path)?;
     }
-    limits(&command).doing(|| "set resource limits".to_owned())?;
+    limits(command).doing(|| "set resource limits".to_owned())?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let filters = Filters::compile().doing(|| "compile the system call filter".to_owned())?;
     let terminal = tcgetattr(sys::inherited(0)).is_ok();
     let (stdin, feed) = stdin(input, terminal).doing(|| "make the streams".to_owned())?;
-    let start = Start {
-        command,
-        targets: Vec::new(),
-        gated: false,
-        foreground: terminal,
-    };
-    let program = Program::new(&start).doing(|| "prepare the command".to_owned())?;
+    let program = Program::new(command, terminal).doing(|| "prepare the command".to_owned())?;
     filters
-        .apply(start.command.skip_sync)
+        .apply(command.skip_sync)
         .doing(|| "apply the system call filter".to_owned())?;
     match sys::fork().doing(|| "start the command".to_owned())? {
         Fork::Child => program.run([stdin.as_fd(), sys::inherited(1), sys::inherited(2)]),

@@ -20,6 +20,8 @@ pub(super) struct Ends {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
+    /// The caller's terminal, where that is what standard input is fed from.
+    pub(super) typed: Option<OwnedFd>,
 }
 
 /// What was decided before the sandbox ended by itself.
@@ -97,7 +99,10 @@ impl<'a, 'io> Running<'a, 'io> {
         let ends = [
             (Source::Out, &self.ends.stdout, PollFlags::IN),
             (Source::Err, &self.ends.stderr, PollFlags::IN),
-            (Source::In, &self.ends.stdin, PollFlags::OUT),
+            match self.ends.typed.as_ref().filter(|_| self.pending.is_empty()) {
+                Some(_) => (Source::Typed, &self.ends.typed, PollFlags::IN),
+                None => (Source::In, &self.ends.stdin, PollFlags::OUT),
+            },
         ];
         watched.extend(
             ends.into_iter()
@@ -126,6 +131,7 @@ impl<'a, 'io> Running<'a, 'io> {
                 Source::Out => self.read(Stream::Out)?,
                 Source::Err => self.read(Stream::Err)?,
                 Source::In => self.feed()?,
+                Source::Typed => self.take_typed()?,
             }
         }
         if ready.contains(&Source::Sandbox) {
@@ -220,12 +226,28 @@ impl<'a, 'io> Running<'a, 'io> {
         Ok(())
     }
 
-    /// Writes input while the pipe takes it; closes it at the end, or when nobody reads any more.
-    fn feed(&mut self) -> io::Result<()> {
-        let (Some(pipe), Some(source)) = (&self.ends.stdin, &mut self.io.stdin) else {
+    /// Takes what was typed. Its end, or a terminal that is gone, is the end of the input.
+    fn take_typed(&mut self) -> io::Result<()> {
+        let Some(terminal) = &self.ends.typed else {
             return Ok(());
         };
+        self.pending.resize(CHUNK, 0);
+        match rustix::io::read(terminal, &mut self.pending[..]) {
+            Ok(length) => self.pending.truncate(length),
+            Err(_) => self.pending.clear(),
+        }
         if self.pending.is_empty() {
+            (self.ends.typed, self.ends.stdin) = (None, None);
+            return Ok(());
+        }
+        self.give()
+    }
+
+    /// Writes input while the pipe takes it; closes it at the end, or when nobody reads any more.
+    fn feed(&mut self) -> io::Result<()> {
+        if self.pending.is_empty()
+            && let Some(source) = &mut self.io.stdin
+        {
             self.pending.resize(CHUNK, 0);
             let length = read_retrying(source, &mut self.pending)?;
             self.pending.truncate(length);
@@ -234,10 +256,21 @@ impl<'a, 'io> Running<'a, 'io> {
             self.ends.stdin = None;
             return Ok(());
         }
+        self.give()
+    }
+
+    /// Writes what was read, as far as the pipe takes it.
+    fn give(&mut self) -> io::Result<()> {
+        let Some(pipe) = &self.ends.stdin else {
+            return Ok(());
+        };
         match rustix::io::write(pipe, &self.pending) {
             Ok(length) => drop(self.pending.drain(..length)),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(Errno::PIPE) => self.ends.stdin = None,
+            Err(Errno::PIPE) => {
+                (self.ends.typed, self.ends.stdin) = (None, None);
+                self.pending.clear();
+            }
             Err(errno) => return Err(errno.into()),
         }
         Ok(())
@@ -249,15 +282,29 @@ impl<'a, 'io> Running<'a, 'io> {
             Some(Verdict::Limit(limit)) => return Ok(Exit::Limit(limit)),
             None => {}
         }
-        match wire::receive(&self.channel).map_err(step("hear how the command ended"))? {
-            Some((Answer::Code(code), _)) => Ok(Exit::Code(code)),
-            Some((Answer::Signal(signal), _)) => Ok(Exit::Signal(signal)),
-            Some((Answer::Failed(failure), _)) => Err(failure.into()),
-            // First process and all: the kernel short of memory, or an operator.
-            _ => Err(step("follow the command")(io::Error::other(
-                "its sandbox was killed from outside",
-            ))),
-        }
+        ending(&self.channel)
+    }
+}
+
+/// How a command ended whose sandbox is dead, in the sandbox's own last words.
+pub(super) fn ending(channel: &OwnedFd) -> Result<Exit, BackendError> {
+    match wire::receive(channel).map_err(step("hear how the command ended"))? {
+        Some((Answer::Code(code), _)) => Ok(Exit::Code(code)),
+        Some((Answer::Signal(signal), _)) => Ok(Exit::Signal(signal)),
+        Some((Answer::Failed(failure), _)) => Err(failure.into()),
+        // First process and all: the kernel short of memory, or an operator.
+        _ => Err(step("follow the command")(io::Error::other(
+            "its sandbox was killed from outside",
+        ))),
+    }
+}
+
+/// A sandbox that is dead when this is dropped.
+pub(super) struct Living(pub(super) OwnedFd);
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        end_sandbox(self.0.as_fd());
     }
 }
 
@@ -283,9 +330,10 @@ enum Source {
     Out,
     Err,
     In,
+    Typed,
 }
 
-fn kill(sandbox: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn kill(sandbox: BorrowedFd<'_>) -> io::Result<()> {
     match rustix::process::pidfd_send_signal(sandbox, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => Err(errno.into()),

@@ -6,6 +6,7 @@ use std::process::{Command as Process, Stdio};
 use pristine::backend::{Io, Streams};
 use pristine::cancel::Cancel;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::fixture::{each, open, shell, small_root};
 use crate::support::engine;
@@ -46,8 +47,29 @@ fn on_a_terminal() {
     backend.remove(&base).unwrap();
 }
 
-/// Runs a script inside on a new terminal; types each input once the text before it is seen; gives all that was on the screen.
-fn session(backend: &str, script: &str, steps: &[(&str, &str)]) -> String {
+/// What is done on the terminal.
+#[derive(Clone, Copy)]
+enum Act {
+    Type(&'static str),
+    /// Give it this many rows and columns.
+    Size(u16, u16),
+    /// Close it.
+    HangUp,
+}
+
+use Act::{HangUp, Size, Type};
+
+fn size(rows: u16, columns: u16) -> Winsize {
+    Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    }
+}
+
+/// Runs a script inside on a new terminal; acts each time once the text before it is seen; gives all that was on the screen.
+fn session(backend: &str, script: &str, steps: &[(&str, Act)]) -> String {
     let store = tempfile::tempdir().unwrap();
     let controller =
         openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -79,21 +101,27 @@ fn session(backend: &str, script: &str, steps: &[(&str, &str)]) -> String {
         .spawn()
         .unwrap();
     drop(terminal);
+    tcsetwinsize(&controller, size(24, 80)).unwrap();
     let mut controller = std::fs::File::from(controller);
     let (mut screen, mut seen, mut steps) = (String::new(), 0, steps.iter());
     let mut next = steps.next();
     let mut bytes = [0; 4096];
     // The end of a pseudo-terminal is an error, once its last holder is gone.
-    while let Ok(length @ 1..) = controller.read(&mut bytes) {
+    'screen: while let Ok(length @ 1..) = controller.read(&mut bytes) {
         screen.push_str(&String::from_utf8_lossy(&bytes[..length]));
-        while let Some(place) = next.and_then(|(ready, _)| screen[seen..].find(ready)) {
-            seen += place + next.map_or(0, |(ready, _)| ready.len());
-            controller
-                .write_all(next.map_or("", |(_, input)| input).as_bytes())
-                .unwrap();
+        while let Some((ready, act)) = next
+            && let Some(place) = screen[seen..].find(ready)
+        {
+            seen += place + ready.len();
+            match act {
+                Type(text) => controller.write_all(text.as_bytes()).unwrap(),
+                Size(rows, columns) => tcsetwinsize(&controller, size(*rows, *columns)).unwrap(),
+                HangUp => break 'screen,
+            }
             next = steps.next();
         }
     }
+    drop(controller);
     child.wait().unwrap();
     screen
 }
@@ -103,10 +131,13 @@ fn a_shell_has_job_control() {
     each(|fixture| {
         // A job in the background that reads is stopped by the terminal, and goes on in the foreground.
         let steps = [
-            ("# ", "set -b; test -t 0 && echo is-$((1+1))-tty\n"),
-            ("is-2-tty", "bash -c 'read -r line; echo got-$line' &\n"),
-            ("Stopped", "fg\nword\n"),
-            ("got-word", "exit 7\n"),
+            ("# ", Type("set -b; test -t 0 && echo is-$((1+1))-tty\n")),
+            (
+                "is-2-tty",
+                Type("bash -c 'read -r line; echo got-$line' &\n"),
+            ),
+            ("Stopped", Type("fg\nword\n")),
+            ("got-word", Type("exit 7\n")),
         ];
         let screen = session(fixture.name, "exec bash --norc -i", &steps);
         assert!(!screen.contains("no job control"), "{screen}");
@@ -124,7 +155,7 @@ fn ctrl_c_goes_to_the_program_inside() {
         let screen = session(
             fixture.name,
             "trap 'echo caught; exit 5' INT; stty -echo; echo ready; while :; do sleep 0.1; done",
-            &[("ready", "\x03")],
+            &[("ready", Type("\x03"))],
         );
         assert!(screen.contains("caught"), "{screen}");
         assert!(
@@ -140,12 +171,46 @@ fn ctrl_z_does_not_leave_the_caller_hanging() {
         let screen = session(
             fixture.name,
             "echo ready; read -r line; echo got $line; exit 0",
-            &[("ready", "\x1a"), ("^Z", "hello\n")],
+            &[("ready", Type("\x1a")), ("^Z", Type("hello\n"))],
         );
         assert!(screen.contains("got hello"), "{screen}");
         assert!(
             screen.contains("ended: exit code 0, foreground: true"),
             "{screen}"
         );
+    });
+}
+
+#[test]
+fn the_terminal_inside_is_one_of_its_own_and_follows_the_size() {
+    each(|fixture| {
+        let screen = session(
+            fixture.name,
+            "tty; stty size; trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.1; done",
+            &[("ready", Size(50, 132))],
+        );
+        let inside = screen.lines().find(|line| line.starts_with("/dev/"));
+        assert!(
+            inside.is_some_and(
+                |line| line.starts_with("/dev/pts/0") || line.starts_with("/dev/console")
+            ),
+            "{screen}"
+        );
+        assert!(screen.contains("24 80"), "{screen}");
+        assert!(screen.contains("50 132"), "{screen}");
+        assert!(screen.contains("ended: exit code 3"), "{screen}");
+    });
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_what_runs_on_it() {
+    each(|fixture| {
+        // Nothing inside gives way: it is ended all the same, or this would wait for ever.
+        let screen = session(
+            fixture.name,
+            "trap '' HUP TERM INT; echo ready; while :; do sleep 0.1; done",
+            &[("ready", HangUp)],
+        );
+        assert!(screen.contains("ready"), "{screen}");
     });
 }

@@ -12,6 +12,7 @@ mod images;
 mod input;
 mod interrupt;
 mod locking;
+mod manual;
 mod mirrors;
 pub(crate) mod project;
 mod recipe;
