@@ -352,6 +352,7 @@ fn package(bench: &Bench, runs: usize) {
             epoch: u64::try_from(bench.lock.epoch).unwrap(),
             arch: bench.lock.architecture.as_str(),
             spool: &bench.store.temporary_folder(),
+            keep_failed: &std::sync::atomic::AtomicUsize::new(0),
             machine: Machine {
                 jobs: NonZero::<usize>::MIN,
                 processors: processors(),

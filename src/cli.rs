@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::documents::ImageName;
 use crate::documents::config::BackendChoice;
+use crate::documents::{ImageName, Request};
+use crate::record::kept::is_name;
 
 /// Rebuild the build server on every build, and prove it.
 #[derive(Debug, Parser)]
@@ -88,6 +89,8 @@ pub enum Verb {
     Build(BuildArgs),
     /// Run a shell, or a command, in a throw-away clone of the pristine snapshot
     Enter(EnterArgs),
+    /// Build one spec or source package by hand in the pristine environment, as the nightly build would
+    Run(RunArgs),
     /// List, export, import, push and pull snapshots
     #[command(subcommand)]
     Snapshot(SnapshotVerb),
@@ -129,6 +132,14 @@ pub enum Verb {
     Doctor,
 }
 
+/// Reads the name of a kept clone.
+fn kept_name(text: &str) -> Result<String, &'static str> {
+    if is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a name is letters, digits and `-_.`, and does not begin with `-` or `.`")
+}
+
 /// Reads the name of a backend.
 fn backend_parser() -> impl TypedValueParser<Value = BackendChoice> {
     let names = BackendChoice::ALL.map(BackendChoice::name);
@@ -154,8 +165,9 @@ impl Verb {
             | Self::Why { offline, .. }
             | Self::WhyNot { offline, .. } => *offline,
             Self::Build(arguments) => arguments.offline,
-            Self::Enter(_)
-            | Self::Snapshot(_)
+            Self::Enter(arguments) => arguments.offline,
+            Self::Run(arguments) => arguments.offline,
+            Self::Snapshot(_)
             | Self::Demo(_)
             | Self::Runs { .. }
             | Self::Show { .. }
@@ -220,10 +232,51 @@ pub struct BuildArgs {
 
 /// Arguments of `enter`.
 #[derive(Debug, Clone, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the command line"
+)]
 pub struct EnterArgs {
+    /// The environment of a kept run: its name or the beginning of it, or `latest`
+    #[arg(long, value_name = "ID", conflicts_with = "snapshot")]
+    pub run: Option<String>,
+    /// The environment of a snapshot: its digest or the beginning of it, the date of a run, or a lock file
+    #[arg(long, value_name = "ID|DATE|FILE")]
+    pub snapshot: Option<String>,
+    /// Stand in the unpacked sources of a package, with what its build has
+    #[arg(long, value_name = "NAME")]
+    pub package: Option<String>,
+    /// Stand in what the newest failed build of a package left (of `--run`, where that is given)
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["package", "snapshot"])]
+    pub failed: Option<String>,
+    /// Install this package too, from the lock's repositories as the lock saw them
+    #[arg(long, value_name = "PKG")]
+    pub with: Vec<Request>,
+    /// Let the project's folder, which is /work inside, be written; what is written is yours
+    #[arg(long)]
+    pub rw: bool,
+    /// Keep the clone under a name; the next time with that name goes on where this ended
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "default",
+        value_parser = kept_name
+    )]
+    pub keep: Option<String>,
+    /// Say which clones are kept
+    #[arg(long, exclusive = true)]
+    pub list: bool,
+    /// Remove a kept clone
+    #[arg(long, value_name = "NAME", value_parser = kept_name)]
+    pub forget: Option<String>,
     /// Let the commands inside use the host's network
     #[arg(long)]
     pub network: bool,
+    /// Ask nothing of the network to make the environment: what the store does not have is named
+    #[arg(long)]
+    pub offline: bool,
     /// Be root inside (never outside) instead of the builder
     #[arg(long)]
     pub root: bool,
@@ -245,6 +298,23 @@ pub struct LogArgs {
     /// As it was written, escape sequences and all, also to a terminal
     #[arg(long)]
     pub raw: bool,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// A spec, of the project or with its sources beside it, or a source package
+    #[arg(value_name = "SPEC-OR-SRPM")]
+    pub source: PathBuf,
+    /// Where packages and log go; files of the same names are replaced
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub output: PathBuf,
+    /// Install this package too, from the lock's repositories as the lock saw them
+    #[arg(long, value_name = "PKG")]
+    pub with: Vec<Request>,
+    /// Ask nothing of the network: what the store does not have is named
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Verbs on snapshots.

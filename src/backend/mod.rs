@@ -48,6 +48,23 @@ pub struct Capabilities {
     pub own_ids: bool,
     /// A frozen clone has the `user.*` attributes and access control lists of what was changed in it.
     pub attributes: bool,
+    /// Who a command must run as to have a `Mount::Writable` as its own.
+    pub writers: Writers,
+}
+
+/// Whose ids inside can stand for a host folder's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// Any user: its id is mapped to the owner's, for that folder or for that command.
+    Anyone,
+    /// Any user but root, since only the caller's one id can be mapped, and the tree needs root's own.
+    NotRoot,
+    /// The user with the owner's own ids: ids inside are ids outside.
+    Same,
+    /// Root inside, which is the caller outside.
+    Root,
+    /// Nobody.
+    Nobody,
 }
 
 /// Who a command runs as, inside.
@@ -74,6 +91,19 @@ pub enum Mount {
         /// Absolute path inside; made where it is missing.
         target: String,
     },
+    /// A host folder, writable, nosuid, nodev: what its owner has is the command user's inside, and what
+    /// that user makes there is the owner's (`Capabilities::writers`). What is mounted below it is not seen.
+    Writable {
+        /// Absolute path on the host of a folder.
+        source: PathBuf,
+        /// Absolute path inside; made where it is missing.
+        target: String,
+    },
+    /// An empty folder: hides what is there. Nothing that may be written into it lasts.
+    Empty {
+        /// Absolute path inside; made where it is missing.
+        target: String,
+    },
     /// A root of the same backend, writable: how a target root is filled by a tools root's `rpm`.
     Root {
         /// The root; no clone of it may be open.
@@ -88,7 +118,8 @@ pub enum Mount {
 pub enum Streams {
     /// Input from `Io::stdin`, output to `Io::output`.
     Piped,
-    /// The caller's own streams, terminal included.
+    /// The caller's own streams. Where input and output are a terminal, the command has one of its own, joined
+    /// to the caller's: no command ever holds the caller's.
     Inherited,
 }
 

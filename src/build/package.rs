@@ -61,6 +61,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Where archives are spooled.
     pub spool: &'a Path,
+    /// The root that the clone becomes where the build fails, for `pristine enter --failed`.
+    pub keep: Option<RootId>,
 }
 
 /// What came of it.
@@ -68,8 +70,8 @@ pub struct Job<'a> {
 pub enum Built {
     /// The packages, in the repository folder, sorted by name.
     Packages(Vec<FileRecord>),
-    /// It did not build.
-    Failed(Box<Verdict>),
+    /// It did not build; the root that keeps what it left, where one does.
+    Failed(Box<Verdict>, Option<RootId>),
 }
 
 /// Why the tool could not try.
@@ -108,21 +110,19 @@ pub fn build(
         source,
     };
     let mut clone = backend.open(roots).map_err(sandbox)?;
-    let mut sources =
-        pack(&entries(job), job.epoch, job.spool).map_err(|source| PackageError::Files {
-            doing: "pack the sources",
-            package: job.name.to_owned(),
-            source,
-        })?;
-    clone.copy_in(TOPDIR, &mut sources).map_err(sandbox)?;
-    for (phase, command) in [("prepare", prepare(job)), ("rpmbuild", rpmbuild(job))] {
+    copy_in(&mut *clone, job, Vec::new())?;
+    for (phase, command) in [
+        ("prepare", prepare(job)),
+        ("rpmbuild", rpmbuild(job, "-ba")),
+    ] {
         log.begin(phase);
         let exit = run(&mut *clone, &command, log, cancel).map_err(sandbox)?;
         log.pause();
         if !exit.success() {
             log.note(clone.used().map_err(sandbox)?.into());
-            clone.destroy().map_err(sandbox)?;
-            return Ok(Built::Failed(Box::new(verdict(job, log, &exit)?)));
+            let kept = leave(clone, job).map_err(sandbox)?;
+            let verdict = Box::new(verdict(job, log, &exit)?);
+            return Ok(Built::Failed(verdict, kept));
         }
     }
     log.note(clone.used().map_err(sandbox)?.into());
@@ -147,6 +147,37 @@ fn verdict(job: &Job<'_>, log: &Log<'_>, exit: &Exit) -> Result<Verdict, Package
         verdict.limit = Some(limit);
     }
     Ok(verdict)
+}
+
+/// Keeps a failed build's clone as it is, which costs a rename, or drops it where nobody wants it.
+fn leave(clone: Box<dyn backend::Clone>, job: &Job<'_>) -> Result<Option<RootId>, BackendError> {
+    match &job.keep {
+        Some(root) => clone.freeze(root)?,
+        None => clone.destroy()?,
+    }
+    Ok(job.keep.clone())
+}
+
+/// Puts the spec, the sources and `more` into rpmbuild's folders.
+pub(super) fn copy_in(
+    clone: &mut dyn backend::Clone,
+    job: &Job<'_>,
+    more: Vec<Entry>,
+) -> Result<(), PackageError> {
+    let mut entries = entries(job);
+    entries.extend(more);
+    let packed = pack(&entries, job.epoch, job.spool);
+    let mut sources = packed.map_err(|source| PackageError::Files {
+        doing: "pack the sources",
+        package: job.name.to_owned(),
+        source,
+    })?;
+    clone
+        .copy_in(TOPDIR, &mut sources)
+        .map_err(|source| PackageError::Sandbox {
+            package: job.name.to_owned(),
+            source,
+        })
 }
 
 fn entries(job: &Job<'_>) -> Vec<Entry> {
@@ -205,28 +236,34 @@ impl Builder {
 }
 
 /// As root inside: the builder's account, and the project's own packages by the distribution's rpm.
-fn prepare(job: &Job<'_>) -> Command {
-    let mut command = job.builder.command();
+pub(super) fn prepare(job: &Job<'_>) -> Command {
+    let mut command = job.builder.install(job.repository, &job.own_packages);
     command.limits = job.limits.clone();
-    if job.own_packages.is_empty() {
-        return command;
-    }
-    let install = "exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"";
-    let script = format!("{}{install}\n", job.builder.script());
-    let own = job
-        .own_packages
-        .iter()
-        .map(|file| format!("{REPOSITORY}/{file}"));
-    command.argv = ["sh", "-c", &script, "prepare"]
-        .into_iter()
-        .map(str::to_owned)
-        .chain(own)
-        .collect();
-    command.mounts.push(Mount::Host {
-        source: job.repository.to_owned(),
-        target: REPOSITORY.to_owned(),
-    });
     command
+}
+
+impl Builder {
+    /// What makes the account and installs packages, files in the folder `repository` on the host, as root inside.
+    pub fn install(&self, repository: &Path, packages: &[String]) -> Command {
+        let mut command = self.command();
+        if packages.is_empty() {
+            return command;
+        }
+        let install =
+            "exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"";
+        let script = format!("{}{install}\n", self.script());
+        let own = packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
+        command.argv = ["sh", "-c", &script, "prepare"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(own)
+            .collect();
+        command.mounts.push(Mount::Host {
+            source: repository.to_owned(),
+            target: REPOSITORY.to_owned(),
+        });
+        command
+    }
 }
 
 /// The macros that make an RPM the same whenever and wherever it is built (rpm 4.18 and newer).
@@ -239,17 +276,21 @@ const REPRODUCIBLE: [(&str, &str); 6] = [
     ("build_mtime_policy", "clamp_to_source_date_epoch"),
 ];
 
-fn rpmbuild(job: &Job<'_>) -> Command {
+/// The macros of a build, in the order in which they are defined.
+pub(super) fn macros<'a>(job: &Job<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let own = job.macros.iter();
+    let own = own.map(|(key, value)| (key.as_str(), value.as_str()));
+    REPRODUCIBLE.into_iter().chain(own)
+}
+
+/// As the builder: rpmbuild up to a stage (`-ba` is all of it).
+pub(super) fn rpmbuild(job: &Job<'_>, stage: &str) -> Command {
     // One stream, so that errors stand in the log where they happened.
-    let mut argv = ["sh", "-c", r#"exec rpmbuild -ba "$@" 2>&1"#, "rpmbuild"]
+    let mut argv = ["sh", "-c", r#"exec rpmbuild "$@" 2>&1"#, "rpmbuild", stage]
         .map(str::to_owned)
         .to_vec();
     argv.extend(job.options.iter().cloned());
-    let own = job
-        .macros
-        .iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in REPRODUCIBLE.into_iter().chain(own) {
+    for (key, value) in macros(job) {
         argv.extend(["--define".to_owned(), format!("{key} {value}")]);
     }
     argv.push(format!("{TOPDIR}/SPECS/{}", job.spec));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -82,6 +83,8 @@ pub struct Site<'a> {
     pub arch: &'a str,
     /// Where archives are spooled.
     pub spool: &'a Path,
+    /// How many failed builds may still be kept as they failed (`pristine enter --failed`).
+    pub keep_failed: &'a AtomicUsize,
     /// What the machine has for the builds.
     pub machine: Machine,
     /// Whether the first failure ends the run.

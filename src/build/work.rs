@@ -3,8 +3,10 @@
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use crate::backend::RootId;
 use crate::build::log::Log;
 use crate::build::needed::{Installed, Own};
 use crate::build::package::{self, Built, Job};
@@ -113,6 +115,7 @@ impl Work<'_> {
             processors: self.processors.get(),
             limits: ready.limits.clone(),
             spool: site.spool,
+            keep: self.kept_name(),
         };
         let built = package::build(site.backend, site.roots, &job, &mut log, site.cancel)?;
         record.phases = log.phases();
@@ -123,12 +126,39 @@ impl Work<'_> {
                 record.outputs = files;
                 Vec::new()
             }
-            Built::Failed(verdict) => {
+            Built::Failed(verdict, root) => {
                 let excerpt = verdict.excerpt.clone();
                 record.outcome = (*verdict).into();
+                if let Outcome::Failed { kept, .. } = &mut record.outcome {
+                    *kept = self.bounded(root);
+                }
                 excerpt
             }
         })
+    }
+
+    /// The root in which a failed build is kept.
+    fn kept_name(&self) -> Option<RootId> {
+        let run = self.site.folder.file_name()?.to_str()?;
+        let wanted = self.site.keep_failed.load(Ordering::Relaxed) > 0;
+        wanted.then(|| RootId(format!("failed-{run}-{}", self.ready.name)))
+    }
+
+    /// Keeps no more of them than the run may.
+    fn bounded(&self, root: Option<RootId>) -> Option<String> {
+        let root = root?;
+        let one_less = |left: usize| left.checked_sub(1);
+        let left = self.site.keep_failed;
+        if left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
+            .is_ok()
+        {
+            return Some(root.0);
+        }
+        if let Err(error) = self.site.backend.remove(&root) {
+            tracing::warn!(%error, root = root.0, "a failed build's clone was not removed");
+        }
+        None
     }
 
     fn read(&self, files: &[FileRecord]) -> Result<(Vec<Arc<Own>>, Vec<Described>), RunError> {

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 
-use crate::backend::User;
-use crate::build::package::Builder;
 use crate::build::reuse::Earlier;
 use crate::build::run::{self, Ran, Ready, Site};
 use crate::build::schedule::{Demand, Machine};
 use crate::cli::BuildArgs;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::creating::Snapshot;
-use crate::commands::{earlier, lock as locking};
+use crate::commands::{earlier, job, lock as locking};
 use crate::documents::Lock;
 use crate::documents::config::Package;
 use crate::environment::base;
@@ -22,6 +21,8 @@ use crate::resolve::packages::Stock;
 use crate::resolve::{request, sources};
 use crate::rpm::{PackageFacts, read_package};
 
+/// So many failed builds of a run are kept as they failed.
+const KEPT_FAILURES: usize = 10;
 /// Memory that a build should have: with less for each, there are fewer at once.
 const MEMORY_FOR_ONE: u64 = 2 << 30;
 /// A build may need more memory than the last time: a quarter more.
@@ -108,17 +109,21 @@ pub(super) fn build(
         plan.steps.len(),
         folder.display()
     ));
+    // Only a run that the store keeps can be asked for them.
+    let kept = folder.starts_with(workshop.store.runs_folder());
+    let kept = if kept { KEPT_FAILURES } else { 0 };
     let site = Site {
         backend: &*workshop.backend,
         roots: &snapshot.roots,
         tree: &snapshot.tree,
         installed: &installed,
         folder,
-        builder: &builder(documents),
+        builder: &job::builder(documents),
         macros: &documents.macros(),
         epoch: u64::try_from(lock.epoch).unwrap_or(0),
         arch: lock.architecture.as_str(),
         spool: &workshop.store.temporary_folder(),
+        keep_failed: &AtomicUsize::new(kept),
         machine: parts.machine,
         fail_fast,
         earlier: parts.earlier,
@@ -127,17 +132,6 @@ pub(super) fn build(
         cancel: &context.cancel,
     };
     Ok(run::run(site, plan, &ready)?)
-}
-
-fn builder(documents: &Documents) -> Builder {
-    let builder = &documents.template.builder;
-    Builder {
-        name: builder.name.to_string(),
-        user: User {
-            uid: builder.uid,
-            gid: builder.gid,
-        },
-    }
 }
 
 /// What the snapshot's packages provide, from their headers; where there is a base, as its own rpm has them.

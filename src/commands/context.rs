@@ -273,6 +273,14 @@ pub(super) fn now() -> Duration {
         .unwrap_or_default()
 }
 
+/// A time as records have it.
+pub(super) fn timestamp(since_1970: Duration) -> String {
+    use time::macros::format_description;
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    let moment = time::OffsetDateTime::UNIX_EPOCH + since_1970;
+    moment.format(form).unwrap_or_default()
+}
+
 /// Processors that this process may use.
 pub(super) fn processors() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)

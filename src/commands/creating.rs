@@ -11,7 +11,7 @@ use crate::environment::create::{self, Ingredients};
 use crate::environment::snapshot;
 use crate::environment::{recipe, rules};
 use crate::error::{Failure, Kind};
-use crate::oci::Layer;
+use crate::oci::{Image, Layer};
 use crate::resolve::packages::{self, Stock};
 use crate::tree::Normalise;
 use crate::ui;
@@ -313,6 +313,27 @@ fn cook(
     )
 }
 
+/// The kept snapshot of a lock, or one made now.
+pub(super) fn snapshot<'a>(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &'a Workshop,
+    lock: &Lock,
+) -> Result<Snapshot<'a>, Failure> {
+    if let Some(kept) = kept_snapshot(workshop, lock)? {
+        return Ok(kept);
+    }
+    let inputs = documents.inputs()?;
+    if (&inputs.template, &inputs.recipe) != (&lock.inputs.template, &lock.inputs.recipe) {
+        let text = "the lock was made from another template or recipe than the project's, and no snapshot of it is kept";
+        return Err(Failure::new(Kind::Lock, text)
+            .hint("write it anew: pristine lock")
+            .hint("where the lock is an older one: check out its commit"));
+    }
+    let stock = stock(context, documents, workshop, lock)?;
+    fresh_snapshot(context, documents, workshop, lock, &stock)
+}
+
 /// The kept snapshot of a lock, where its image is in the store; its roots are made again where they are missing.
 pub(super) fn kept_snapshot<'a>(
     workshop: &'a Workshop,
@@ -321,6 +342,19 @@ pub(super) fn kept_snapshot<'a>(
     let Some(image) = snapshot::find(&workshop.layout, lock)? else {
         return Ok(None);
     };
+    // It was compared with the lock when the snapshot was found.
+    let Some(environment) = lock.environment.tree else {
+        return Ok(None);
+    };
+    of_image(workshop, &image, environment).map(Some)
+}
+
+/// The snapshot of an image; its roots are made again where they are missing.
+pub(super) fn of_image<'a>(
+    workshop: &'a Workshop,
+    image: &Image,
+    environment: Digest,
+) -> Result<Snapshot<'a>, Failure> {
     let mut roots = Vec::new();
     for layer in &image.reference.layers {
         roots.push(snapshot::restore(
@@ -331,12 +365,11 @@ pub(super) fn kept_snapshot<'a>(
     }
     let layers = image.reference.layers.iter();
     let tree = snapshot::tree_of(layers.map(|layer| layer.diff_id));
-    // It was compared with the lock when the snapshot was found.
-    Ok(lock.environment.tree.map(|environment| Snapshot {
+    Ok(Snapshot {
         tree: tree.unwrap_or(environment),
         roots,
         environment,
         image: image.reference.manifest,
         own: Vec::new(),
-    }))
+    })
 }

@@ -10,6 +10,7 @@ use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
 use crate::engine::EngineError;
 use crate::environment::create::EnvironmentError;
+use crate::environment::source::SourceError;
 use crate::environment::specs::SpecError;
 use crate::error::{Failure, Kind};
 use crate::git::GitError;
@@ -17,6 +18,7 @@ use crate::keyring::KeyringError;
 use crate::oci::OciError;
 use crate::plan::PlanError;
 use crate::record::RecordError;
+use crate::record::kept::KeptError;
 use crate::record::runs::RunsError;
 use crate::registry::RegistryError;
 use crate::report::ReportError;
@@ -76,6 +78,7 @@ always! {
     OciError => CannotRun,
     RecordError => CannotRun,
     ReportError => CannotRun,
+    KeptError => CannotRun,
     RepositoryError => CannotRun,
     PackageError => CannotRun,
     RunError => CannotRun,
@@ -86,6 +89,16 @@ impl From<SpecError> for Failure {
         let kind = match error {
             SpecError::Parse { .. } | SpecError::Files { .. } => Kind::Input,
             SpecError::Answer { .. } | SpecError::Sandbox { .. } => Kind::CannotRun,
+        };
+        failure(kind, error)
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let kind = match error {
+            SourceError::Rpm { .. } | SourceError::Content { .. } => Kind::Input,
+            SourceError::Sandbox { .. } | SourceError::File { .. } => Kind::CannotRun,
         };
         failure(kind, error)
     }

@@ -23,14 +23,17 @@ mod doctor;
 mod earlier;
 mod enter;
 mod failure;
+mod job;
 mod kept;
 mod lock;
 mod log;
 mod recording;
+mod run;
 mod runs;
 mod show;
 mod snapshot;
 mod source;
+mod supplies;
 mod tables;
 mod why;
 mod why_not;
@@ -103,6 +106,7 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Clean => clean::run(&context),
         Verb::Doctor => doctor::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
+        Verb::Run(args) => run::run(&context, args),
         Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),
     }

@@ -9,7 +9,7 @@ use time::macros::format_description;
 
 use crate::build::run::{End, Ran};
 use crate::build::schedule::Machine;
-use crate::commands::context::{Context, Documents, Workshop, now};
+use crate::commands::context::{Context, Documents, Workshop, now, timestamp};
 use crate::commands::creating::Snapshot;
 use crate::documents::Lock;
 use crate::documents::lock::{BaseOrigin, LockedBase};
@@ -120,12 +120,4 @@ fn base(base: &LockedBase) -> BaseRecord {
 
 fn moment(since_1970: Duration) -> OffsetDateTime {
     OffsetDateTime::UNIX_EPOCH + since_1970
-}
-
-fn timestamp(since_1970: Duration) -> String {
-    moment(since_1970)
-        .format(format_description!(
-            "[year]-[month]-[day]T[hour]:[minute]:[second]Z"
-        ))
-        .unwrap_or_default()
 }

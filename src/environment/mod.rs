@@ -7,5 +7,6 @@ pub mod pack;
 pub mod recipe;
 pub mod rules;
 pub mod snapshot;
+pub mod source;
 pub mod specs;
 mod turns;

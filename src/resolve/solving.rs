@@ -107,6 +107,13 @@ impl Offer {
         Ok(offer)
     }
 
+    /// The same, for what is added to packages that are there already.
+    #[must_use]
+    pub fn upon(mut self, installed: Vec<PackageFacts>) -> Self {
+        self.installed = installed;
+        self
+    }
+
     fn empty(template: &Template) -> Self {
         Self {
             architecture: template.architecture.as_str().to_owned(),

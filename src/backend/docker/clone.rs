@@ -4,12 +4,14 @@
 //! mounts, network, terminal, limits) gets it on an image of what the commands before it left.
 
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::models::{ContainerConfig, ContainerUpdateBody, Mount as EngineMount};
 use bollard::query_parameters::CommitContainerOptionsBuilder;
 
-use super::container::{self, Frame, program_mount, volume_mount};
+use super::container::{self, Frame, empty_mount, program_mount, volume_mount};
 use super::follow::{self, Ended, Talk};
 use super::share::Copied;
 use super::terminal::{self, Terminal};
@@ -17,7 +19,7 @@ use super::wire::Work;
 use super::{Shared, changes, collect, images, step, sweep};
 use crate::backend::native::wire::Answer;
 use crate::backend::{
-    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Usage,
+    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Usage, User, Writers,
 };
 
 /// A clone of a stack of roots.
@@ -165,6 +167,11 @@ impl DockerClone {
                 Mount::Host { source, target } => {
                     self.shared.show(source, target, &mut self.copied)?
                 }
+                Mount::Writable { source, target } => {
+                    self.check_writer(source, command.user)?;
+                    self.shared.share(source, target)?
+                }
+                Mount::Empty { target } => empty_mount(target),
                 Mount::Root { root, target } => {
                     volume_mount(&self.shared.volume(root)?, target, false)
                 }
@@ -174,6 +181,31 @@ impl DockerClone {
             mounts,
             network: command.network,
             mounting: command.inner_root.is_some(),
+        })
+    }
+
+    /// A command must be the folder's owner, where it writes.
+    fn check_writer(&self, source: &Path, user: User) -> Result<(), BackendError> {
+        let facts = fs_err::metadata(source)
+            .map_err(|error| io::Error::from(error.kind()))
+            .map_err(step(format!("share `{}` for writing", source.display())))?;
+        let fits = match self.shared.writers {
+            Writers::Anyone => true,
+            Writers::NotRoot => user != User::ROOT,
+            Writers::Same => (user.uid, user.gid) == (facts.uid(), facts.gid()),
+            Writers::Root => user == User::ROOT,
+            Writers::Nobody => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(BackendError::Refused {
+            what: format!(
+                "`{}` for writing by user {} inside",
+                source.display(),
+                user.uid
+            ),
+            why: "with this engine its files would not be their owner's afterwards".to_owned(),
         })
     }
 

@@ -100,6 +100,11 @@ pub(super) fn nano_cpus(hundredths: u32) -> i64 {
     i64::from(hundredths) * 10_000_000
 }
 
+/// An empty folder: a volume of this container alone, which is mounted after what it is to hide (a tmpfs is not).
+pub(super) fn empty_mount(target: &str) -> Mount {
+    volume_mount("", target, false)
+}
+
 /// Makes a container; gives its id.
 pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, BackendError> {
     let text = |values: &[&str]| Some(values.iter().map(|&value| value.to_owned()).collect());

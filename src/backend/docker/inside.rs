@@ -21,7 +21,7 @@ use crate::backend::native::program::{Program, keep_nothing, to_foreground};
 use crate::backend::native::sandbox::{limits, own_folder, reap};
 use crate::backend::native::sys::{self, Fork};
 use crate::backend::native::trees;
-use crate::backend::native::wire::{Answer, Doing, Failure, Spent, Start};
+use crate::backend::native::wire::{Answer, Doing, Failure, Spent};
 
 /// Where packages are kept while they are unpacked.
 const PACKAGES: &str = "/packages";
@@ -41,7 +41,7 @@ pub(super) fn run() -> ! {
             input,
             terminal,
             root_mode,
-        } => run_command(*command, (input, terminal), root_mode),
+        } => run_command(&command, (input, terminal), root_mode),
         Work::Tree(steps) => tree(&steps).map(|()| Answer::Done),
     };
     let last = Last {
@@ -147,7 +147,7 @@ fn receive(count: usize) -> io::Result<Vec<PathBuf>> {
 }
 
 fn run_command(
-    command: Command,
+    command: &Command,
     (input, terminal): (bool, Option<(u16, u16)>),
     root_mode: u32,
 ) -> Result<Answer, Failure> {
@@ -155,7 +155,7 @@ fn run_command(
     if let Some(path) = &command.inner_root {
         kernel(path)?;
     }
-    limits(&command).doing(|| "set resource limits".to_owned())?;
+    limits(command).doing(|| "set resource limits".to_owned())?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let filters = Filters::compile().doing(|| "compile the system call filter".to_owned())?;
     let streams = match terminal {
@@ -163,15 +163,10 @@ fn run_command(
         None => Ends::pipes(input),
     };
     let streams = streams.doing(|| "make the streams".to_owned())?;
-    let start = Start {
-        command,
-        targets: Vec::new(),
-        gated: false,
-        foreground: terminal.is_some(),
-    };
-    let program = Program::new(&start).doing(|| "prepare the command".to_owned())?;
+    let program =
+        Program::new(command, terminal.is_some()).doing(|| "prepare the command".to_owned())?;
     filters
-        .apply(start.command.skip_sync)
+        .apply(command.skip_sync)
         .doing(|| "apply the system call filter".to_owned())?;
     match sys::fork().doing(|| "start the command".to_owned())? {
         Fork::Child => program.run(streams.theirs()),

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::native::named;
-use super::{Backend, BackendError, Capabilities, Clone, RootId, absent, missing};
+use super::{Backend, BackendError, Capabilities, Clone, RootId, Writers, absent, missing};
 use crate::tree::Normalise;
 
 pub mod address;
@@ -81,6 +81,7 @@ struct Shared {
     roots: Roots,
     session: Session,
     program: PathBuf,
+    writers: Writers,
     /// The volume with our own program, and the image of nothing, once they are there.
     prepared: Mutex<Option<(String, String)>>,
     /// Whether the engine finds this machine's files by their paths, once that was tried.
@@ -143,6 +144,11 @@ impl Docker {
         let roots = Roots::new(folder.join("roots")).map_err(step(doing()))?;
         let options = info.security_options.unwrap_or_default();
         let has = |name: &str| options.iter().any(|option| option.contains(name));
+        let writers = match (has("rootless"), has("userns")) {
+            (true, _) => Writers::Root,
+            (false, true) => Writers::Nobody,
+            (false, false) => Writers::Same,
+        };
         let capabilities = Capabilities {
             limits: info.memory_limit != Some(false) && info.pids_limit != Some(false),
             network: true,
@@ -151,6 +157,7 @@ impl Docker {
             own_ids: has("userns") || has("rootless"),
             // Docker keeps `security.capability` alone of what containers change.
             attributes: engine.podman,
+            writers,
         };
         Ok(Self {
             shared: Arc::new(Shared {
@@ -159,6 +166,7 @@ impl Docker {
                 roots,
                 session,
                 program: program.to_owned(),
+                writers,
                 prepared: Mutex::new(None),
                 sees_files: OnceLock::new(),
                 making: Mutex::new(()),

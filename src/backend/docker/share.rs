@@ -70,6 +70,31 @@ impl Shared {
         Ok(mount)
     }
 
+    /// A folder of this machine, to be written in at a path inside: the folder itself, or nothing.
+    pub(super) fn share(&self, source: &Path, target: &str) -> Result<Mount, BackendError> {
+        let real = fs_err::canonicalize(source)
+            .map_err(|error| io::Error::from(error.kind()))
+            .map_err(step(format!("share `{}`", source.display())))?;
+        if !self.sees_files()? {
+            return Err(BackendError::Unavailable {
+                what: format!(
+                    "the engine at `{}` is on another machine, which cannot write in `{}`",
+                    self.engine.address,
+                    source.display()
+                ),
+                remedy:
+                    "use an engine on this machine (DOCKER_HOST=unix://…), or the native backend"
+                        .to_owned(),
+            });
+        }
+        let mut mount = bind(&real, target);
+        mount.read_only = Some(false);
+        // What is mounted below would be writable too.
+        let options = mount.bind_options.get_or_insert_default();
+        options.non_recursive = Some(true);
+        Ok(mount)
+    }
+
     /// Whether the engine finds this machine's files by their paths.
     fn sees_files(&self) -> Result<bool, BackendError> {
         if self.engine.own_socket {

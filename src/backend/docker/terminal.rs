@@ -8,36 +8,29 @@ use bollard::container::LogOutput;
 use futures_util::StreamExt as _;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::tcgetwinsize;
 use tokio::io::AsyncWriteExt as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::connect::Engine;
 use super::follow::{Followed, Verdict, Way, cancelled, kill, start};
 use super::wire::{LastWords, Order, ToTerminal, frame};
 use crate::backend::BackendError;
+use crate::backend::native::terminal::Raw;
+pub(super) use crate::backend::native::terminal::is_there;
 use crate::cancel::Cancel;
 
 /// A terminal that passes everything on as it is, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Terminal {
-    before: Termios,
-}
-
-/// Whether the caller's streams are a terminal.
-pub(super) fn is_there() -> bool {
-    isatty(stdin()) && isatty(stdout())
+    _raw: Raw,
 }
 
 impl Terminal {
     /// Takes the terminal over.
     pub(super) fn take() -> io::Result<Self> {
-        let before = tcgetattr(stdin())?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(stdin(), OptionalActions::Now, &raw)?;
-        Ok(Self { before })
+        Ok(Self { _raw: Raw::take()? })
     }
 
     /// Joins it to the terminal inside until the container is dead.
@@ -54,6 +47,7 @@ impl Terminal {
         };
         let mut resized =
             signal(SignalKind::window_change()).map_err(step("watch the terminal's size"))?;
+        let mut hung_up = signal(SignalKind::hangup()).map_err(step("watch the terminal"))?;
         let mut attached = start(engine, id).await?;
         let order = serde_json::to_vec(order).unwrap_or_default();
         give(&mut attached.input, &frame(&order)).await;
@@ -63,7 +57,7 @@ impl Terminal {
         loop {
             tokio::select! {
                 biased;
-                () = cancelled(cancel), if verdict.is_none() => {
+                () = cut(cancel, &mut hung_up), if verdict.is_none() => {
                     verdict = Some(Verdict::Cancelled);
                     kill(engine, id).await.map_err(engine.failed("end a container"))?;
                 }
@@ -92,9 +86,11 @@ impl Terminal {
     }
 }
 
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _gone = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+/// Waits for the caller's token, or for the terminal to be gone.
+async fn cut(cancel: Option<&Cancel>, hung_up: &mut Signal) {
+    tokio::select! {
+        () = cancelled(cancel) => {}
+        _ = hung_up.recv() => {}
     }
 }
 

@@ -2,18 +2,23 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::isatty;
 
 use super::cgroup::Cgroup;
 use super::session::Session;
-use super::supervise::{Ends, Running, end_sandbox};
-use super::terminal::Terminal;
+use super::supervise::{Living, Running, end_sandbox, last_words};
+use super::terminal::{self, Ended, Joined};
 use super::watch::{Disk, Watch};
 use super::wire::{self, Answer, Request, Run, Stack};
-use super::{Shared, mounts, processes, pump};
-use crate::backend::{BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams, Usage};
+use super::{Shared, mounts, processes, pump, streams};
+use crate::backend::{
+    BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams, Usage, User,
+};
+use crate::cancel::Cancel;
 
 /// A clone of a stack of roots.
 #[derive(Debug)]
@@ -59,13 +64,16 @@ impl NativeClone {
         &self,
         command: &Command,
         streams: &[OwnedFd; 3],
-        foreground: bool,
+        terminal: Option<[bool; 3]>,
         cgroup: Option<&Cgroup>,
     ) -> Result<(OwnedFd, OwnedFd), BackendError> {
         let mut given = Vec::new();
         let mut attached = Vec::new();
         for mount in &command.mounts {
-            let copy = copy_as_root(mount);
+            let copy = match mount {
+                Mount::Writable { source, .. } => self.writable(source, command.user)?,
+                other => copy_as_root(other),
+            };
             attached.push(copy.is_some());
             given.extend(copy);
         }
@@ -76,7 +84,7 @@ impl NativeClone {
             command: command.clone(),
             attached,
             gated: is_limited(&command.limits),
-            foreground,
+            terminal,
             cgroup: cgroup.map(Cgroup::folders).unwrap_or_default(),
         };
         let channel = self.session().ask(&Request::Run(Box::new(run)), &files)?;
@@ -88,6 +96,42 @@ impl NativeClone {
             _ => Err(step("start the sandbox")(io::Error::other(
                 "its process was killed",
             ))),
+        }
+    }
+
+    /// As host root: a host folder, writable, in which what is its owner's is the user's inside. Anybody else has one
+    /// id that can stand for the user's: `None`, and the sandbox gets that.
+    fn writable(&self, source: &Path, user: User) -> Result<Option<OwnedFd>, BackendError> {
+        let doing = || format!("share `{}` for writing", source.display());
+        let failed = |error: io::Error| BackendError::Step {
+            doing: doing(),
+            source: error,
+        };
+        let facts = fs_err::metadata(source).map_err(|error| failed(error.kind().into()))?;
+        let root = rustix::process::geteuid().is_root();
+        if !root && user == User::ROOT {
+            return Err(BackendError::Refused {
+                what: format!("`{}` as root's inside", source.display()),
+                why: "without root outside, only another user inside can stand for its owner"
+                    .to_owned(),
+            });
+        }
+        if !root {
+            return Ok(None);
+        }
+        let owner = (facts.uid(), facts.gid());
+        let channel = self.session().ask(&Request::Ids { owner, user }, &[])?;
+        let ids = match wire::receive(&channel).map_err(failed)? {
+            Some((Answer::Ids, mut files)) if files.len() == 1 => files.remove(0),
+            Some((Answer::Failed(failure), _)) => return Err(failure.into()),
+            _ => return Err(failed(io::Error::other("the sandbox process was killed"))),
+        };
+        match mounts::copy_writable(source, Some(ids.as_fd())) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(BackendError::Unavailable {
+                what: format!("the file system of `{}` cannot show its files as another user's", source.display()),
+                remedy: "keep the folder on ext4, xfs, btrfs or tmpfs with Linux 6.3 or newer, or run pristine as its owner".to_owned(),
+            }),
+            result => result.map(Some).map_err(failed),
         }
     }
 
@@ -150,33 +194,33 @@ fn copy_as_root(mount: &Mount) -> Option<OwnedFd> {
     }
 }
 
-/// The sandbox's ends of the streams, and ours.
-fn streams(command: &Command, io: &Io<'_>) -> io::Result<([OwnedFd; 3], Ends)> {
-    if command.streams == Streams::Inherited {
-        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
-        let streams = [
-            copy(rustix::stdio::stdin())?,
-            copy(rustix::stdio::stdout())?,
-            copy(rustix::stdio::stderr())?,
-        ];
-        return Ok((streams, Ends::default()));
-    }
-    let (out, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (err, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (stdin, feed) = if io.stdin.is_some() {
-        let (stdin, feed) = pipe_with(PipeFlags::CLOEXEC)?;
-        (stdin, Some(feed))
-    } else {
-        (fs_err::File::open("/dev/null")?.into_file().into(), None)
+/// The command's terminal, once the sandbox has made it, joined to the caller's; the command starts then.
+fn join(channel: &OwnedFd) -> Result<Joined, BackendError> {
+    let lost = || step("make a terminal")(io::Error::other("the sandbox was killed"));
+    let inner = match wire::receive(channel).map_err(step("make a terminal"))? {
+        Some((Answer::Terminal, mut files)) if files.len() == 1 => files.remove(0),
+        Some((Answer::Failed(failure), _)) => return Err(failure.into()),
+        _ => return Err(lost()),
     };
-    Ok((
-        [stdin, stdout, stderr],
-        Ends {
-            stdin: feed,
-            stdout: Some(out),
-            stderr: Some(err),
-        },
-    ))
+    let joined = Joined::new(inner).map_err(step("take the terminal"))?;
+    wire::send(channel, &(), &[]).map_err(step("start the command"))?;
+    Ok(joined)
+}
+
+/// Follows a command on a terminal of its own.
+fn on_terminal(
+    channel: &OwnedFd,
+    sandbox: OwnedFd,
+    cancel: &Cancel,
+) -> Result<(Exit, Usage), BackendError> {
+    let sandbox = Living(sandbox);
+    let ended = join(channel)?
+        .follow(sandbox.0.as_fd(), cancel)
+        .map_err(step("follow the command"))?;
+    match ended {
+        Ended::Command => last_words(channel, None),
+        Ended::Cut => Err(BackendError::Interrupted),
+    }
 }
 
 impl crate::backend::Clone for NativeClone {
@@ -184,15 +228,14 @@ impl crate::backend::Clone for NativeClone {
         if io.cancel.is_cancelled() {
             return Err(BackendError::Interrupted);
         }
-        let terminal = (command.streams == Streams::Inherited)
-            .then(Terminal::lend)
-            .flatten();
-        let (theirs, ends) = streams(command, &io).map_err(step("make the streams"))?;
+        let own_terminal = command.streams == Streams::Inherited && terminal::is_there();
+        let terminal = own_terminal.then(|| [true, true, isatty(rustix::stdio::stderr())]);
+        let (theirs, ends) =
+            streams::make(command, &io, terminal).map_err(step("make the streams"))?;
         let cgroup = self
             .limit(&command.limits)
             .map_err(step("set the limits"))?;
-        let (channel, sandbox) =
-            self.start(command, &theirs, terminal.is_some(), cgroup.as_ref())?;
+        let (channel, sandbox) = self.start(command, &theirs, terminal, cgroup.as_ref())?;
         drop(theirs);
         if is_limited(&command.limits) {
             let opened = cgroup
@@ -210,9 +253,22 @@ impl crate::backend::Clone for NativeClone {
             .unwrap_or_default();
         let disk = Held(self);
         let watch = Watch::new(&command.limits, (cgroup.as_ref(), signals), &disk, first);
-        let running = Running::new(channel, sandbox, ends, io, (&command.limits, watch));
-        let (exit, usage) = running.wait()?;
-        drop(terminal);
+        let limits = (&command.limits, watch);
+        let (exit, usage) = if terminal.is_some() {
+            on_terminal(&channel, sandbox, io.cancel)?
+        } else {
+            match command.streams {
+                Streams::Piped => Running::new(channel, sandbox, ends, io, limits).wait()?,
+                Streams::Inherited => {
+                    let io = Io {
+                        stdin: None,
+                        output: &mut streams::show,
+                        cancel: io.cancel,
+                    };
+                    Running::new(channel, sandbox, ends, io, limits).wait()?
+                }
+            }
+        };
         if exit == Exit::Killed && self.measure().is_err() {
             let why = "its sandbox was killed, and with it what had started it";
             return Err(step("follow the command")(io::Error::other(why)));

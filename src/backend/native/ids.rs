@@ -10,6 +10,7 @@ use std::io;
 use rustix::process::{Pid, getegid, geteuid};
 
 use super::check::{Problem, package_command};
+use crate::backend::User;
 
 /// Ids inside a tree.
 pub(super) const COUNT: u32 = 65_536;
@@ -83,10 +84,32 @@ impl Ids {
     }
 }
 
-/// Maps the inner ids, and nothing else, of a user namespace made inside the store's.
-pub(super) fn map_inner(pid: Pid) -> io::Result<()> {
-    write_map(pid, "gid_map", &[(0, 0, COUNT)])?;
-    write_map(pid, "uid_map", &[(0, 0, COUNT)])
+/// Maps the inner ids, and nothing else, of a user namespace made inside the store's. With `writer`, that user's
+/// inside is the caller's own id, and no other is.
+pub(super) fn map_inner(pid: Pid, writer: Option<User>) -> io::Result<()> {
+    write_map(pid, "gid_map", &with_caller(writer.map(|user| user.gid)))?;
+    write_map(pid, "uid_map", &with_caller(writer.map(|user| user.uid)))
+}
+
+/// The ranges of a map in which one id is the caller's.
+fn with_caller(id: Option<u32>) -> Vec<(u32, u32, u32)> {
+    let Some(id) = id else {
+        return vec![(0, 0, COUNT)];
+    };
+    let above = id + 1;
+    let mut ranges = vec![
+        (0, 0, id),
+        (id, CALLER, 1),
+        (above, above, COUNT.saturating_sub(above)),
+    ];
+    ranges.retain(|(_, _, count)| *count > 0);
+    ranges
+}
+
+/// Maps what is the owner's on the disk to a user inside: for mounts alone, no process runs with these ids.
+pub(super) fn map_owner(pid: Pid, (uid, gid): (u32, u32), user: User) -> io::Result<()> {
+    write_map(pid, "gid_map", &[(gid, user.gid, 1)])?;
+    write_map(pid, "uid_map", &[(uid, user.uid, 1)])
 }
 
 fn write_map(pid: Pid, file: &str, ranges: &[(u32, u32, u32)]) -> io::Result<()> {
@@ -210,6 +233,21 @@ mod tests {
         ];
         for (text, start) in cases {
             assert_eq!(first_range(text, Some("alice"), 1000), start, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_id_alone_is_the_callers() {
+        for (id, ranges) in [
+            (None, vec![(0, 0, 65_536)]),
+            (Some(0), vec![(0, CALLER, 1), (1, 1, 65_535)]),
+            (
+                Some(1000),
+                vec![(0, 0, 1000), (1000, CALLER, 1), (1001, 1001, 64_535)],
+            ),
+            (Some(65_535), vec![(0, 0, 65_535), (65_535, CALLER, 1)]),
+        ] {
+            assert_eq!(with_caller(id), ranges);
         }
     }
 

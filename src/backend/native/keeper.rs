@@ -6,6 +6,8 @@
 //! control socket closes, however the tool died, and everything that it started ends with it.
 
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,11 +21,14 @@ use super::stack::{self, Places};
 use super::sys::{self, Fork};
 use super::wire::{self, Answer, Doing, Failure, Hello, Request, Run, Start};
 use super::{cgroup, mounts, worker, zygote};
+use crate::backend::{Mount, User};
 
 /// What the keeper holds.
 struct Keeper {
     control: OwnedFd,
     zygote: OwnedFd,
+    /// Zygotes in whose sandboxes a user is the caller, by that user's ids: for folders that are shared writable.
+    writers: RefCell<BTreeMap<(u32, u32), OwnedFd>>,
     places: Places,
     /// Deletes what is in the trash; started when there is something.
     undertaker: OnceCell<OwnedFd>,
@@ -43,6 +48,7 @@ pub(super) fn run() -> ! {
             Keeper {
                 control,
                 zygote,
+                writers: RefCell::default(),
                 places,
                 undertaker: OnceCell::new(),
                 cgroups: RefCell::default(),
@@ -88,7 +94,7 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
     )
     .doing(|| "make the mounts private".to_owned())?;
-    let zygote = start_zygote()?;
+    let zygote = start_zygote(None)?;
     sys::ignore(libc::SIGCHLD);
     let places = Places::new(&hello.session);
     as_inner_root(|| stack::try_overlay(&places))?;
@@ -96,7 +102,8 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
     Ok((zygote, lock, places))
 }
 
-fn start_zygote() -> Result<OwnedFd, Failure> {
+/// A zygote of which no id inside is the caller's, unless it is that of a `writer`.
+fn start_zygote(writer: Option<User>) -> Result<OwnedFd, Failure> {
     let (ours, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
     let own = own_handle()?;
     let fork = sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
@@ -109,7 +116,7 @@ fn start_zygote() -> Result<OwnedFd, Failure> {
             let pid = Pid::from_raw(pid).ok_or_else(|| {
                 Failure::step("start the zygote", io::Error::other("no process id"))
             })?;
-            ids::map_inner(pid).doing(|| "map the sandboxes' ids".to_owned())?;
+            ids::map_inner(pid, writer).doing(|| "map the sandboxes' ids".to_owned())?;
             wire::send(&ours, &(), &[]).doing(|| "start the zygote".to_owned())?;
             match wire::receive(&ours).doing(|| "start the zygote".to_owned())? {
                 Some((Answer::Done, _)) => Ok(ours),
@@ -118,6 +125,37 @@ fn start_zygote() -> Result<OwnedFd, Failure> {
                     "start the zygote",
                     io::Error::other("it ended"),
                 )),
+            }
+        }
+    }
+}
+
+/// A user namespace with one owner's ids alone, kept by its handle; no process stays in it.
+fn owner_ids(owner: (u32, u32), user: User) -> Result<OwnedFd, Failure> {
+    let doing = || "make a user namespace for a shared folder".to_owned();
+    let (ours, theirs) = wire::pair().doing(doing)?;
+    let own = own_handle()?;
+    match sys::fork_into(libc::CLONE_NEWUSER).doing(doing)? {
+        Fork::Child => {
+            drop(ours);
+            let _followed = end_with_parent(own.as_fd());
+            // Its own handle: nobody else may look into a process whose ids were changed.
+            if let Ok(Some(_)) = wire::receive::<()>(&theirs)
+                && let Ok(handle) = fs_err::File::open("/proc/self/ns/user")
+            {
+                let _told = wire::send(&theirs, &(), &[handle.as_fd()]);
+            }
+            sys::exit_now(0)
+        }
+        Fork::Parent(pid) => {
+            drop(theirs);
+            let lost = || Failure::step(doing(), io::Error::other("no process id"));
+            let pid = Pid::from_raw(pid).ok_or_else(lost)?;
+            ids::map_owner(pid, owner, user).doing(doing)?;
+            wire::send(&ours, &(), &[]).doing(doing)?;
+            match wire::receive::<()>(&ours).doing(doing)? {
+                Some(((), mut files)) if files.len() == 1 => Ok(files.remove(0)),
+                _ => Err(Failure::step(doing(), io::Error::other("it ended"))),
             }
         }
     }
@@ -163,7 +201,7 @@ impl Keeper {
     fn serve(self) {
         self.requests();
         // The tool is gone, with or without a word. Its sandboxes end with the zygote, all else with this process.
-        let _gone = rustix::net::shutdown(&self.zygote, rustix::net::Shutdown::Both);
+        let _gone = self.end_zygotes();
         for folder in self.cgroups.take() {
             cgroup::remove(&folder);
         }
@@ -196,6 +234,13 @@ impl Keeper {
             Request::Freeze { stack, root } => {
                 self.quick(|| stack::freeze(&self.places, &stack, &root))
             }
+            Request::Ids { owner, user } => match owner_ids(owner, user) {
+                Ok(ids) => {
+                    let _told = wire::send(&channel, &Answer::Ids, &[ids.as_fd()]);
+                    return;
+                }
+                Err(failure) => Answer::Failed(failure),
+            },
             Request::Finish => self.finish(),
             long => {
                 return self.work(Some(channel), move |places| {
@@ -277,8 +322,10 @@ impl Keeper {
         let clone = as_inner_root(|| stack::mount(&self.places, &run.stack))?;
         let mut given = Vec::new();
         let mut targets = Vec::new();
+        let mut as_caller = false;
         for (mount, attached) in run.command.mounts.iter().zip(&run.attached) {
             let came = if *attached { files.next() } else { None };
+            as_caller |= !attached && matches!(mount, Mount::Writable { .. });
             given.push(came.map_or_else(|| stack::source(mount), Ok)?);
             targets.push(stack::target(mount).to_owned());
         }
@@ -299,15 +346,32 @@ impl Keeper {
             command: run.command,
             targets,
             gated: run.gated,
-            foreground: run.foreground,
+            terminal: run.terminal,
         };
-        wire::send(&self.zygote, &start, &all)
-            .doing(|| "start a sandbox: the zygote is gone".to_owned())
+        let gone = || "start a sandbox: the zygote is gone".to_owned();
+        if !as_caller {
+            return wire::send(&self.zygote, &start, &all).doing(gone);
+        }
+        let user = start.command.user;
+        let mut writers = self.writers.borrow_mut();
+        let zygote = match writers.entry((user.uid, user.gid)) {
+            Entry::Occupied(zygote) => zygote.into_mut(),
+            Entry::Vacant(place) => place.insert(start_zygote(Some(user))?),
+        };
+        wire::send(zygote, &start, &all).doing(gone)
+    }
+
+    /// Ends all zygotes, and so all sandboxes.
+    fn end_zygotes(&self) -> rustix::io::Result<()> {
+        for zygote in self.writers.take().into_values() {
+            let _gone = rustix::net::shutdown(zygote, rustix::net::Shutdown::Both);
+        }
+        rustix::net::shutdown(&self.zygote, rustix::net::Shutdown::Both)
     }
 
     /// Waits for the deletions, so that nothing of this session is left.
     fn finish(&self) -> Answer {
-        if rustix::net::shutdown(&self.zygote, rustix::net::Shutdown::Both).is_err() {
+        if self.end_zygotes().is_err() {
             return Answer::Done;
         }
         if let Some(undertaker) = self.undertaker.get() {

@@ -27,7 +27,7 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Backend, BackendError, Capabilities, Clone, RootId, absent, missing};
+use super::{Backend, BackendError, Capabilities, Clone, RootId, Writers, absent, missing};
 use crate::digest::Digest;
 use crate::tree::Normalise;
 
@@ -45,10 +45,11 @@ mod pump;
 pub(in crate::backend) mod sandbox;
 pub(in crate::backend) mod session;
 pub(in crate::backend) mod stack;
+mod streams;
 mod supervise;
 mod sweep;
 pub(in crate::backend) mod sys;
-mod terminal;
+pub(in crate::backend) mod terminal;
 pub(in crate::backend) mod trees;
 mod watch;
 pub(in crate::backend) mod wire;
@@ -106,6 +107,11 @@ impl Native {
             terminal: true,
             own_ids: true,
             attributes: true,
+            writers: if rustix::process::geteuid().is_root() {
+                Writers::Anyone
+            } else {
+                Writers::NotRoot
+            },
         };
         Ok(Self {
             shared: Arc::new(Shared { session, cgroups }),

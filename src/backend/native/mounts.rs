@@ -11,7 +11,7 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
-use super::sys::set_mount_attributes;
+use super::sys::{map_mount, set_mount_attributes};
 
 /// Devices that are the host's own, by bind mount.
 pub(super) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -102,6 +102,36 @@ pub(super) fn copy(path: impl AsRef<Path>, read_only: bool) -> io::Result<OwnedF
         read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
     )?;
     Ok(mount)
+}
+
+/// A copy of the mount at a host folder alone, writable; with `ids`, its files are those of others
+/// (`sys::map_mount`). Attached nowhere.
+pub(super) fn copy_writable(
+    path: impl AsRef<Path>,
+    ids: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, path.as_ref(), flags)?;
+    set_mount_attributes(
+        mount.as_fd(),
+        libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+    )?;
+    if let Some(ids) = ids {
+        map_mount(mount.as_fd(), ids)?;
+    }
+    Ok(mount)
+}
+
+/// An empty folder, read-only, attached nowhere.
+pub(super) fn empty() -> io::Result<OwnedFd> {
+    make(
+        "tmpfs",
+        &[("mode", "555"), ("size", "4k")],
+        MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC
+            | MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )
 }
 
 /// A copy of one device's mount, which must stay usable as a device.

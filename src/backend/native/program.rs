@@ -10,7 +10,6 @@ use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::sys;
-use super::wire::Start;
 use crate::backend::Command;
 
 /// What root inside keeps: what packages and their scripts need, as in other container engines.
@@ -42,9 +41,8 @@ pub(in crate::backend) struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Makes the strings that the kernel wants.
-    pub(in crate::backend) fn new(start: &'a Start) -> io::Result<Self> {
-        let command = &start.command;
+    /// Makes the strings that the kernel wants; `foreground`: it is to have the terminal on its standard input.
+    pub(in crate::backend) fn new(command: &'a Command, foreground: bool) -> io::Result<Self> {
         let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
         let first = command
             .argv
@@ -61,7 +59,7 @@ impl<'a> Program<'a> {
         };
         Ok(Self {
             command,
-            foreground: start.foreground,
+            foreground,
             candidates,
             arguments: command
                 .argv

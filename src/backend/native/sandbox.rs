@@ -18,8 +18,8 @@ use super::inside::{self, Kind};
 use super::program::{self, Program};
 use super::sys::{self, Fork};
 use super::wire::{self, Answer, Doing, Failure, Spent, Start};
-use super::{keeper, mounts, zygote};
-use crate::backend::{Command, Streams};
+use super::{keeper, mounts, terminal, zygote};
+use crate::backend::Command;
 
 /// The name of every sandbox's machine.
 const HOST_NAME: &[u8] = b"pristine";
@@ -65,25 +65,31 @@ fn sandbox(
     let mut files = files.into_iter();
     let streams: Vec<OwnedFd> = files.by_ref().take(3).collect();
     let missing = || Failure::step("start a sandbox", io::Error::other("a file is missing"));
-    let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams).map_err(|_| missing())?;
+    let streams = <[OwnedFd; 3]>::try_from(streams).map_err(|_| missing())?;
     let clone = files.next().ok_or_else(missing)?;
     enter(&clone, start, files)?;
     settle(&start.command)?;
-    let program = Program::new(start).doing(|| "prepare the command".to_owned())?;
-    if start.command.streams == Streams::Piped {
-        rustix::process::setsid().doing(|| "make a session".to_owned())?;
-    }
+    let program = Program::new(&start.command, false).doing(|| "prepare the command".to_owned())?;
+    // Away from the caller's terminal.
+    rustix::process::setsid().doing(|| "make a session".to_owned())?;
+    let streams = match start.terminal {
+        Some(on) => own_terminal(start, channel, streams, on)?,
+        None => streams,
+    };
+    let [stdin, stdout, stderr] = streams;
     // Before the fork: the command has it from its parent, and nothing from here on needs what it refuses.
     filters
         .apply(start.command.skip_sync)
         .doing(|| "apply the system call filter".to_owned())?;
     match sys::fork().doing(|| "start the command".to_owned())? {
-        Fork::Child => program.run([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]),
+        Fork::Child => {
+            if start.terminal.is_some() && terminal::control(stdin.as_fd()).is_err() {
+                sys::exit_now(1);
+            }
+            program.run([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
+        }
         Fork::Parent(pid) => {
             let command = Pid::from_raw(pid).ok_or_else(missing)?;
-            if start.foreground {
-                program::to_foreground(command, stdin.as_fd());
-            }
             // Nothing but the channel stays open: no stream is held, and nothing can be taken from here.
             [stdin, stdout, stderr, clone]
                 .into_iter()
@@ -101,6 +107,28 @@ fn sandbox(
             sys::exit_now(0)
         }
     }
+}
+
+/// Puts a new terminal in the place of those streams that are to be on it, once the tool has its other end.
+fn own_terminal(
+    start: &Start,
+    channel: BorrowedFd<'_>,
+    streams: [OwnedFd; 3],
+    on: [bool; 3],
+) -> Result<[OwnedFd; 3], Failure> {
+    let doing = || "make a terminal".to_owned();
+    let (outer, inner) = terminal::open(start.command.user).doing(doing)?;
+    wire::send(channel, &Answer::Terminal, &[outer.as_fd()]).doing(doing)?;
+    if wire::receive::<()>(channel).doing(doing)?.is_none() {
+        sys::exit_now(1);
+    }
+    let mut placed = streams;
+    for (stream, on) in placed.iter_mut().zip(on) {
+        if on {
+            *stream = inner.try_clone().doing(doing)?;
+        }
+    }
+    Ok(placed)
 }
 
 /// Makes the mount namespace: the clone with `/proc`, `/dev` and what the caller wants to see.

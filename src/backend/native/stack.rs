@@ -195,6 +195,11 @@ pub(super) fn source(mount: &Mount) -> Result<OwnedFd, Failure> {
         Mount::Host { source, .. } => {
             mounts::copy(source, true).doing(|| format!("share `{}`", source.display()))
         }
+        Mount::Writable { source, .. } => mounts::copy_writable(source, None)
+            .doing(|| format!("share `{}` for writing", source.display())),
+        Mount::Empty { target } => {
+            mounts::empty().doing(|| format!("make an empty folder for `{target}`"))
+        }
         Mount::Root { root: id, .. } => {
             mounts::copy(root(id), false).doing(|| format!("share root `{}`", id.0))
         }
@@ -204,7 +209,10 @@ pub(super) fn source(mount: &Mount) -> Result<OwnedFd, Failure> {
 /// Where a mount goes.
 pub(super) fn target(mount: &Mount) -> &str {
     match mount {
-        Mount::Host { target, .. } | Mount::Root { target, .. } => target,
+        Mount::Host { target, .. }
+        | Mount::Writable { target, .. }
+        | Mount::Empty { target }
+        | Mount::Root { target, .. } => target,
     }
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Ends {
     pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
+    /// The caller's terminal, where that is what standard input is fed from.
+    pub(super) typed: Option<OwnedFd>,
 }
 
 /// What was decided before the sandbox ended by itself.
@@ -109,7 +111,10 @@ impl<'a, 'io> Running<'a, 'io> {
         let ends = [
             (Source::Out, &self.ends.stdout, PollFlags::IN),
             (Source::Err, &self.ends.stderr, PollFlags::IN),
-            (Source::In, &self.ends.stdin, PollFlags::OUT),
+            match self.ends.typed.as_ref().filter(|_| self.pending.is_empty()) {
+                Some(_) => (Source::Typed, &self.ends.typed, PollFlags::IN),
+                None => (Source::In, &self.ends.stdin, PollFlags::OUT),
+            },
         ];
         watched.extend(
             ends.into_iter()
@@ -138,6 +143,7 @@ impl<'a, 'io> Running<'a, 'io> {
                 Source::Out => self.read(Stream::Out)?,
                 Source::Err => self.read(Stream::Err)?,
                 Source::In => self.feed()?,
+                Source::Typed => self.take_typed()?,
             }
         }
         if ready.contains(&Source::Sandbox) {
@@ -241,12 +247,28 @@ impl<'a, 'io> Running<'a, 'io> {
         Ok(())
     }
 
-    /// Writes input while the pipe takes it; closes it at the end, or when nobody reads any more.
-    fn feed(&mut self) -> io::Result<()> {
-        let (Some(pipe), Some(source)) = (&self.ends.stdin, &mut self.io.stdin) else {
+    /// Takes what was typed. Its end, or a terminal that is gone, is the end of the input.
+    fn take_typed(&mut self) -> io::Result<()> {
+        let Some(terminal) = &self.ends.typed else {
             return Ok(());
         };
+        self.pending.resize(CHUNK, 0);
+        match rustix::io::read(terminal, &mut self.pending[..]) {
+            Ok(length) => self.pending.truncate(length),
+            Err(_) => self.pending.clear(),
+        }
         if self.pending.is_empty() {
+            (self.ends.typed, self.ends.stdin) = (None, None);
+            return Ok(());
+        }
+        self.give()
+    }
+
+    /// Writes input while the pipe takes it; closes it at the end, or when nobody reads any more.
+    fn feed(&mut self) -> io::Result<()> {
+        if self.pending.is_empty()
+            && let Some(source) = &mut self.io.stdin
+        {
             self.pending.resize(CHUNK, 0);
             let length = read_retrying(source, &mut self.pending)?;
             self.pending.truncate(length);
@@ -255,17 +277,28 @@ impl<'a, 'io> Running<'a, 'io> {
             self.ends.stdin = None;
             return Ok(());
         }
+        self.give()
+    }
+
+    /// Writes what was read, as far as the pipe takes it.
+    fn give(&mut self) -> io::Result<()> {
+        let Some(pipe) = &self.ends.stdin else {
+            return Ok(());
+        };
         match rustix::io::write(pipe, &self.pending) {
             Ok(length) => drop(self.pending.drain(..length)),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(Errno::PIPE) => self.ends.stdin = None,
+            Err(Errno::PIPE) => {
+                (self.ends.typed, self.ends.stdin) = (None, None);
+                self.pending.clear();
+            }
             Err(errno) => return Err(errno.into()),
         }
         Ok(())
     }
 
     fn end(mut self) -> Result<(Exit, Usage), BackendError> {
-        let (late, mut usage) = self.watch.end();
+        let (late, usage) = self.watch.end();
         match self.verdict.take() {
             Some(Verdict::Cancelled) => return Err(BackendError::Interrupted),
             Some(Verdict::Limit(mut hit)) => {
@@ -276,27 +309,44 @@ impl<'a, 'io> Running<'a, 'io> {
             }
             None => {}
         }
-        let mut answer = self.answer()?;
-        if let Some(Answer::Used(spent)) = answer {
-            usage = usage.then(spent.into());
-            answer = self.answer()?;
-        }
-        // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
-        let exit = match (late, answer) {
-            (_, Some(Answer::Failed(failure))) => return Err(failure.into()),
-            (Some(hit), _) => Exit::Limit(Box::new(hit)),
-            (None, Some(Answer::Code(code))) => Exit::Code(code),
-            (None, Some(Answer::Signal(signal))) => Exit::Signal(signal),
-            // First process and all: the kernel short of memory, or an operator.
-            (None, _) => Exit::Killed,
-        };
-        Ok((exit, usage))
+        let (exit, spent) = last_words(&self.channel, late)?;
+        Ok((exit, usage.then(spent)))
     }
+}
 
-    /// What the sandbox says next; `None` where it is gone without a word.
-    fn answer(&self) -> Result<Option<Answer>, BackendError> {
-        let received = wire::receive(&self.channel).map_err(step("hear how the command ended"))?;
-        Ok(received.map(|(answer, _)| answer))
+/// How a command ended whose sandbox is dead, and what it used, in the sandbox's own last words; `late`: a limit
+/// that was seen to be met meanwhile.
+pub(super) fn last_words(
+    channel: &OwnedFd,
+    late: Option<LimitHit>,
+) -> Result<(Exit, Usage), BackendError> {
+    let hear = || {
+        let received = wire::receive(channel).map_err(step("hear how the command ended"))?;
+        Ok::<_, BackendError>(received.map(|(answer, _)| answer))
+    };
+    let (mut usage, mut answer) = (Usage::default(), hear()?);
+    if let Some(Answer::Used(spent)) = answer {
+        usage = spent.into();
+        answer = hear()?;
+    }
+    // Even where the command made nothing of the loss of a process: what it made is not to be trusted.
+    let exit = match (late, answer) {
+        (_, Some(Answer::Failed(failure))) => return Err(failure.into()),
+        (Some(hit), _) => Exit::Limit(Box::new(hit)),
+        (None, Some(Answer::Code(code))) => Exit::Code(code),
+        (None, Some(Answer::Signal(signal))) => Exit::Signal(signal),
+        // First process and all: the kernel short of memory, or an operator.
+        (None, _) => Exit::Killed,
+    };
+    Ok((exit, usage))
+}
+
+/// A sandbox that is dead when this is dropped.
+pub(super) struct Living(pub(super) OwnedFd);
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        end_sandbox(self.0.as_fd());
     }
 }
 
@@ -325,9 +375,10 @@ enum Source {
     Out,
     Err,
     In,
+    Typed,
 }
 
-fn kill(sandbox: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn kill(sandbox: BorrowedFd<'_>) -> io::Result<()> {
     match rustix::process::pidfd_send_signal(sandbox, Signal::KILL) {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(errno) => Err(errno.into()),

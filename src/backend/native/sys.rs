@@ -187,11 +187,21 @@ pub(super) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Changes the attributes of a detached mount and all below it.
 pub(super) fn set_mount_attributes(mount: BorrowedFd<'_>, set: u64) -> io::Result<()> {
+    change_mount(mount, set, 0)
+}
+
+/// Shows the files of a detached mount with other owners: those that a user namespace makes of them.
+pub(super) fn map_mount(mount: BorrowedFd<'_>, ids: BorrowedFd<'_>) -> io::Result<()> {
+    let ids = u64::try_from(ids.as_raw_fd()).map_err(io::Error::other)?;
+    change_mount(mount, libc::MOUNT_ATTR_IDMAP, ids)
+}
+
+fn change_mount(mount: BorrowedFd<'_>, set: u64, userns_fd: u64) -> io::Result<()> {
     let attributes = libc::mount_attr {
         attr_set: set,
         attr_clr: 0,
         propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
+        userns_fd,
     };
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     // SAFETY: the path is an empty string, the structure lives through the call.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sys;
-use crate::backend::{BackendError, Command, RootId, Usage};
+use crate::backend::{BackendError, Command, RootId, Usage, User};
 use crate::digest::Digest;
 use crate::tree::Normalise;
 
@@ -62,6 +62,11 @@ pub(super) enum Request {
     Remove {
         root: RootId,
     },
+    /// A user namespace in which `user` inside has what is `owner`'s (user and group id) on the disk.
+    Ids {
+        owner: (u32, u32),
+        user: User,
+    },
     Run(Box<Run>),
     CopyIn {
         stack: Stack,
@@ -95,8 +100,8 @@ pub(super) struct Run {
     pub(super) attached: Vec<bool>,
     /// Wait for the tool's word before the command starts: it puts the sandbox into its cgroup meanwhile.
     pub(super) gated: bool,
-    /// Give the command the caller's terminal.
-    pub(super) foreground: bool,
+    /// Which of the streams are a terminal of the command's own; none where there is none.
+    pub(super) terminal: Option<[bool; 3]>,
     /// Folders of the sandbox's cgroup: the keeper removes them when the tool cannot.
     pub(super) cgroup: Vec<PathBuf>,
 }
@@ -109,7 +114,8 @@ pub(in crate::backend) struct Start {
     /// Where the mounts go, absolute inside.
     pub(in crate::backend) targets: Vec<String>,
     pub(in crate::backend) gated: bool,
-    pub(in crate::backend) foreground: bool,
+    /// Which of the streams are a terminal of the command's own; none where there is none.
+    pub(in crate::backend) terminal: Option<[bool; 3]>,
 }
 
 /// The first message to the keeper once its ids are mapped; the session's lock comes beside it.
@@ -135,6 +141,10 @@ pub(in crate::backend) enum Answer {
     Size(u64),
     /// What the command and its children used; the end comes after it.
     Used(Spent),
+    /// The command's terminal exists; the tool's end comes beside it. The command starts at the tool's word.
+    Terminal,
+    /// A user namespace that shows an owner's files as a user's; it comes beside it.
+    Ids,
     /// The command exited.
     Code(u8),
     /// The command died of a signal.

@@ -2,10 +2,10 @@
 
 use std::io::Cursor;
 
-use pristine::backend::{BackendError, Command, Mount, RootId};
+use pristine::backend::{BackendError, Command, Mount, RootId, User, Writers};
 use pristine::cancel::Cancel;
 
-use super::fixture::{append, each, run, shell, try_run};
+use super::fixture::{Fixture, append, each, run, shell, try_run};
 
 #[test]
 fn host_files_and_folders_are_read_only() {
@@ -37,6 +37,78 @@ fn host_files_and_folders_are_read_only() {
         command.mounts = vec![missing];
         let error = try_run(&mut *clone, &command, &Cancel::new().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "cannot share `/no/such/file`");
+    });
+}
+
+/// A user inside who can have what is the caller's, where there is one.
+fn writer(fixture: &Fixture) -> Option<User> {
+    let (uid, gid) = (
+        rustix::process::geteuid().as_raw(),
+        rustix::process::getegid().as_raw(),
+    );
+    match fixture.backend.capabilities().writers {
+        Writers::Anyone | Writers::NotRoot => Some(User {
+            uid: 1000,
+            gid: 1000,
+        }),
+        Writers::Same => Some(User { uid, gid }),
+        Writers::Root => Some(User::ROOT),
+        Writers::Nobody => None,
+    }
+}
+
+#[test]
+fn what_is_written_into_a_shared_folder_is_its_owner_s() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    each(|fixture| {
+        let Some(user) = writer(fixture) else {
+            return;
+        };
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "old").unwrap();
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let away = outside.path().join("away");
+        std::fs::write(&away, "untouched").unwrap();
+        std::os::unix::fs::symlink(&away, folder.path().join("link")).unwrap();
+        std::fs::create_dir(folder.path().join("hidden")).unwrap();
+        std::fs::write(folder.path().join("hidden/file"), "x").unwrap();
+        let mut command = shell(
+            "cd /work; cat secret; echo new > secret; mkdir made; echo x > made/file; cp /bin/true tool; chmod 4755 tool; \
+             (echo changed > link) 2>/dev/null; echo hidden/*; (touch hidden/new) 2>/dev/null; stat -c %u made/file",
+        );
+        command.user = user;
+        command.mounts = vec![
+            Mount::Writable {
+                source: folder.path().to_owned(),
+                target: "/work".to_owned(),
+            },
+            Mount::Empty {
+                target: "/work/hidden".to_owned(),
+            },
+        ];
+        let mut clone = fixture.open();
+        assert_eq!(
+            run(&mut *clone, &command).text(),
+            format!("oldhidden/*\n{}", user.uid)
+        );
+        let owner = folder.path().metadata().unwrap();
+        for file in ["secret", "made", "made/file", "tool"] {
+            let facts = folder.path().join(file).metadata().unwrap();
+            assert_eq!(
+                (facts.uid(), facts.gid()),
+                (owner.uid(), owner.gid()),
+                "{file}"
+            );
+        }
+        assert_eq!(std::fs::read(&secret).unwrap(), b"new\n");
+        assert_eq!(std::fs::read(&away).unwrap(), b"untouched");
+        assert!(folder.path().join("hidden/file").exists());
+        assert!(!folder.path().join("hidden/new").exists());
+        // The next command has no such rights any more.
+        command.mounts.clear();
+        command.argv = shell("ls /work").argv;
+        assert_eq!(run(&mut *clone, &command).text(), "");
     });
 }
 

@@ -49,6 +49,18 @@ fn on_a_terminal() {
     backend.remove(&base).unwrap();
 }
 
+/// What is done on the terminal.
+#[derive(Clone, Copy)]
+enum Act {
+    Type(&'static str),
+    /// Give it this many rows and columns.
+    Size(u16, u16),
+    /// Close it.
+    HangUp,
+}
+
+use Act::{HangUp, Size, Type};
+
 /// A tool on a terminal of its own.
 struct Session {
     tool: std::process::Child,
@@ -127,22 +139,33 @@ impl Session {
     }
 }
 
-/// Runs a script inside on a new terminal; types each input once the text before it is seen; gives all that was on the screen.
-fn session(backend: &str, script: &str, steps: &[(&str, &str)]) -> String {
+/// Runs a script inside on a new terminal; acts each time once the text before it is seen; gives all that was on the screen.
+fn session(backend: &str, script: &str, steps: &[(&str, Act)]) -> String {
     let store = tempfile::tempdir().unwrap();
     let mut session = Session::start(backend, store.path(), script);
     let (mut seen, mut steps) = (0, steps.iter());
     let mut next = steps.next();
-    while session.read() {
-        while let Some(place) = next.and_then(|(ready, _)| session.screen[seen..].find(ready)) {
-            seen += place + next.map_or(0, |(ready, _)| ready.len());
-            let input = next.map_or("", |(_, input)| input);
-            session.controller.write_all(input.as_bytes()).unwrap();
+    'screen: while session.read() {
+        while let Some((ready, act)) = next
+            && let Some(place) = session.screen[seen..].find(ready)
+        {
+            seen += place + ready.len();
+            match act {
+                Type(text) => session.controller.write_all(text.as_bytes()).unwrap(),
+                Size(rows, columns) => session.resize(*rows, *columns),
+                HangUp => break 'screen,
+            }
             next = steps.next();
         }
     }
-    session.tool.wait().unwrap();
-    session.screen
+    let Session {
+        mut tool,
+        controller,
+        screen,
+    } = session;
+    drop(controller);
+    tool.wait().unwrap();
+    screen
 }
 
 #[test]
@@ -199,10 +222,13 @@ fn a_shell_has_job_control() {
     each(|fixture| {
         // A job in the background that reads is stopped by the terminal, and goes on in the foreground.
         let steps = [
-            ("# ", "set -b; test -t 0 && echo is-$((1+1))-tty\n"),
-            ("is-2-tty", "bash -c 'read -r line; echo got-$line' &\n"),
-            ("Stopped", "fg\nword\n"),
-            ("got-word", "exit 7\n"),
+            ("# ", Type("set -b; test -t 0 && echo is-$((1+1))-tty\n")),
+            (
+                "is-2-tty",
+                Type("bash -c 'read -r line; echo got-$line' &\n"),
+            ),
+            ("Stopped", Type("fg\nword\n")),
+            ("got-word", Type("exit 7\n")),
         ];
         let screen = session(fixture.name, "exec bash --norc -i", &steps);
         assert!(!screen.contains("no job control"), "{screen}");
@@ -220,7 +246,7 @@ fn ctrl_c_goes_to_the_program_inside() {
         let screen = session(
             fixture.name,
             "trap 'echo caught; exit 5' INT; stty -echo; echo ready; while :; do sleep 0.1; done",
-            &[("ready", "\x03")],
+            &[("ready", Type("\x03"))],
         );
         assert!(screen.contains("caught"), "{screen}");
         assert!(
@@ -236,12 +262,46 @@ fn ctrl_z_does_not_leave_the_caller_hanging() {
         let screen = session(
             fixture.name,
             "echo ready; read -r line; echo got $line; exit 0",
-            &[("ready", "\x1a"), ("^Z", "hello\n")],
+            &[("ready", Type("\x1a")), ("^Z", Type("hello\n"))],
         );
         assert!(screen.contains("got hello"), "{screen}");
         assert!(
             screen.contains("ended: exit code 0, foreground: true"),
             "{screen}"
         );
+    });
+}
+
+#[test]
+fn the_terminal_inside_is_one_of_its_own_and_follows_the_size() {
+    each(|fixture| {
+        let screen = session(
+            fixture.name,
+            "tty; stty size; trap 'stty size; exit 3' WINCH; echo ready; while :; do sleep 0.1; done",
+            &[("ready", Size(50, 132))],
+        );
+        let inside = screen.lines().find(|line| line.starts_with("/dev/"));
+        assert!(
+            inside.is_some_and(
+                |line| line.starts_with("/dev/pts/0") || line.starts_with("/dev/console")
+            ),
+            "{screen}"
+        );
+        assert!(screen.contains("25 90"), "{screen}");
+        assert!(screen.contains("50 132"), "{screen}");
+        assert!(screen.contains("ended: exit code 3"), "{screen}");
+    });
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_what_runs_on_it() {
+    each(|fixture| {
+        // Nothing inside gives way: it is ended all the same, or this would wait for ever.
+        let screen = session(
+            fixture.name,
+            "trap '' HUP TERM INT; echo ready; while :; do sleep 0.1; done",
+            &[("ready", HangUp)],
+        );
+        assert!(screen.contains("ready"), "{screen}");
     });
 }

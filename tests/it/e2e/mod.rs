@@ -14,6 +14,7 @@ mod input;
 mod interrupt;
 mod limits;
 mod locking;
+mod manual;
 mod mirrors;
 pub(crate) mod project;
 mod recipe;
