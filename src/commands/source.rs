@@ -54,7 +54,7 @@ pub(super) fn checkout(
         },
         String::clone,
     )?;
-    context.folder = folder.path().join(inside);
+    context.folder = folder.path().join(inside).components().collect();
     context.store_option = Some(path);
     Ok(Some(Checkout {
         _folder: folder,
