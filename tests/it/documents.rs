@@ -304,7 +304,7 @@ fn a_broken_project_is_explained() {
     8 | network = true
       | ^^^^^^^
       = a package is built without network: name its sources by URL in the spec, or fetch them in the recipe
-      = keys allowed here: skip, with, without, timeout, silence, memory, processes, jobs
+      = keys allowed here: skip, with, without, timeout, silence, memory, swap, processes, cpu_time, cores, disk, jobs
     ");
     insta::assert_snapshot!(complaint("key-twice"), @"
     pristine.toml:9:1: duplicate key

@@ -67,6 +67,7 @@ impl NativeClone {
         terminal: Option<[bool; 3]>,
         cgroup: Option<&Cgroup>,
     ) -> Result<(OwnedFd, OwnedFd), BackendError> {
+        let gated = is_limited(&command.limits);
         let mut given = Vec::new();
         let mut attached = Vec::new();
         for mount in &command.mounts {
@@ -79,13 +80,18 @@ impl NativeClone {
         }
         let mut files: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
         files.extend(given.iter().map(AsFd::as_fd));
+        let mut command = command.clone();
+        if cgroup.is_some() {
+            // The limit for each user would count what others run at the same time.
+            command.limits.processes = None;
+        }
         let run = Run {
             stack: self.stack.clone(),
-            command: command.clone(),
             attached,
-            gated: is_limited(&command.limits),
+            gated,
             terminal,
             cgroup: cgroup.map(Cgroup::folders).unwrap_or_default(),
+            command,
         };
         let channel = self.session().ask(&Request::Run(Box::new(run)), &files)?;
         match wire::receive(&channel).map_err(step("start the sandbox"))? {

@@ -183,7 +183,8 @@ impl<'a> Watch<'a> {
         self.seen.memory = self.seen.memory.max(sum(|process| process.memory));
         self.seen.processes = self.seen.processes.max(sum(|process| process.threads));
         let largest = all.iter().max_by_key(|process| process.memory);
-        if let Some(largest) = largest.filter(|process| process.memory > 0) {
+        let before = self.seen.largest.as_ref().map_or(0, |(_, bytes)| *bytes);
+        if let Some(largest) = largest.filter(|process| process.memory > before) {
             self.seen.largest = Some((largest.name.clone(), largest.memory));
         }
         all

@@ -104,9 +104,9 @@ fn the_first_error_is_shown_however_much_follows() {
     main.c:3:5: error: 'x' undeclared (first use in this function)
         3 |     x = 1;
           |     ^
+    + seq 1 100
+    + echo cc -c other1.c
     cc -c other1.c
-    cc -c other2.c
-    cc -c other3.c
     ");
     let phases: Vec<_> = wrong
         .phases
