@@ -6,11 +6,11 @@ use std::path::Path;
 use rpmrepo_metadata::visitor::{
     FilelistsVisitor, PrimaryVisitor, RequirementData, parse_filelists, parse_primary,
 };
-use rpmrepo_metadata::{FileType, RequirementType, utils};
+use rpmrepo_metadata::{FileType, RequirementType};
 
 use super::RepositoryError;
 use super::repomd::{Checksum, check_location};
-use super::stream::{damaged, guarded, open};
+use super::stream::{damaged, events, guarded, open};
 use crate::rpm::{Comparison, Dependency, Nevra, PackageFacts, Requirement};
 
 /// More packages than any repository has.
@@ -46,7 +46,7 @@ pub fn read_primary(
     name: &str,
     visit: impl FnMut(PackageEntry),
 ) -> Result<usize, RepositoryError> {
-    let mut reader = utils::create_xml_reader(open(path, name, "</metadata>")?);
+    let mut reader = events(open(path, name, "</metadata>")?);
     let mut collector = Collector {
         name,
         visit,
@@ -323,7 +323,7 @@ pub fn find_files(
     name: &str,
     wanted: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Vec<String>>, RepositoryError> {
-    let mut reader = utils::create_xml_reader(open(path, name, "</filelists>")?);
+    let mut reader = events(open(path, name, "</filelists>")?);
     let mut finder = Finder {
         wanted,
         package: None,
