@@ -20,8 +20,8 @@ const MAX_DEPTH: u32 = 1000;
 const MAX_TEXT: u64 = 16 << 20;
 /// The end tag is looked for in this many last bytes.
 const TAIL: usize = 1024;
-/// What stands behind every document for its parser, see [`events`].
-const AFTER: &[u8] = b"</the-end-of-the-file>";
+/// What stands behind every document for its parser, see [`events`]: it ends a tag that is left open, too.
+const AFTER: &[u8] = b"></the-end-of-the-file>";
 
 /// Opens the possibly compressed XML at `path`; `end` is the tag that a whole one ends with.
 pub(super) fn open(
