@@ -10,7 +10,7 @@ use crate::resolve::repositories::Published;
 use crate::resolve::solving::Offer;
 use crate::resolve::{ResolveError, chain};
 use crate::rpm::{Gathering, Nevra, PackageFacts};
-use crate::solve::{Unsolvable, Wanted};
+use crate::solve::{Hiding, Unsolvable, Wanted};
 
 /// Candidates that are told of.
 const MAX_CANDIDATES: usize = 5;
@@ -63,13 +63,13 @@ struct Candidate {
     entry: PackageEntry,
     repository: String,
     priority: u32,
-    visible: bool,
+    hidden: Option<Hiding>,
 }
 
 impl Candidate {
     fn new(entry: PackageEntry, published: &Published) -> Self {
         Self {
-            visible: published.sees(&entry),
+            hidden: published.hides(&entry),
             repository: published.repository.name.to_string(),
             priority: published.repository.priority,
             entry,
@@ -86,8 +86,8 @@ fn reason(
     candidate: &Candidate,
 ) -> Result<String, Failure> {
     let nevra = &candidate.entry.facts.nevra;
-    if !candidate.visible {
-        return Ok("the template's settings of the repository hide it".to_owned());
+    if let Some(hidden) = &candidate.hidden {
+        return Ok(hidden.to_string());
     }
     if question.lock.rpm(nevra).is_some() {
         return Ok(format!(

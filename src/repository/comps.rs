@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::Path;
 
-use rpmrepo_metadata::{CompsGroup, CompsPackageReq, CompsXml, utils};
+use rpmrepo_metadata::{CompsGroup, CompsPackageReq, CompsXml};
 
 use super::RepositoryError;
-use super::stream::{Whole, damaged, guarded, text, whole_file};
+use super::stream::{Whole, damaged, events, guarded, text, whole_file};
 
 /// The largest comps that is read, bytes once decompressed.
 const MAX_SIZE: u64 = 64 << 20;
@@ -81,9 +81,7 @@ impl Comps {
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, RepositoryError> {
         text(bytes, name)?;
         let reader = BufReader::new(Whole::new(bytes, "</comps>"));
-        let data = guarded(name, || {
-            CompsXml::read_data(utils::create_xml_reader(reader))
-        })?;
+        let data = guarded(name, || CompsXml::read_data(events(reader)))?;
         let mut comps = Self::default();
         for group in data.groups {
             check_id(&group.id, name)?;

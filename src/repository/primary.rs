@@ -6,12 +6,12 @@ use std::path::Path;
 use rpmrepo_metadata::visitor::{
     FilelistsVisitor, PrimaryVisitor, RequirementData, parse_filelists, parse_primary,
 };
-use rpmrepo_metadata::{FileType, RequirementType, utils};
+use rpmrepo_metadata::{FileType, RequirementType};
 
 use super::RepositoryError;
 use super::pieces::{self, Piece};
 use super::repomd::{Checksum, check_location};
-use super::stream::{damaged, guarded, open};
+use super::stream::{damaged, events, guarded, open};
 use crate::rpm::{Comparison, Dependency, Nevra, PackageFacts, Requirement};
 
 /// More packages than any repository has.
@@ -66,7 +66,7 @@ pub fn read_primary(
 }
 
 fn parse(piece: &Piece, name: &str) -> Result<Vec<PackageEntry>, RepositoryError> {
-    let mut reader = utils::create_xml_reader(piece.document());
+    let mut reader = events(piece.document());
     let mut collector = Collector {
         name,
         entries: Vec::new(),
@@ -335,7 +335,7 @@ pub fn find_files(
     name: &str,
     wanted: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, Vec<String>>, RepositoryError> {
-    let mut reader = utils::create_xml_reader(open(path, name, "</filelists>")?);
+    let mut reader = events(open(path, name, "</filelists>")?);
     let mut finder = Finder {
         wanted,
         package: None,

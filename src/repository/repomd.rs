@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, BufReader, Read};
 
-use rpmrepo_metadata::{RepomdRecord, RepomdXml, utils};
+use rpmrepo_metadata::{RepomdRecord, RepomdXml};
 use sha2::{Digest as _, Sha512};
 
 use super::RepositoryError;
-use super::stream::{Whole, damaged, guarded};
+use super::stream::{Whole, damaged, events, guarded};
 use crate::digest::Digest;
 
 /// A checksum strong enough to name content by.
@@ -99,9 +99,7 @@ impl Repomd {
     /// is refused only where its type is one that is read: `primary`, `filelists`, `group` and `modules`.
     pub fn parse(bytes: &[u8], name: &str) -> Result<Self, RepositoryError> {
         let reader = BufReader::new(Whole::new(bytes, "</repomd>"));
-        let data = guarded(name, || {
-            RepomdXml::read_data(utils::create_xml_reader(reader))
-        })?;
+        let data = guarded(name, || RepomdXml::read_data(events(reader)))?;
         let mut records = BTreeMap::new();
         for record in data.records() {
             match convert(record, name) {

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Chain, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Once;
 
+use quick_xml::Reader;
 use rpmrepo_metadata::{MetadataError, utils};
 
 use super::RepositoryError;
@@ -19,8 +20,8 @@ const MAX_DEPTH: u32 = 1000;
 const MAX_TEXT: u64 = 16 << 20;
 /// The end tag is looked for in this many last bytes.
 const TAIL: usize = 1024;
-/// A parser that asks more often what comes after the end is waiting for something that never comes.
-const MAX_ENDS: u32 = 16;
+/// What stands behind every document for its parser, see [`events`]: it ends a tag that is left open, too.
+const AFTER: &[u8] = b"></the-end-of-the-file>";
 
 /// Opens the possibly compressed XML at `path`; `end` is the tag that a whole one ends with.
 pub(super) fn open(
@@ -35,6 +36,16 @@ pub(super) fn open(
     })?;
     let inner = utils::reader_from_file(path).map_err(|error| damaged(name, &error))?;
     Ok(BufReader::with_capacity(1 << 16, Whole::new(inner, end)))
+}
+
+/// The events of an XML document.
+///
+/// Inside an element the metadata parsers wait for its end tag for ever, the end of the input included. So there is one more
+/// end tag behind the document: after a whole one it is an event that means nothing, inside of an element an error.
+pub(super) fn events<R: BufRead>(document: R) -> Reader<Chain<R, &'static [u8]>> {
+    let mut reader = utils::create_xml_reader(document.chain(AFTER));
+    reader.config_mut().allow_unmatched_ends = true;
+    reader
 }
 
 thread_local! {
@@ -118,14 +129,12 @@ pub(super) fn damaged(name: &str, error: &dyn std::fmt::Display) -> RepositoryEr
 
 /// A reader whose end is an error unless the document's end tag came before it.
 ///
-/// The metadata parsers take the end of the input for the end of the list, or wait
-/// at it for ever inside an element.
+/// The metadata parsers take the end of the input for the end of the list.
 #[derive(Debug)]
 pub(super) struct Whole<R> {
     inner: R,
     end: &'static str,
     tail: Vec<u8>,
-    ends: u32,
     left: u64,
     shape: Shape,
 }
@@ -186,7 +195,6 @@ impl<R> Whole<R> {
             inner,
             end,
             tail: Vec::new(),
-            ends: 0,
             left: MAX_OPEN_SIZE,
             shape: Shape::default(),
         }
@@ -199,13 +207,12 @@ impl<R> Whole<R> {
         self.tail.drain(..surplus);
     }
 
-    fn check_end(&mut self) -> io::Result<usize> {
-        self.ends += 1;
+    fn check_end(&self) -> io::Result<usize> {
         let whole = self
             .tail
             .windows(self.end.len())
             .any(|window| window == self.end.as_bytes());
-        if whole && self.ends <= MAX_ENDS {
+        if whole {
             Ok(0)
         } else {
             Err(io::Error::new(

@@ -217,6 +217,21 @@ fn damaged_and_dangerous_metadata_is_refused() {
 }
 
 #[test]
+fn an_element_that_never_ends_is_an_error() {
+    // Their parsers would wait for the end for ever.
+    let corpus = Path::new("tests/it/fixtures/corpus");
+    let read = |name: &str| fs_err::read(corpus.join(name)).unwrap();
+    let primary = read_primary(&corpus.join("primary-no-end.xml"), "primary", drop);
+    let repomd = Repomd::parse(&read("repomd-no-end.xml"), "repomd");
+    let comps = crate::repository::Comps::parse(&read("comps-no-end.xml"), "comps");
+    assert!(read_primary(&corpus.join("primary-open-tag.xml"), "primary", drop).is_err());
+    assert!(crate::repository::Comps::parse(&read("comps-open-tag.xml"), "comps").is_err());
+    insta::assert_snapshot!(primary.unwrap_err(), @"`primary` is damaged or not repository metadata: ill-formed document: expected `</x</metadata>`, but `</the-end-of-the-file>` was found");
+    insta::assert_snapshot!(repomd.unwrap_err(), @"`repomd` is damaged or not repository metadata: ill-formed document: expected `</x</repomd>`, but `</the-end-of-the-file>` was found");
+    insta::assert_snapshot!(comps.unwrap_err(), @"`comps` is damaged or not repository metadata: ill-formed document: expected `</x</comps>`, but `</the-end-of-the-file>` was found");
+}
+
+#[test]
 fn dnf_reads_it() {
     if !tool("dnf") {
         return;

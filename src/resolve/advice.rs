@@ -1,10 +1,12 @@
 //! What would help where a request cannot be met: names that are nearly right, packages that the template hides.
 
+use crate::documents::Name;
+use crate::documents::template::Template;
 use crate::repository::PackageEntry;
 use crate::resolve::ResolveError;
 use crate::resolve::solving::Offer;
-use crate::rpm::Dependency;
-use crate::solve::{Cause, Help, Nearest, Unsolvable};
+use crate::rpm::{Dependency, Nevra};
+use crate::solve::{Cause, Help, Hiding, Nearest, Unsolvable};
 
 /// Packages shown of those that would help.
 const MAX_SHOWN: usize = 3;
@@ -32,30 +34,51 @@ pub(super) fn add(offer: &Offer, why: &mut Unsolvable) -> Result<(), ResolveErro
             .parse()
             .unwrap_or_else(|_| Dependency::new(wanted, None));
         if let Some(hidden) = hidden(offer, &dependency)? {
-            *help = Some(hidden);
-        } else if candidates.is_empty() {
-            *help = nearest(offer, dependency.name())?.map(Help::Nearest);
+            *help = vec![hidden];
+            continue;
+        }
+        if candidates.is_empty() {
+            let nearest = nearest(offer, dependency.name())?;
+            *help = nearest.map(Help::Nearest).into_iter().collect();
+        }
+        if !offer.elsewhere.is_empty() {
+            help.push(Help::Elsewhere(offer.elsewhere.clone()));
         }
     }
     Ok(())
 }
 
+/// The repositories that have no part in an answer, each with the reason.
+pub(super) fn elsewhere(template: &Template, left_out: &[Name]) -> Vec<String> {
+    let disabled = template.disabled.iter();
+    let disabled = disabled.map(|(name, file)| format!("{name}, which {file} does not enable"));
+    let left_out = left_out.iter();
+    let left_out = left_out.map(|name| format!("{name}, which could not be reached"));
+    disabled.chain(left_out).collect()
+}
+
 /// Packages that would meet it if their repository's settings let them be seen.
 fn hidden(offer: &Offer, dependency: &Dependency) -> Result<Option<Help>, ResolveError> {
     for one in &offer.published {
-        let mut found = Vec::new();
+        let mut found: Vec<(Nevra, Hiding)> = Vec::new();
         for package in one.index.packages_of(dependency.name())? {
             let entry = one.index.entry(package)?;
-            if !one.sees(&entry) && meets(&entry, dependency) {
-                found.push(entry.facts.nevra);
-            }
+            let by = one.hides(&entry).filter(|_| meets(&entry, dependency));
+            found.extend(by.map(|by| (entry.facts.nevra, by)));
         }
-        if !found.is_empty() {
-            found.sort_by(|one, other| other.cmp(one));
-            found.truncate(MAX_SHOWN);
+        // First what a setting of the template shows at once, and of that the newest.
+        let can_be_enabled = |by: &Hiding| matches!(by, Hiding::Inactive(_));
+        found.sort_by(|(one, by), (other, by_other)| {
+            let first = can_be_enabled(by_other).cmp(&can_be_enabled(by));
+            first.then_with(|| other.cmp(one))
+        });
+        if let Some((_, by)) = found.first().cloned() {
+            let packages = found.into_iter().filter(|(_, other)| *other == by);
+            let packages = packages.map(|(nevra, _)| nevra);
             return Ok(Some(Help::Hidden {
-                packages: found,
+                packages: packages.take(MAX_SHOWN).collect(),
                 repository: one.repository.name.to_string(),
+                by,
             }));
         }
     }

@@ -12,7 +12,7 @@ use crate::repository::{Modules, PackageEntry, Stream};
 use crate::resolve::ResolveError;
 use crate::resolve::groups::nearest;
 use crate::rpm::{Dependency, Nevra, PackageFacts, Requirement};
-use crate::solve::{Preference, Request, Universe, Unsolvable, Wanted};
+use crate::solve::{Hiding, Preference, Request, Universe, Unsolvable, Wanted};
 
 /// What a template says of modules.
 #[derive(Debug)]
@@ -28,10 +28,10 @@ struct Choice<'a> {
 pub struct Filter {
     /// Packages of active streams, by full name.
     included: BTreeSet<String>,
-    /// Packages of other streams, by full name.
-    excluded: BTreeSet<String>,
-    /// Names of packages of active streams.
-    names: BTreeSet<String>,
+    /// Packages of other streams, by full name, with the stream.
+    excluded: BTreeMap<String, String>,
+    /// Names of packages of active streams, with the stream.
+    names: BTreeMap<String, String>,
 }
 
 impl Filter {
@@ -67,13 +67,16 @@ impl Filter {
                 let Ok(nevra) = artifact.parse::<Nevra>() else {
                     continue;
                 };
+                let stream = || format!("{}:{}", stream.name, stream.stream);
                 if !is_active {
-                    filter.excluded.insert(nevra.to_string());
+                    let known = filter.excluded.entry(nevra.to_string());
+                    known.or_insert_with(stream);
                     continue;
                 }
                 let left = gone.is_some_and(|gone| gone.contains(nevra.name.as_str()));
                 if !left && !matches!(nevra.arch.as_str(), "src" | "nosrc") {
-                    filter.names.insert(nevra.name.clone());
+                    let known = filter.names.entry(nevra.name.clone());
+                    known.or_insert_with(stream);
                 }
                 filter.included.insert(nevra.to_string());
             }
@@ -81,19 +84,22 @@ impl Filter {
         filter
     }
 
-    /// Whether a package is hidden; packages of repositories with `module_hotfixes` never are.
-    pub fn hides(&self, facts: &PackageFacts) -> bool {
+    /// What hides a package, where something does; packages of repositories with `module_hotfixes` are not asked for.
+    pub fn hides(&self, facts: &PackageFacts) -> Option<Hiding> {
         if self.excluded.is_empty() && self.names.is_empty() {
-            return false;
+            return None;
         }
         let nevra = facts.nevra.to_string();
         if self.included.contains(&nevra) {
-            return false;
+            return None;
         }
-        let provides = || facts.provides.iter().map(Dependency::name);
-        self.excluded.contains(&nevra)
-            || self.names.contains(&facts.nevra.name)
-            || provides().any(|name| self.names.contains(name))
+        if let Some(stream) = self.excluded.get(&nevra) {
+            return Some(Hiding::Inactive(stream.clone()));
+        }
+        let mut names = facts.provides.iter().map(Dependency::name);
+        let active = self.names.get(&facts.nevra.name);
+        let active = active.or_else(|| names.find_map(|name| self.names.get(name)));
+        active.map(|stream| Hiding::Active(stream.clone()))
     }
 }
 

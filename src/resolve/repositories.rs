@@ -15,6 +15,7 @@ use crate::resolve::metadata::{self, Kept};
 use crate::resolve::mirrors::{self, Places};
 use crate::resolve::modules::Filter;
 use crate::resolve::{ResolveError, Supply};
+use crate::solve::Hiding;
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.
@@ -218,7 +219,12 @@ impl Published {
 
     /// Whether template and modules let a package of it be seen.
     pub fn sees(&self, entry: &PackageEntry) -> bool {
-        visible(&self.repository, entry) && !self.hidden.hides(&entry.facts)
+        self.hides(entry).is_none()
+    }
+
+    /// What of template and modules hides a package of it.
+    pub fn hides(&self, entry: &PackageEntry) -> Option<Hiding> {
+        hiding(&self.repository, entry).or_else(|| self.hidden.hides(&entry.facts))
     }
 
     /// Takes away what modules hide.
@@ -431,10 +437,10 @@ pub(super) fn join(base: &str, path: &str) -> String {
     format!("{}/{path}", base.trim_end_matches('/'))
 }
 
-/// Whether `include` and `exclude` let a package be seen: dnf's forms of a name, with and without epoch.
-fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
+/// Which of `include` and `exclude` hides a package: dnf's forms of a name, with and without epoch.
+fn hiding(repository: &Repository, entry: &PackageEntry) -> Option<Hiding> {
     if repository.include.is_empty() && repository.exclude.is_empty() {
-        return true;
+        return None;
     }
     let nevra = &entry.facts.nevra;
     let (name, arch) = (&nevra.name, &nevra.arch);
@@ -455,7 +461,11 @@ fn visible(repository: &Repository, entry: &PackageEntry) -> bool {
             .iter()
             .any(|glob| forms.iter().any(|form| glob.matches(form)))
     };
-    (repository.include.is_empty() || fits(&repository.include)) && !fits(&repository.exclude)
+    if fits(&repository.exclude) {
+        return Some(Hiding::Exclude);
+    }
+    let included = repository.include.is_empty() || fits(&repository.include);
+    (!included).then_some(Hiding::Include)
 }
 
 pub(super) fn in_repository(

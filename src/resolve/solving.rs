@@ -27,6 +27,8 @@ pub struct Offer {
     keys: Vec<LockedKey>,
     allow_weak: bool,
     left_out: Vec<Name>,
+    /// Repositories that were not looked into, each with the reason.
+    pub(super) elsewhere: Vec<String>,
     template_groups: Vec<Wanted>,
     recipe_groups: Vec<Wanted>,
     /// Of packages whose repository names no SHA-256: what they were found to have.
@@ -82,6 +84,7 @@ impl Offer {
         let mut offer = Self::empty(template);
         offer.installed = installed.to_vec();
         (offer.published, offer.left_out) = reading::repositories(supply, template)?;
+        offer.elsewhere = advice::elsewhere(template, &offer.left_out);
         let keys = offer.published.iter().flat_map(|one| one.keys.clone());
         offer.keys = keys.collect();
         offer.settle(supply, template, recipe)?;
@@ -123,6 +126,7 @@ impl Offer {
             keys: Vec::new(),
             allow_weak: template.weak_dependencies,
             left_out: Vec::new(),
+            elsewhere: advice::elsewhere(template, &[]),
             template_groups: Vec::new(),
             recipe_groups: Vec::new(),
             digests: BTreeMap::new(),

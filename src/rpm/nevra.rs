@@ -43,6 +43,18 @@ impl Nevra {
         }
     }
 
+    /// What rpmbuild names the package's file.
+    pub fn file_name(&self) -> String {
+        let Self {
+            name,
+            version,
+            release,
+            arch,
+            ..
+        } = self;
+        format!("{name}-{version}-{release}.{arch}.rpm")
+    }
+
     /// Compares the version alone with another, whatever epoch a distribution added to it.
     pub fn compare_version(&self, version: &str) -> Ordering {
         rpm_version::rpm_evr_compare(&self.version, version)

@@ -58,6 +58,7 @@ fn missing_cause(
     } else {
         None
     };
+    let help = help.into_iter().collect();
     Cause::Missing {
         package: package.map(|package| universe.nevra(package)),
         parts: missing_parts(universe, &dependency),

@@ -13,7 +13,7 @@ mod request;
 mod universe;
 
 pub use nearest::Nearest;
-pub use problem::{Asked, Cause, Help, Link, Problem, Reason, Unsolvable};
+pub use problem::{Asked, Cause, Help, Hiding, Link, Problem, Reason, Unsolvable};
 pub use request::{Meaning, Request, Selected, Solution, Wanted};
 pub use universe::{Preference, RepositoryId, SolveError, Universe};
 

@@ -65,7 +65,7 @@ pub enum Cause {
         /// What provides the same name, but not as needed.
         candidates: Vec<Nevra>,
         /// What would help, as far as it is known.
-        help: Option<Help>,
+        help: Vec<Help>,
         /// Of a rich dependency the parts that nothing provides.
         parts: Vec<String>,
     },
@@ -106,13 +106,49 @@ pub enum Cause {
 pub enum Help {
     /// The most similar capability, where there is none of the name.
     Nearest(String),
-    /// Packages that have it, and that the settings of their repository hide.
+    /// Packages that have it, and that are hidden.
     Hidden {
         /// The first of them, the newest first.
         packages: Vec<Nevra>,
         /// The repository's name.
         repository: String,
+        /// By what the first of them is.
+        by: Hiding,
     },
+    /// Repositories that were not looked into, each with the reason.
+    Elsewhere(Vec<String>),
+}
+
+/// What hides a package of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hiding {
+    /// A pattern of the repository's `exclude` fits.
+    Exclude,
+    /// No pattern of its `include` does.
+    Include,
+    /// It belongs to a module's stream (`name:stream`) that is not active.
+    Inactive(String),
+    /// A package of an active stream has its name, or the name of something that it provides.
+    Active(String),
+}
+
+impl fmt::Display for Hiding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exclude => f.write_str("the repository's `exclude` in the template hides it"),
+            Self::Include => {
+                f.write_str("the repository's `include` in the template does not name it")
+            }
+            Self::Inactive(stream) => write!(
+                f,
+                "it is of the module stream {stream}, which is not active: `modules = [\"{stream}\"]` in the template enables it"
+            ),
+            Self::Active(stream) => write!(
+                f,
+                "the active module stream {stream} hides it, unless its repository has `module_hotfixes = true`"
+            ),
+        }
+    }
 }
 
 impl fmt::Display for Help {
@@ -122,13 +158,13 @@ impl fmt::Display for Help {
             Self::Hidden {
                 packages,
                 repository,
+                by,
             } => {
                 let packages: Vec<_> = packages.iter().map(Nevra::to_string).collect();
-                let packages = packages.join(", ");
-                write!(
-                    f,
-                    "the template's settings of the repository {repository} hide {packages}"
-                )
+                write!(f, "{repository} has {}, but {by}", packages.join(", "))
+            }
+            Self::Elsewhere(repositories) => {
+                write!(f, "not looked into: {}", repositories.join(", "))
             }
         }
     }
@@ -238,7 +274,7 @@ impl Cause {
             let candidates: Vec<_> = candidates.iter().map(Nevra::to_string).collect();
             notes.push(format!("there is only {}", candidates.join(", ")));
         }
-        notes.extend(help.as_ref().map(ToString::to_string));
+        notes.extend(help.iter().map(ToString::to_string));
         match notes.as_slice() {
             [] => Ok(()),
             notes => write!(f, " ({})", notes.join("; ")),

@@ -141,8 +141,10 @@ impl Universe {
     ) -> RepositoryId {
         let repository = RepositoryId(self.repositories.len());
         let mut order: Vec<_> = packages.iter().map(AsRef::as_ref).enumerate().collect();
-        // Strings and packages get their numbers in this order, and libsolv breaks ties by number.
+        // Strings and packages get their numbers in this order, and libsolv breaks ties by number: by the names of the files, as
+        // createrepo_c writes them, so that ties end as in dnf.
         order.sort_by_key(|(_, facts)| *facts);
+        order.sort_by_cached_key(|(_, facts)| facts.nevra.file_name());
         self.introduce(order.iter().map(|(_, facts)| facts.nevra.name.as_str()));
         let mut solvables = vec![None; packages.len()];
         for (place, facts) in order {

@@ -120,12 +120,12 @@ impl Large {
     }
 }
 
-fn ask_dnf(repository: &Path, jobs: &[Vec<String>]) -> Vec<String> {
-    let root = tempfile::tempdir().unwrap();
+/// What dnf answers, with its caches in `root`.
+fn ask_dnf(repository: &Path, jobs: &[Vec<String>], root: &Path) -> Vec<String> {
     let mut child = Command::new("/usr/bin/python3")
         .args(["-c", include_str!("../../src/solve/differential.py")])
         .arg(format!("file://{}", repository.display()))
-        .args([root.path().as_os_str(), "x86_64".as_ref()])
+        .args([root.as_os_str(), "x86_64".as_ref()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -158,6 +158,19 @@ fn jobs(index: &Index, count: usize) -> Vec<Vec<String>> {
     (0..count).map(job).collect()
 }
 
+/// The requests that are answered otherwise, as lines.
+fn differences(jobs: &[Vec<String>], expected: &[String], found: &[String]) -> Vec<String> {
+    assert_eq!([expected.len(), found.len()], [jobs.len(), jobs.len()]);
+    let set = |text: &str| text.split('\t').map(str::to_owned).collect::<BTreeSet<_>>();
+    let line = |place: usize| {
+        let (expected, found) = (set(&expected[place]), set(&found[place]));
+        let (theirs, ours) = (&expected - &found, &found - &expected);
+        format!("{:?}: {theirs:?} became {ours:?}", jobs[place])
+    };
+    let places = (0..jobs.len()).filter(|place| expected[*place] != found[*place]);
+    places.map(line).collect()
+}
+
 #[expect(clippy::print_stderr, reason = "the share is the result")]
 fn compare(count: usize) {
     if !Path::new("/usr/bin/dnf").exists() {
@@ -169,20 +182,9 @@ fn compare(count: usize) {
     };
     let large = Large::open(&folder);
     let jobs = jobs(&large.index, count);
-    let expected = ask_dnf(&folder, &jobs);
-    assert_eq!(expected.len(), jobs.len());
-    let mut different = Vec::new();
-    for (job, expected) in jobs.iter().zip(&expected) {
-        let found = large.answer(job);
-        if found != *expected {
-            let set = |text: &str| text.split('\t').map(str::to_owned).collect::<BTreeSet<_>>();
-            let (found, expected) = (set(&found), set(expected));
-            let (theirs, ours) = (&expected - &found, &found - &expected);
-            different.push(format!(
-                "{job:?}: dnf alone {theirs:?}, pristine alone {ours:?}"
-            ));
-        }
-    }
+    let expected = ask_dnf(&folder, &jobs, tempfile::tempdir().unwrap().path());
+    let found: Vec<String> = jobs.iter().map(|job| large.answer(job)).collect();
+    let different = differences(&jobs, &expected, &found);
     let refused = expected.iter().filter(|answer| *answer == "FAIL").count();
     assert!(refused < count / 2, "{refused} of {count} are refused");
     let same = count - different.len();
@@ -199,4 +201,81 @@ fn a_large_universe_is_answered_as_dnf_does() {
 #[ignore = "a thousand requests: minutes"]
 fn a_large_universe_is_answered_as_dnf_does_a_thousand_times() {
     compare(1000);
+}
+
+/// Another repository with the same packages in another order.
+fn reordered(folder: &Path, key: impl Fn(&str) -> String) -> tempfile::TempDir {
+    let repomd = fs_err::read(folder.join("repodata/repomd.xml")).unwrap();
+    let repomd = Repomd::parse(&repomd, "repomd.xml").unwrap();
+    let primary = fs_err::File::open(folder.join(&repomd.records["primary"].location)).unwrap();
+    let text = std::io::read_to_string(zstd::Decoder::new(primary).unwrap()).unwrap();
+    let (start, end) = (
+        text.find("<package ").unwrap(),
+        text.rfind("</package>").unwrap() + "</package>".len(),
+    );
+    let mut packages: Vec<&str> = text[start..end].split_inclusive("</package>").collect();
+    packages.sort_by_cached_key(|package| key(package));
+    let text = [&text[..start], &packages.concat(), &text[end..]].concat();
+    let other = tempfile::tempdir().unwrap();
+    fs_err::create_dir(other.path().join("repodata")).unwrap();
+    fs_err::write(other.path().join("repodata/primary.xml"), &text).unwrap();
+    let (digest, size) = (Digest::of(text.as_bytes()).hex(), text.len());
+    let repomd = format!(
+        r#"<repomd xmlns="http://linux.duke.edu/metadata/repo"><revision>1</revision><data type="primary">
+<checksum type="sha256">{digest}</checksum><open-checksum type="sha256">{digest}</open-checksum>
+<location href="repodata/primary.xml"/><timestamp>1</timestamp><size>{size}</size><open-size>{size}</open-size></data></repomd>"#
+    );
+    fs_err::write(other.path().join("repodata/repomd.xml"), repomd).unwrap();
+    other
+}
+
+/// What follows `start` up to a quotation mark or tag.
+fn after<'a>(package: &'a str, start: &str) -> &'a str {
+    let (_, rest) = package.split_once(start).unwrap_or_default();
+    rest.split(['"', '<']).next().unwrap_or_default()
+}
+
+/// The name of a package's file, by which createrepo_c sorts.
+fn file_name(package: &str) -> String {
+    let [name, version, release, arch] =
+        ["<name>", " ver=\"", " rel=\"", "<arch>"].map(|start| after(package, start));
+    assert!(!name.is_empty() && !version.is_empty() && !arch.is_empty());
+    format!("{name}-{version}-{release}.{arch}.rpm")
+}
+
+/// Ties are broken by what dnf's cache looks like, which is another after it was written than while it is made. Ours stay.
+#[test]
+#[ignore = "seven times three hundred requests: minutes"]
+#[expect(clippy::print_stderr, reason = "the shares are the result")]
+fn answers_do_not_depend_on_the_order_of_the_metadata() {
+    let Some(folder) = universe() else {
+        return;
+    };
+    let sorted = Large::open(&folder);
+    let jobs = jobs(&sorted.index, 300);
+    let answers =
+        |large: &Large| -> Vec<String> { jobs.iter().map(|job| large.answer(job)).collect() };
+    let ours = answers(&sorted);
+    let by_path = |package: &str| after(package, "<location href=\"").to_owned();
+    let shuffled = |package: &str| Digest::of(package.as_bytes()).hex();
+    for (order, other) in [
+        ("as createrepo_c writes them", reordered(&folder, file_name)),
+        ("sorted by path", reordered(&folder, by_path)),
+        ("shuffled", reordered(&folder, shuffled)),
+    ] {
+        let again = answers(&Large::open(other.path()));
+        assert_eq!(differences(&jobs, &ours, &again), Vec::<String>::new());
+        let root = tempfile::tempdir().unwrap();
+        let [cold, warm] = [(), ()].map(|()| ask_dnf(other.path(), &jobs, root.path()));
+        for (what, one, two) in [
+            ("ours and dnf's without a cache", &cold, &ours),
+            ("ours and dnf's from its cache", &warm, &ours),
+            ("dnf's without a cache and from it", &cold, &warm),
+        ] {
+            let different = differences(&jobs, one, two);
+            let same = jobs.len() - different.len();
+            eprintln!("{order}: {what} are the same for {same} of {}", jobs.len());
+            eprintln!("{}", different.join("\n"));
+        }
+    }
 }

@@ -40,6 +40,8 @@ pub struct Template {
     pub variables: BTreeMap<String, String>,
     /// The repositories in the order of the file.
     pub repositories: Vec<Repository>,
+    /// Repositories of the `.repo` files that are not enabled: name and file.
+    pub disabled: Vec<(String, RelativePath)>,
     /// Packages of the base set.
     pub packages: Vec<Request>,
     /// Groups of the base set.

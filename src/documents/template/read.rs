@@ -171,6 +171,7 @@ pub(super) fn parse(
         architecture: raw.architecture,
         base,
         repositories,
+        disabled: files.disabled,
         packages,
         groups,
         group_packages: raw.group_packages.unwrap_or_else(|| {

@@ -31,6 +31,8 @@ pub(super) struct FileKeys {
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) repositories: Vec<Repository>,
+    /// Those that are not enabled: name and file.
+    pub(super) disabled: Vec<(String, RelativePath)>,
     texts: Vec<(RelativePath, Digest)>,
 }
 
@@ -79,6 +81,7 @@ pub(super) fn read(
 ) -> Result<Files, DocumentError> {
     let mut files = Files {
         repositories: Vec::new(),
+        disabled: Vec::new(),
         texts: Vec::new(),
     };
     for path in paths {
@@ -98,7 +101,12 @@ pub(super) fn read(
             keys,
             path: path.get_ref().as_ref(),
         };
-        files.repositories.extend(file.repositories(&text)?);
+        let (enabled, disabled) = file.repositories(&text)?;
+        files.repositories.extend(enabled);
+        let disabled = disabled.into_iter();
+        files
+            .disabled
+            .extend(disabled.map(|name| (name, path.get_ref().clone())));
         files
             .texts
             .push((path.get_ref().clone(), Digest::of(text.as_bytes())));
@@ -120,7 +128,8 @@ struct Section<'a> {
 }
 
 impl RepoFile<'_> {
-    fn repositories(&self, text: &str) -> Result<Vec<Repository>, DocumentError> {
+    /// The enabled ones, and the names of the others.
+    fn repositories(&self, text: &str) -> Result<(Vec<Repository>, Vec<String>), DocumentError> {
         let mut ini = Ini::new_cs();
         ini.set_comment_symbols(&['#', ';']);
         ini.set_inline_comment_symbols(Some(&[]));
@@ -132,7 +141,7 @@ impl RepoFile<'_> {
         let sections = ini
             .read(text.to_owned())
             .map_err(|error| DocumentError::of(Problem::Invalid, self.path, error))?;
-        let mut repositories = Vec::new();
+        let (mut repositories, mut disabled) = (Vec::new(), Vec::new());
         for name in sections.keys().filter(|name| *name != "main") {
             let section = Section {
                 file: self,
@@ -144,6 +153,8 @@ impl RepoFile<'_> {
             }
             if section.flag("enabled", true)? {
                 repositories.push(section.repository()?);
+            } else {
+                disabled.push(name.clone());
             }
         }
         if repositories.is_empty() {
@@ -154,7 +165,7 @@ impl RepoFile<'_> {
             );
             return Err(error.note("say `enabled=1` in the sections that are wanted"));
         }
-        Ok(repositories)
+        Ok((repositories, disabled))
     }
 }
 
@@ -361,6 +372,12 @@ mod tests {
             gpgkey=https://keys.example/KEY-2\npriority=10\ncost = 500\nexcludepkgs=a*, b\n   c\nincludepkgs=[d-f]*\nmodule_hotfixes=true\nskip_if_unavailable=True\n\
             proxy=_none_\nsslclientcert=/etc/pki/entitlement/1.pem\nsslclientkey=/etc/pki/entitlement/1-key.pem\nsslverify=1\n";
         let template = template(PIN, text).unwrap();
+        let disabled: Vec<_> = template
+            .disabled
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(disabled, ["off"]);
         let [baseos, extras] = template.repositories.as_slice() else {
             panic!("{:?}", template.repositories);
         };

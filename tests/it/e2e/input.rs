@@ -101,7 +101,7 @@ fn what_cannot_be_had_is_told_with_who_asks_for_it() {
     insta::assert_snapshot!(project.run(&["lock"]).failure(), @"
     exit 2: error: what the project needs cannot be installed together:
     packages/hello/hello.spec:7 (BuildRequires) asks for `coreutlis`, but no package provides it (the nearest name is `coreutils`)
-    packages/hello/hello.spec:7 (BuildRequires) asks for `outer`, but no package provides it (the template's settings of the repository extras hide outer-1-1.noarch)
+    packages/hello/hello.spec:7 (BuildRequires) asks for `outer`, but no package provides it (extras has outer-1-1.noarch, but the repository's `exclude` in the template hides it)
     ");
     project.write("packages/hello/hello.spec", spec("hello", ""));
     project.good(&["build"]);

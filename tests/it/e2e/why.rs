@@ -116,7 +116,7 @@ fn why_not_tells_what_keeps_a_package_out() {
     broken: broken-1-1.noarch of extras: it is forbidden:
       this question asks for `broken-1-1.noarch`, but broken-1-1.noarch requires `nowhere`, which no package provides
     single-1: single-1-1.noarch of extras: single-2-1.noarch was chosen, which is newer
-    hidden-2: hidden-2-1.noarch of extras: the template's settings of the repository hide it
+    hidden-2: hidden-2-1.noarch of extras: the repository's `exclude` in the template hides it
     library: library-b-3-1.noarch of extras: it is in the lock; what brings it: pristine why library-b
     library-a-2-1.noarch of extras: nothing forbids it; middle-1-1.noarch requires `library >= 2`, for which library-b-3-1.noarch was chosen
     ");

@@ -33,6 +33,20 @@ fn template(trial: &Trial, keys: &str) -> Template {
 }
 
 #[test]
+fn what_is_missing_may_be_in_a_repository_that_is_not_enabled() {
+    let trial = trial();
+    let key = "keys = [{ fingerprint = \"FP\" }]";
+    let top = format!(
+        "packages = [\"apple >= 3\"]\nrepo_files = [\"main.repo\"]\n{key}\n[variables]\ntree = \"main\"\n"
+    );
+    let error = trial.solve(&trial.template(&top, ""), None).unwrap_err();
+    insta::assert_snapshot!(trial.message(&error), @"
+    the trial cannot be installed together:
+    templates/base.toml:3 asks for `apple >= 3`, but no package provides it (there is only apple-2-1.noarch, apple-1-1.noarch; not looked into: off, which main.repo does not enable)
+    ");
+}
+
+#[test]
 fn keys_are_pinned_in_the_template() {
     let trial = trial();
     let template = template(&trial, "{ fingerprint = \"FP\" }");

@@ -306,6 +306,24 @@ fn any_modules_hide_what_dnf_hides() {
 }
 
 #[test]
+fn what_a_module_hides_names_its_stream() {
+    let trial = trial();
+    let table = "[[repository]]\nname = \"main\"\nbaseurl = [\"SERVER/main\"]\nKEYRING\n";
+    let missing = |request: &str| {
+        let template = trial.template(&format!("packages = [\"{request}\"]"), table);
+        trial.message(&trial.solve(&template, None).unwrap_err())
+    };
+    insta::assert_snapshot!(missing("node >= 20"), @r#"
+    the trial cannot be installed together:
+    templates/base.toml:3 asks for `node >= 20`, but no package provides it (there is only node-18.1-1.noarch, node-18-1.noarch; main has node-20-1.noarch, but it is of the module stream node:20, which is not active: `modules = ["node:20"]` in the template enables it)
+    "#);
+    insta::assert_snapshot!(missing("node = 21"), @"
+    the trial cannot be installed together:
+    templates/base.toml:3 asks for `node = 21`, but no package provides it (there is only node-18.1-1.noarch, node-18-1.noarch; main has other-node-3-1.noarch, node-21-1.noarch, but the active module stream node:18 hides it, unless its repository has `module_hotfixes = true`)
+    ");
+}
+
+#[test]
 fn streams_that_are_chosen_hide_the_others() {
     let trial = trial();
     insta::assert_snapshot!(list(&ours(&trial, "", false).unwrap()), @"broken-2 deep-2 left-2 node-18 node-18.1 node-docs-18 perl-5.26 perl-dbi-1 piece-1 piece-2 split-1 split-2");

@@ -140,7 +140,7 @@ fn what_is_hidden_is_told_where_it_is_missed() {
     let error = trial.solve(&template, None).unwrap_err();
     insta::assert_snapshot!(trial.message(&error), @"
     the trial cannot be installed together:
-    templates/base.toml:3 asks for `apple >= 1`, but no package provides it (the template's settings of the repository one hide apple-1-1.noarch)
+    templates/base.toml:3 asks for `apple >= 1`, but no package provides it (one has apple-1-1.noarch, but the repository's `exclude` in the template hides it)
     ");
 }
 
