@@ -7,7 +7,7 @@ use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
 use crate::commands::context::Context;
 use crate::commands::recording::{self, Facts};
-use crate::commands::{PACKAGE_FAILED, creating, current, earlier};
+use crate::commands::{PACKAGE_FAILED, creating, current, earlier, gc};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::{Outcome, Record};
@@ -61,7 +61,9 @@ pub(super) fn run(context: &Context<'_>, args: &BuildArgs) -> Result<u8, Failure
     let record = recording::record(context, facts, &ran);
     record.save(&folder)?;
     snapshot.publish()?;
-    ending(context, args, ran.end, (&record, &folder))
+    let code = ending(context, args, ran.end, (&record, &folder))?;
+    gc::after_build(context, &documents.project, &workshop)?;
+    Ok(code)
 }
 
 /// What the user is told, and the exit code.

@@ -22,9 +22,12 @@ mod doctor;
 mod earlier;
 mod enter;
 mod failure;
+mod gc;
 mod lock;
+mod origin;
 mod recording;
 mod snapshot;
+mod store;
 mod tables;
 mod why;
 mod why_not;
@@ -86,8 +89,10 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Why { name, .. } => why::why(&context, name),
         Verb::WhyNot { name, .. } => why_not::why_not(&context, name),
         Verb::Build(args) => build::run(&context, args),
-        Verb::Clean => clean::run(&context),
-        Verb::Doctor => doctor::run(&context),
+        Verb::Clean { all } => clean::run(&context, *all),
+        Verb::Gc { dry_run } => gc::run(&context, *dry_run),
+        Verb::Store(verb) => store::run(&context, verb),
+        Verb::Doctor { .. } => doctor::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
         Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::files;
 use crate::rpm::Nevra;
 
+pub mod retention;
 pub mod runs;
 
 /// The format version that this program writes and reads.

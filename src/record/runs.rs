@@ -151,7 +151,11 @@ fn names(folder: &Path) -> Result<Vec<String>, RunsError> {
 fn load(folder: &Path, name: String) -> Result<Run, RunsError> {
     let folder = folder.join(&name);
     let record = if folder.join(FILE_NAME).exists() {
-        Some(Record::load(&folder)?)
+        match Record::load(&folder) {
+            // A collection took it away just now.
+            Err(_) if !folder.exists() => None,
+            record => Some(record?),
+        }
     } else {
         None
     };

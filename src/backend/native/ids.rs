@@ -83,6 +83,16 @@ impl Ids {
     }
 }
 
+impl std::fmt::Display for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{COUNT} users from {}, groups from {}",
+            self.uid_start, self.gid_start
+        )
+    }
+}
+
 /// Maps the inner ids, and nothing else, of a user namespace made inside the store's.
 pub(super) fn map_inner(pid: Pid) -> io::Result<()> {
     write_map(pid, "gid_map", &[(0, 0, COUNT)])?;

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use super::wire::Failure;
+use crate::digest::Digest;
 use crate::tree::{self, Normalise, TreeError};
 
 /// Unpacks the payloads of packages.
@@ -28,6 +29,16 @@ pub(in crate::backend) fn apply_over(
     tar: &mut dyn Read,
 ) -> Result<(), Failure> {
     tree::extract::apply_over(root, tar).map_err(travel)
+}
+
+/// Bytes that a tree takes on disk.
+pub(super) fn size(root: BorrowedFd<'_>) -> Result<u64, Failure> {
+    tree::size(root).map_err(travel)
+}
+
+/// A digest of what `stat` tells of a tree.
+pub(super) fn fingerprint(root: BorrowedFd<'_>) -> Result<Digest, Failure> {
+    tree::fingerprint(root).map_err(travel)
 }
 
 /// Writes a tree as canonical archive.

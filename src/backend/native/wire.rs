@@ -53,6 +53,12 @@ pub(super) enum Request {
         root: RootId,
         normalise: Option<Normalise>,
     },
+    Size {
+        root: RootId,
+    },
+    Fingerprint {
+        root: RootId,
+    },
     Rename {
         from: RootId,
         to: RootId,
@@ -122,6 +128,8 @@ pub(in crate::backend) enum Answer {
     Done,
     /// The digest of a root's archive.
     Digest(Digest),
+    /// Bytes that a root takes on disk.
+    Size(u64),
     /// What a sweep removed.
     Swept(Vec<String>),
     /// The sandbox exists; its pid file descriptor comes beside it.

@@ -58,6 +58,14 @@ pub(super) fn work(
         Request::Digest { root, normalise } => {
             return digest(&root, normalise.as_ref()).map(Answer::Digest);
         }
+        Request::Fingerprint { root } => {
+            let folder = normalised(&root, None)?;
+            return trees::fingerprint(folder.as_fd()).map(Answer::Digest);
+        }
+        Request::Size { root } => {
+            let folder = normalised(&root, None)?;
+            return trees::size(folder.as_fd()).map(Answer::Size);
+        }
         Request::CopyIn { stack, path } => {
             copy_in(places, &stack, &path, &mut std::fs::File::from(pipe()?))?;
         }

@@ -11,6 +11,7 @@ mod identity;
 mod images;
 mod input;
 mod interrupt;
+mod keeping;
 mod locking;
 mod mirrors;
 pub(crate) mod project;
