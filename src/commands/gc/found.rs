@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::backend::RootId;
 use crate::commands::context::Workshop;
 use crate::digest::Digest;
@@ -30,6 +32,8 @@ pub(super) struct Found {
     /// Files computed from blobs.
     pub(super) derived: Vec<(PathBuf, u64)>,
     pub(super) locks: Vec<(KnownProject, Lock)>,
+    /// The clones that `pristine enter --keep` left, and the snapshots below them.
+    pub(super) clones: Vec<KeptClone>,
     /// Projects whose folder is gone.
     pub(super) gone: Vec<KnownProject>,
     /// Whether a lock could not be read, so that nobody knows what it wants.
@@ -105,6 +109,7 @@ impl Found {
             blobs: store.blobs()?,
             derived: files(&store.derived_folder())?,
             locks: Vec::new(),
+            clones: kept_clones(&store.root().join("kept"))?,
             gone: Vec::new(),
             blind: false,
             warnings: Vec::new(),
@@ -142,6 +147,38 @@ impl Found {
             }
         }
     }
+}
+
+/// As much of a kept clone's file as a collection looks at.
+#[derive(Debug, Deserialize)]
+pub(super) struct KeptClone {
+    pub(super) name: String,
+    pub(super) snapshot: Digest,
+    pub(super) roots: Vec<String>,
+}
+
+fn kept_clones(folder: &Path) -> Result<Vec<KeptClone>, Failure> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut clones = Vec::new();
+    for (path, _) in files(folder)? {
+        // Others are being written.
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = fs_err::read(&path).map_err(|error| Failure::new(Kind::CannotRun, error))?;
+        // A collection that does not know what one needs must not take it away.
+        let clone = serde_json::from_slice(&text).map_err(|error| {
+            let text = format!(
+                "cannot understand the kept clone `{}`: {error}",
+                path.display()
+            );
+            Failure::new(Kind::CannotRun, text)
+        })?;
+        clones.push(clone);
+    }
+    Ok(clones)
 }
 
 /// Bytes of all files below a folder.

@@ -100,6 +100,12 @@ pub(super) fn judge(found: &Found, pinned: &BTreeMap<Pin, Holder>, others: bool)
     for (name, manifest) in &found.tags {
         wanted.content(*manifest, &format!("tag `{name}`"));
     }
+    for clone in &found.clones {
+        let why = format!("the kept clone `{}`", clone.name);
+        wanted.content(clone.snapshot, &why);
+        let roots = clone.roots.iter().cloned();
+        wanted.roots.extend(roots.map(|root| (root, why.clone())));
+    }
     for (project, lock) in &found.locks {
         let why = format!("the lock of `{}`", project.folder.display());
         wanted.lock(lock, &why);
