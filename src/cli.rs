@@ -91,7 +91,7 @@ pub enum Verb {
     Enter(EnterArgs),
     /// Build one spec or source package by hand in the pristine environment, as the nightly build would
     Run(RunArgs),
-    /// List, export, import, push and pull snapshots
+    /// List, show, tag, verify, remove, export, import, push and pull snapshots
     #[command(subcommand)]
     Snapshot(SnapshotVerb),
     /// Make the embedded distribution, write a demonstration project, and build it
@@ -126,10 +126,46 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Remove what interrupted runs left in the store, and runs beyond the number to keep
-    Clean,
-    /// Say which backends work on this host, and what to do where one does not
-    Doctor,
+    /// Remove what interrupted runs left in the store
+    Clean {
+        /// Everything that is in the store, snapshots and runs too
+        #[arg(long)]
+        all: bool,
+    },
+    /// Remove what no kept run, no tag and no lock of a project wants, and say why the rest stays
+    ///
+    /// Which runs are kept says `keep` in `[store]` of the project file.
+    Gc {
+        /// Remove nothing: only say it
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Look after the store itself
+    #[command(subcommand)]
+    Store(StoreVerb),
+    /// Say what works on this host, and what to do where something does not
+    Doctor {
+        /// Ask nothing of the network
+        #[arg(long)]
+        offline: bool,
+    },
+}
+
+/// Verbs on the store.
+#[derive(Debug, Subcommand)]
+pub enum StoreVerb {
+    /// Hash everything that is in the store again, and name what is damaged
+    Verify {
+        /// Remove what is damaged, and fetch again what the lock names
+        #[arg(long)]
+        repair: bool,
+        /// Look only at files that were changed since they were hashed last
+        #[arg(long)]
+        quick: bool,
+        /// With --repair: ask nothing of the network
+        #[arg(long)]
+        offline: bool,
+    },
 }
 
 /// Reads the name of a kept clone.
@@ -163,7 +199,9 @@ impl Verb {
             Self::Lock { offline }
             | Self::Update { offline, .. }
             | Self::Why { offline, .. }
-            | Self::WhyNot { offline, .. } => *offline,
+            | Self::WhyNot { offline, .. }
+            | Self::Doctor { offline }
+            | Self::Store(StoreVerb::Verify { offline, .. }) => *offline,
             Self::Build(arguments) => arguments.offline,
             Self::Enter(arguments) => arguments.offline,
             Self::Run(arguments) => arguments.offline,
@@ -173,8 +211,8 @@ impl Verb {
             | Self::Show { .. }
             | Self::Log(_)
             | Self::Diff { .. }
-            | Self::Clean
-            | Self::Doctor => false,
+            | Self::Clean { .. }
+            | Self::Gc { .. } => false,
         }
     }
 }
@@ -322,11 +360,36 @@ pub struct RunArgs {
 pub enum SnapshotVerb {
     /// The snapshots in the store
     List,
+    /// Say what a snapshot is, how it was made, and which commands make it again from nothing
+    Show {
+        /// Its digest or the beginning of it, a tag, or a run's name or date; without it, the one of the project's lock
+        snapshot: Option<String>,
+    },
+    /// Give a snapshot a name that keeps it; without a name, say which there are
+    Tag {
+        /// The name; a snapshot that has it already loses it
+        name: Option<String>,
+        /// Its digest or the beginning of it, a tag, or a run's name or date; without it, the one of the project's lock
+        snapshot: Option<String>,
+        /// Take the name away
+        #[arg(long, requires = "name", conflicts_with = "snapshot")]
+        remove: bool,
+    },
+    /// Hash a snapshot's layers again, and the trees that they were unpacked to
+    Verify {
+        /// Its digest or the beginning of it, a tag, or a run's name or date; without it, the one of the project's lock
+        snapshot: Option<String>,
+    },
+    /// Remove a snapshot, its tags, and what only it wants
+    Remove {
+        /// Its digest or the beginning of it, a tag, or a run's name or date
+        snapshot: String,
+    },
     /// Write a snapshot to a file that any OCI tool reads (`skopeo`, `podman load`)
     Export {
         /// Where to; `-` is standard output
         file: PathBuf,
-        /// The snapshot's digest or the beginning of it; without it, the one of the project's lock
+        /// Its digest or the beginning of it, a tag, or a run's name or date; without it, the one of the project's lock
         #[arg(long)]
         snapshot: Option<String>,
         /// A plain tarball of the file tree instead of an OCI archive
@@ -338,7 +401,7 @@ pub enum SnapshotVerb {
         /// The image's name there, with or without a tag
         #[arg(value_name = "NAME[:TAG]")]
         name: String,
-        /// The snapshot's digest or the beginning of it; without it, the one of the project's lock
+        /// Its digest or the beginning of it, a tag, or a run's name or date; without it, the one of the project's lock
         #[arg(long)]
         snapshot: Option<String>,
     },
@@ -349,7 +412,7 @@ pub enum SnapshotVerb {
         /// The image's name there; `http://` before it asks the registry without TLS
         #[arg(value_name = "REGISTRY/NAME:TAG")]
         name: ImageName,
-        /// The snapshot's digest or the beginning of it; without it, the one of the project's lock
+        /// Its digest or the beginning of it, a tag, or a run's name or date; without it, the one of the project's lock
         #[arg(long)]
         snapshot: Option<String>,
     },
@@ -363,6 +426,9 @@ pub enum SnapshotVerb {
     Import {
         /// The archive
         file: PathBuf,
+        /// The name that keeps it; without one, `imported/` and the beginning of its digest
+        #[arg(long)]
+        tag: Option<String>,
     },
 }
 

@@ -294,6 +294,15 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Whether a root of that id is kept.
     fn has(&self, root: &RootId) -> Result<bool, BackendError>;
 
+    /// All roots that are kept, in the order of their ids; not those that are being made.
+    fn roots(&self) -> Result<Vec<RootId>, BackendError>;
+
+    /// Bytes that a root takes on disk.
+    fn size(&self, root: &RootId) -> Result<u64, BackendError>;
+
+    /// A digest of what `stat` tells of a root's files: while it stays the same, none of them was touched.
+    fn fingerprint(&self, root: &RootId) -> Result<Digest, BackendError>;
+
     /// Makes a root of the payloads of `packages` (RPM files), without scriptlets, in parallel.
     fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError>;
 

@@ -8,7 +8,7 @@ use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
 use crate::commands::context::Context;
 use crate::commands::recording::{self, Facts};
-use crate::commands::{PACKAGE_FAILED, creating, current, earlier, source};
+use crate::commands::{PACKAGE_FAILED, creating, current, earlier, gc, source};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::Record;
@@ -73,7 +73,9 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
     record.save(&folder)?;
     report::write(&workshop.store.runs_folder(), &folder, &record, &lock)?;
     snapshot.publish()?;
-    ending(context, args, ran.end, (&record, &folder))
+    let code = ending(context, args, ran.end, (&record, &folder))?;
+    gc::after_build(context, &documents.project, &workshop)?;
+    Ok(code)
 }
 
 /// What the user is told, and the exit code.

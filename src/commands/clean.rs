@@ -1,63 +1,77 @@
-//! `pristine clean`: what interrupted runs left, and runs beyond the number to keep.
+//! `pristine clean`: what interrupted runs left; with `--all`, everything that the store has.
 
-use crate::commands::context::{Context, Workshop};
-use crate::documents::Lock;
-use crate::documents::config::Project;
-use crate::documents::lock::FILE;
+use crate::backend::Backend;
+use crate::commands::choosing;
+use crate::commands::context::Context;
+use crate::documents::config::{BackendChoice, Project};
 use crate::error::{Failure, Kind};
-use crate::report;
+use crate::events::{Event, Sink as _};
+use crate::store::Store;
 
-pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
+/// The verb.
+pub(super) fn run(context: &Context<'_>, all: bool) -> Result<u8, Failure> {
     let project = Project::load(&context.folder)?;
+    if all {
+        return empty(context, &project);
+    }
     let workshop = context.workshop(&project)?;
-    let mut removed = workshop.swept.clone();
-    removed.extend(old_runs(
-        &workshop.store.runs_folder(),
-        project.build.keep_runs.get() as usize,
-    )?);
-    report::index(&workshop.store.runs_folder())?;
-    removed.extend(derived(&project, &workshop)?);
-    for line in &removed {
+    for line in &workshop.swept {
         context.ui.result(&format!("removed {line}"));
     }
-    context
-        .ui
-        .note(&format!("{} removed, nothing else to clean", removed.len()));
+    let count = workshop.swept.len();
+    context.ui.note(&format!(
+        "{count} removed; what no run, tag or lock wants: pristine gc"
+    ));
     Ok(0)
 }
 
-/// Removes what was computed from metadata that the lock does not name. What addresses gave last stays.
-fn derived(project: &Project, workshop: &Workshop) -> Result<Vec<String>, Failure> {
-    if !project.directory.join(FILE).exists() {
-        return Ok(Vec::new());
+/// Empties the store. Its trees belong to subordinate ids, so that not even their user can delete them by hand.
+fn empty(context: &Context<'_>, project: &Project) -> Result<u8, Failure> {
+    let store = context.store(project)?;
+    let collection = store.collection(context.ui, &context.cancel)?;
+    if let Some(holder) = collection.others().first() {
+        let text = format!("the store is in use by {holder}");
+        return Err(Failure::new(Kind::CannotRun, text).hint("wait for its end, or end it"));
     }
-    let lock = Lock::load(&project.directory)?;
-    let metadata = lock.repositories.iter().flat_map(|one| &one.metadata);
-    let digests: Vec<String> = metadata.map(|one| one.digest.hex()).collect();
-    let wanted = |name: &str| {
-        name.starts_with("latest-") || digests.iter().any(|digest| name.contains(digest.as_str()))
-    };
-    let removed = workshop.store.sweep_derived(wanted)?;
-    Ok(removed
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect())
-}
-
-/// Removes all runs but the newest `keep`; their names sort by time.
-fn old_runs(folder: &std::path::Path, keep: usize) -> Result<Vec<String>, Failure> {
-    let failed = |error| Failure::new(Kind::CannotRun, error);
-    let mut runs = Vec::new();
-    for entry in fs_err::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.is_dir() {
-            runs.push(path);
+    for choice in BackendChoice::ALL {
+        if has_roots(&store, choice)? {
+            match choosing::open_one(choice, store.root()) {
+                Ok(backend) => remove_roots(&*backend)?,
+                Err(error) if choice == BackendChoice::Native => return Err(error.into()),
+                Err(error) => context.ui.emit(Event::Warning {
+                    text: format!(
+                        "what {} has of the store's snapshots stays there: {error}",
+                        choice.name()
+                    ),
+                }),
+            }
         }
     }
-    runs.sort();
-    runs.truncate(runs.len().saturating_sub(keep));
-    for run in &runs {
-        fs_err::remove_dir_all(run).map_err(failed)?;
+    store.empty()?;
+    context
+        .ui
+        .result(&format!("emptied {}", store.root().display()));
+    Ok(0)
+}
+
+/// Whether a backend has ever worked in the store: those that cannot work here need not be asked.
+fn has_roots(store: &Store, choice: BackendChoice) -> Result<bool, Failure> {
+    let folder = match choice {
+        BackendChoice::Native => store.roots_folder(),
+        BackendChoice::Docker | BackendChoice::Podman => store.root().join("docker/roots"),
+    };
+    if !folder.is_dir() {
+        return Ok(false);
     }
-    Ok(runs.iter().map(|run| run.display().to_string()).collect())
+    let mut entries =
+        fs_err::read_dir(&folder).map_err(|error| Failure::new(Kind::CannotRun, error))?;
+    Ok(entries.next().is_some())
+}
+
+fn remove_roots(backend: &dyn Backend) -> Result<(), Failure> {
+    backend.sweep()?;
+    for root in backend.roots()? {
+        backend.remove(&root)?;
+    }
+    Ok(())
 }

@@ -112,6 +112,7 @@ impl Context<'_> {
     /// Opens store and backend, and removes what dead runs left there.
     pub(super) fn workshop(&self, project: &Project) -> Result<Workshop, Failure> {
         let store = self.store(project)?;
+        store.remember_project(&project.directory, project.name.as_str())?;
         let choice = self.backend_option.or(project.backend);
         let (choice, backend) = choosing::open(choice, store.root(), self.ui)?;
         let mut swept = backend.sweep()?;
@@ -120,7 +121,7 @@ impl Context<'_> {
         swept.extend(temporary.iter().map(|path| path.display().to_string()));
         tracing::info!(?swept);
         let fetcher = self.fetcher(&store);
-        let layout = Layout::open(&store.oci_folder())?;
+        let layout = Layout::of(&store)?;
         layout.sweep()?;
         Ok(Workshop {
             store,

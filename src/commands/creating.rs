@@ -4,6 +4,7 @@ use crate::backend::{Backend, RootId};
 use crate::commands::base;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::failure::mismatch;
+use crate::commands::origin;
 use crate::digest::Digest;
 use crate::documents::{Lock, Recipe};
 use crate::environment::base::Additions;
@@ -279,6 +280,7 @@ pub(super) fn fresh_snapshot<'a>(
     let name = documents.project.name.as_str();
     let image = snapshot::keep(&workshop.layout, &layers, name, lock)?.manifest;
     let tree = snapshot::tree_of(layers.iter().map(|layer| layer.diff_id)).unwrap_or(environment);
+    origin::made(documents, workshop, lock, &image)?;
     Ok(Snapshot {
         tree,
         roots: own.iter().map(|(root, _)| root.root.clone()).collect(),

@@ -8,6 +8,7 @@ use crate::cli::BuildArgs;
 use crate::commands::context::Workshop;
 use crate::error::{Failure, Kind};
 use crate::record::{Ending, Outcome, PackageRecord, Record, Scope, runs};
+use crate::store::Pin;
 
 /// Runs that are asked how long packages take.
 const ASKED: usize = 5;
@@ -30,7 +31,11 @@ pub(super) fn choose(workshop: &Workshop, args: &BuildArgs) -> Result<Choice, Fa
         names
     });
     let find = |wanted: &str| -> Result<_, Failure> {
-        Ok(runs::find(&workshop.store.runs_folder(), wanted)?.recorded()?)
+        let folder = workshop.store.runs_folder();
+        let name = runs::find(&folder, wanted)?.name;
+        // From now on no collection removes it; before, one may have.
+        workshop.store.pin(&[Pin::Run(name.clone())])?;
+        Ok(runs::find(&folder, &name)?.recorded()?)
     };
     if let Some(wanted) = &args.resume {
         let (folder, record) = find(wanted)?;

@@ -23,16 +23,19 @@ mod doctor;
 mod earlier;
 mod enter;
 mod failure;
+mod gc;
 mod job;
 mod kept;
 mod lock;
 mod log;
+mod origin;
 mod recording;
 mod run;
 mod runs;
 mod show;
 mod snapshot;
 mod source;
+mod store;
 mod supplies;
 mod tables;
 mod why;
@@ -103,8 +106,10 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Show { run, json } => show::run(&context, run, *json),
         Verb::Log(args) => log::run(&context, args),
         Verb::Diff { old, new, json } => diff::run(&context, (old, new), *json),
-        Verb::Clean => clean::run(&context),
-        Verb::Doctor => doctor::run(&context),
+        Verb::Clean { all } => clean::run(&context, *all),
+        Verb::Gc { dry_run } => gc::run(&context, *dry_run),
+        Verb::Store(verb) => store::run(&context, verb),
+        Verb::Doctor { .. } => doctor::run(&context),
         Verb::Enter(args) => enter::run(&context, args),
         Verb::Run(args) => run::run(&context, args),
         Verb::Snapshot(verb) => snapshot::run(&context, verb),

@@ -15,6 +15,7 @@ use crate::documents::Lock;
 use crate::documents::lock::{BaseOrigin, LockedBase};
 use crate::error::{Failure, Kind};
 use crate::record::{BaseRecord, Ending, FORMAT, HostRecord, Record, Scope, SourceRecord};
+use crate::store::Pin;
 
 /// A new folder named for the time, below the store's `runs/` unless the user names one.
 pub(super) fn folder(
@@ -41,10 +42,9 @@ pub(super) fn folder(
         ))
         .map_err(|error| Failure::new(Kind::CannotRun, error))?;
     for number in 1.. {
-        let folder = workshop
-            .store
-            .runs_folder()
-            .join(format!("{name}-{number}"));
+        let run = format!("{name}-{number}");
+        let folder = workshop.store.runs_folder().join(&run);
+        workshop.store.pin(&[Pin::Run(run)])?;
         match fs_err::create_dir(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}

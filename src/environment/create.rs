@@ -25,6 +25,8 @@ const ASIDE: &str = "/var/lib/rpm.transaction";
 /// From this version on rpm's install times count up from `SOURCE_DATE_EPOCH`, and its database is the same each time.
 /// (rpm 4.18 and 4.19 know the variable too, and go the other way, which they also can.)
 const DATED: &str = "4.20";
+/// Begins the ids of tools roots.
+pub const TOOLS: &str = "tools-";
 
 /// A package in the store, verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,17 +144,11 @@ impl EnvironmentError {
     }
 }
 
-/// The id of the tools root of these packages.
-pub fn tools_root_id(packages: &[Ingredient]) -> RootId {
-    let digests: Vec<String> = packages
-        .iter()
-        .map(|package| package.sha256.hex())
-        .collect();
-    let list = digests.join(
-        "
-",
-    );
-    RootId(format!("tools-{}", Digest::of(list.as_bytes()).hex()))
+/// The id of the tools root of packages with these digests.
+pub fn tools_root_id(packages: impl IntoIterator<Item = Digest>) -> RootId {
+    let digests: Vec<String> = packages.into_iter().map(|digest| digest.hex()).collect();
+    let digest = Digest::of(digests.join("\n").as_bytes());
+    RootId(format!("{TOOLS}{}", digest.hex()))
 }
 
 /// Makes (or finds) a root of these packages' payloads, without scriptlets: good for running their
@@ -161,7 +157,7 @@ pub fn tools_root(
     backend: &dyn Backend,
     packages: &[Ingredient],
 ) -> Result<RootId, EnvironmentError> {
-    let id = tools_root_id(packages);
+    let id = tools_root_id(packages.iter().map(|package| package.sha256));
     let failed = || EnvironmentError::backend("unpack the tools root");
     if !backend.has(&id).map_err(failed())? {
         let scratch = backend.scratch_id();
@@ -319,7 +315,8 @@ impl Rpm<'_> {
             tools,
             ..
         } = *self.ingredients;
-        let turns = Turns::of(store, &tools_root_id(tools).0, packages);
+        let tools = tools_root_id(tools.iter().map(|package| package.sha256));
+        let turns = Turns::of(store, &tools.0, packages);
         let ahead =
             Ahead::new(stage, packages, turns).map_err(|source| EnvironmentError::Spool {
                 folder: stage.to_owned(),

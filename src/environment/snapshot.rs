@@ -90,13 +90,7 @@ pub fn keep(
 
 /// The kept image of a lock. Its layers are verified where they are read.
 pub fn find(layout: &Layout, lock: &Lock) -> Result<Option<Image>, EnvironmentError> {
-    for digest in layout.images()? {
-        let image = layout.describe(&digest)?;
-        if is_of(&image, lock) {
-            return Ok(Some(image));
-        }
-    }
-    Ok(None)
+    Ok(layout.find(|image| is_of(image, lock))?)
 }
 
 /// Whether an image is a snapshot of the lock: it says so, and its lowest layers are the environment of the lock. What
@@ -119,6 +113,7 @@ pub fn restore(
 ) -> Result<RootId, EnvironmentError> {
     let failed = || EnvironmentError::backend("unpack a layer of the snapshot");
     let root = root_id(&layer.diff_id);
+    layout.rely_on(layer)?;
     if backend.has(&root).map_err(failed())? {
         return Ok(root);
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::store::StoreError;
 use crate::tree::TreeError;
 
 /// What went wrong with an image, its blobs or an archive of it.
@@ -56,6 +57,9 @@ pub enum OciError {
     /// A tar stream, of a layer or of an archive, is not safe or not readable.
     #[error(transparent)]
     Tree(#[from] TreeError),
+    /// The store that the layout lies in stood in the way.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl OciError {

@@ -80,6 +80,7 @@ impl Layout {
 
     /// Reads an image and checks its manifest, its configuration and every layer's blob.
     pub fn image(&self, manifest: &Digest) -> Result<Image, OciError> {
+        self.pin(&[*manifest])?;
         let image = self.describe(manifest)?;
         for layer in &image.reference.layers {
             self.check_blob(&layer.digest, layer.size)?;
@@ -87,7 +88,27 @@ impl Layout {
         Ok(image)
     }
 
-    /// As `image`, but the layers' blobs are not looked at: for lists and searches.
+    /// The first image that `wanted` names, in the order of digests. It is used: no collection removes it.
+    pub fn find(&self, wanted: impl Fn(&Image) -> bool) -> Result<Option<Image>, OciError> {
+        let _steady = self.steady()?;
+        for digest in self.images()? {
+            let image = self.describe(&digest)?;
+            if wanted(&image) {
+                self.pin(&[digest])?;
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All images, in the order of their digests, with manifest and configuration verified.
+    pub fn all(&self) -> Result<Vec<Image>, OciError> {
+        let _steady = self.steady()?;
+        let digests = self.images()?.into_iter();
+        digests.map(|digest| self.describe(&digest)).collect()
+    }
+
+    /// As `image`, but the layers' blobs are not looked at, and it is not noted as used: for lists and searches.
     pub fn describe(&self, manifest: &Digest) -> Result<Image, OciError> {
         parse(
             manifest,

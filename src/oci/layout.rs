@@ -8,33 +8,26 @@ use fs_err as fs;
 use oci_spec::image::{
     Arch, Descriptor, ImageIndex, ImageIndexBuilder, MediaType, Os, PlatformBuilder,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use super::{Compression, Layer, OciError};
+use super::{Layer, OciError};
 use crate::digest::{Digest, HashingWriter};
 use crate::files;
+use crate::store::{Guard, Store, StoreError};
 
 const LAYOUT_FILE: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Manifests, configurations and indexes are read whole: none is near this, in bytes.
 pub(super) const LARGEST_DOCUMENT: u64 = 4 << 20;
 /// The annotation that names an image in an index.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-const DIFF_ID_VERSION: u32 = 1;
 
 /// An OCI image layout in a folder. Safe for several processes at once.
 #[derive(Debug, Clone)]
 pub struct Layout {
     path: PathBuf,
-}
-
-/// `diff-ids/<hex>`: the blob that this tool made of a tar.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KnownLayer {
-    version: u32,
-    digest: Digest,
-    size: u64,
+    /// The store that it lies in, where it does: what is used of it is noted there.
+    store: Option<Store>,
 }
 
 impl Layout {
@@ -42,8 +35,9 @@ impl Layout {
     pub fn open(path: &Path) -> Result<Self, OciError> {
         let layout = Self {
             path: path.to_owned(),
+            store: None,
         };
-        for folder in ["blobs/sha256", "diff-ids", "tmp"] {
+        for folder in ["blobs/sha256", "diff-ids", "origins", "tmp"] {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(OciError::file("make", &folder))?;
         }
@@ -64,6 +58,36 @@ impl Layout {
             }
         }
         Ok(layout)
+    }
+
+    /// Opens the layout of a store. What this process uses of it is not collected meanwhile.
+    pub fn of(store: &Store) -> Result<Self, OciError> {
+        let mut layout = Self::open(&store.oci_folder())?;
+        layout.store = Some(store.clone());
+        Ok(layout)
+    }
+
+    /// Notes that this process relies on a layer, and on the root that it is unpacked to.
+    pub fn rely_on(&self, layer: &Layer) -> Result<(), OciError> {
+        self.pin(&[layer.diff_id, layer.digest])
+    }
+
+    /// Notes that this process relies on these blobs, layers or images.
+    pub(super) fn pin(&self, digests: &[Digest]) -> Result<(), OciError> {
+        match &self.store {
+            Some(store) => Ok(store.pin_content(digests)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps collections out while several things are looked at together.
+    pub(super) fn steady(&self) -> Result<Option<Guard>, OciError> {
+        let gate = self.store.as_ref().map(Store::share_gate);
+        match gate.transpose() {
+            // Nobody can remove anything from it either.
+            Err(StoreError::ReadOnly { .. }) => Ok(None),
+            gate => Ok(gate?),
+        }
     }
 
     /// The folder.
@@ -91,7 +115,7 @@ impl Layout {
     }
 
     /// Serialises changes of `index.json` and the making of temporary files.
-    fn lock(&self) -> Result<fs::File, OciError> {
+    pub(super) fn lock(&self) -> Result<fs::File, OciError> {
         let path = self.path.join("lock");
         let file = fs::OpenOptions::new()
             .create(true)
@@ -123,6 +147,7 @@ impl Layout {
 
     /// Makes a written temporary file the blob `digest`, which its writer computed.
     pub(super) fn keep(&self, file: NamedTempFile, digest: &Digest) -> Result<(), OciError> {
+        self.pin(&[*digest])?;
         let path = self.blob_path(digest);
         file.as_file()
             .sync_data()
@@ -145,9 +170,9 @@ impl Layout {
         Ok(digest)
     }
 
-    /// Reads a small blob whole and checks it.
+    /// Reads a small blob whole and checks it. That it is read is not noted.
     pub(super) fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>, OciError> {
-        let (path, size) = self.find_blob(digest)?;
+        let (path, size) = self.look_for(digest)?;
         if size > LARGEST_DOCUMENT {
             return Err(OciError::damaged(
                 blob_name(digest),
@@ -180,8 +205,13 @@ impl Layout {
         }
     }
 
-    /// Where a blob is, and how long it is.
+    /// Where a blob is that is about to be used, and how long it is.
     pub(super) fn find_blob(&self, digest: &Digest) -> Result<(PathBuf, u64), OciError> {
+        self.pin(&[*digest])?;
+        self.look_for(digest)
+    }
+
+    fn look_for(&self, digest: &Digest) -> Result<(PathBuf, u64), OciError> {
         let path = self.blob_path(digest);
         match fs::metadata(&path) {
             Ok(metadata) => Ok((path, metadata.len())),
@@ -190,49 +220,6 @@ impl Layout {
             }),
             Err(error) => Err(OciError::file("read", &path)(error)),
         }
-    }
-
-    /// Whether there is a note of the layer of the tar with that SHA-256; what it says is for `known_layer` to check.
-    pub fn has_note_of(&self, diff_id: &Digest) -> bool {
-        self.path.join("diff-ids").join(diff_id.hex()).exists()
-    }
-
-    /// The layer that this tool made of the tar with that SHA-256, if its blob is kept.
-    ///
-    /// The blob is verified; one that is damaged or missing counts as not kept, so that it is made again.
-    pub fn known_layer(&self, diff_id: &Digest) -> Result<Option<Layer>, OciError> {
-        let path = self.path.join("diff-ids").join(diff_id.hex());
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(OciError::file("read", &path)(error)),
-        };
-        // What cannot be understood is made again.
-        let Ok(known) = serde_json::from_slice::<KnownLayer>(&text) else {
-            return Ok(None);
-        };
-        let kept = match self.check_blob(&known.digest, known.size) {
-            Ok(()) => true,
-            Err(OciError::Missing { .. } | OciError::Damaged { .. }) => false,
-            Err(error) => return Err(error),
-        };
-        Ok((kept && known.version == DIFF_ID_VERSION).then_some(Layer {
-            diff_id: *diff_id,
-            digest: known.digest,
-            size: known.size,
-            compression: Compression::Zstd,
-        }))
-    }
-
-    pub(super) fn remember(&self, layer: &Layer) -> Result<(), OciError> {
-        let path = self.path.join("diff-ids").join(layer.diff_id.hex());
-        let known = KnownLayer {
-            version: DIFF_ID_VERSION,
-            digest: layer.digest,
-            size: layer.size,
-        };
-        let text = to_json(&known)?;
-        files::write_atomic(&path, &text).map_err(OciError::file("write", &path))
     }
 
     /// Adds an image (digest and length of its manifest) to `index.json`, under the first digits of its digest as name.
@@ -263,14 +250,14 @@ impl Layout {
         format!("`{}`", self.path.join("index.json").display())
     }
 
-    fn read_index(&self) -> Result<ImageIndex, OciError> {
+    pub(super) fn read_index(&self) -> Result<ImageIndex, OciError> {
         let path = self.path.join("index.json");
         let text = fs::read(&path).map_err(OciError::file("read", &path))?;
         serde_json::from_slice(&text)
             .map_err(|error| OciError::damaged(self.index_name(), error.to_string()))
     }
 
-    fn write_index(&self, entries: Vec<Descriptor>) -> Result<(), OciError> {
+    pub(super) fn write_index(&self, entries: Vec<Descriptor>) -> Result<(), OciError> {
         let path = self.path.join("index.json");
         files::write_atomic(&path, &index(entries)?).map_err(OciError::file("write", &path))
     }

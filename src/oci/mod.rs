@@ -13,14 +13,21 @@ mod blob;
 mod error;
 mod flatten;
 mod image;
+mod known;
 mod layer;
 mod layout;
+mod origin;
+mod sweep;
+mod tags;
 
 pub use blob::BlobWriter;
 pub use error::OciError;
 pub use image::{Variant, architecture, blobs_of, parse_index};
 pub use layer::{LayerReader, LayerWriter};
 pub use layout::Layout;
+pub use origin::Origin;
+pub use sweep::Contents;
+pub use tags::is_tag;
 
 /// How a layer's blob is compressed; decides its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

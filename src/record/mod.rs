@@ -11,6 +11,7 @@ use crate::files;
 use crate::rpm::Nevra;
 
 pub mod kept;
+pub mod retention;
 pub mod runs;
 
 /// The format version that this program writes and reads.

@@ -187,10 +187,13 @@ fn load(folder: &Path, name: String) -> Result<Run, RunsError> {
 }
 
 fn record(folder: &Path) -> Result<Option<Record>, RecordError> {
-    if folder.join(FILE_NAME).exists() {
-        Record::load(folder).map(Some)
-    } else {
-        Ok(None)
+    if !folder.join(FILE_NAME).exists() {
+        return Ok(None);
+    }
+    match Record::load(folder) {
+        // A collection took it away just now.
+        Err(_) if !folder.exists() => Ok(None),
+        record => record.map(Some),
     }
 }
 

@@ -79,12 +79,16 @@ impl Store {
     /// The blob's file, where the store has one. Its content is **not** checked:
     /// whoever uses it asks for it with [`Store::verified`].
     pub fn blob(&self, digest: &Digest) -> Option<PathBuf> {
+        if let Err(error) = self.pin_content(&[*digest]) {
+            tracing::warn!(%error, %digest, "a collection may remove what is used");
+        }
         let path = self.blob_path(digest);
         path.is_file().then_some(path)
     }
 
     /// The blob's file, hashed just now. A damaged blob is removed, so that it is fetched again.
     pub fn verified(&self, digest: &Digest) -> Result<PathBuf, StoreError> {
+        self.pin_content(&[*digest])?;
         let path = self.blob_path(digest);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -117,6 +121,7 @@ impl Store {
         digests: &[Digest],
         threads: NonZero<usize>,
     ) -> Result<Vec<PathBuf>, StoreError> {
+        self.pin_content(digests)?;
         let length = |digest: &Digest| {
             std::fs::metadata(self.blob_path(digest)).map_or(0, |metadata| metadata.len())
         };
@@ -217,6 +222,7 @@ impl Store {
         path: TempPath,
         digest: &Digest,
     ) -> Result<(), StoreError> {
+        self.pin_content(&[*digest])?;
         let target = self.blob_path(digest);
         let folder = target.parent().unwrap_or(self.root());
         let failed = |error| StoreError::from_write(self.root(), &target, None, error);

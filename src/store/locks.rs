@@ -118,13 +118,7 @@ impl Store {
     /// Takes the lock `name` where it is free.
     pub fn try_lock(&self, name: &str, mode: Mode) -> Result<Option<Guard>, StoreError> {
         let path = self.lock_path(name);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path);
-        let file = file.map_err(|error| StoreError::from_write(self.root(), &path, None, error))?;
+        let file = self.lock_file(&path)?;
         let taken = match mode {
             Mode::Shared => file.try_lock_shared(),
             Mode::Exclusive => file.try_lock(),
@@ -138,6 +132,28 @@ impl Store {
             tracing::warn!(%error, path = %path.display(), "could not note who holds the lock");
         }
         Ok(Some(Guard { _file: file }))
+    }
+
+    /// Takes a lock that nobody holds for long, and waits for it without a word. It is not noted who has it.
+    pub(super) fn wait_for(&self, name: &str, mode: Mode) -> Result<Guard, StoreError> {
+        let path = self.lock_path(name);
+        let file = self.lock_file(&path)?;
+        let taken = match mode {
+            Mode::Shared => file.lock_shared(),
+            Mode::Exclusive => file.lock(),
+        };
+        taken.map_err(doing("lock", &path))?;
+        Ok(Guard { _file: file })
+    }
+
+    fn lock_file(&self, path: &std::path::Path) -> Result<File, StoreError> {
+        File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|error| StoreError::from_write(self.root(), path, None, error))
     }
 
     /// Who took the lock `name` last, where that can be read. It may be free again.
@@ -166,19 +182,21 @@ impl Store {
     }
 }
 
-/// One line, then nothing: a reader takes the first line, so that a longer old note does not show.
-fn write_note(file: &File) -> std::io::Result<()> {
-    let command: Vec<String> = std::env::args_os()
+/// This process's command line, as people are told it.
+pub(super) fn command_line() -> String {
+    let words: Vec<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
+    let longest = usize::try_from(NOTE / 8).unwrap_or(0);
+    words.join(" ").chars().take(longest).collect()
+}
+
+/// One line, then nothing: a reader takes the first line, so that a longer old note does not show.
+fn write_note(file: &File) -> std::io::Result<()> {
     let note = Note {
         format: 1,
         pid: std::process::id(),
-        command: command
-            .join(" ")
-            .chars()
-            .take(usize::try_from(NOTE / 8).unwrap_or(0))
-            .collect(),
+        command: command_line(),
     };
     let mut line = serde_json::to_vec(&note)?;
     line.push(b'\n');

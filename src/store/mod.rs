@@ -18,6 +18,9 @@
 //! | `oci/` | OCI image layout of the snapshots |
 //! | `runs/` | a folder per run |
 //! | `derived/` | what was computed from blobs, to save time |
+//! | `pins/` | what running processes rely on, a file each |
+//! | `verified.json` | what files looked like when they were hashed last |
+//! | `projects/` | the project folders that use the store, a file each |
 //!
 //! Blobs are 0644 in folders of 0755, because sandboxes read them with other user ids.
 
@@ -26,12 +29,16 @@ mod derived;
 mod error;
 pub mod fetch;
 mod locks;
+mod pins;
+mod projects;
+mod stamps;
+mod sweep;
 mod temporary;
 
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +47,10 @@ use crate::files;
 pub use blobs::BlobWriter;
 pub use error::StoreError;
 pub use locks::{Guard, Holder, Mode};
+pub use pins::{Collection, Pin};
+pub use projects::KnownProject;
+pub use stamps::{Stamps, look};
+pub use sweep::{Blob, Discarded};
 pub use temporary::ScratchFolder;
 
 use error::doing;
@@ -48,7 +59,7 @@ use error::doing;
 pub const FORMAT: u32 = 1;
 
 const VERSION_FILE: &str = "store.json";
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 11] = [
     "blobs",
     "blobs/sha256",
     "tmp",
@@ -58,12 +69,15 @@ const FOLDERS: [&str; 9] = [
     "runs",
     "locks",
     "derived",
+    "pins",
+    "projects",
 ];
 
 /// A store on disk. Clones are cheap and mean the same store.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: Arc<Path>,
+    pins: Arc<Mutex<Option<pins::Pins>>>,
 }
 
 /// What `store.json` holds.
@@ -97,7 +111,10 @@ impl Store {
             make_folder(&path, false)
                 .map_err(|error| StoreError::from_write(&root, &path, None, error))?;
         }
-        Ok(Self { root: root.into() })
+        Ok(Self {
+            root: root.into(),
+            pins: Arc::default(),
+        })
     }
 
     /// The store's own folder, absolute.

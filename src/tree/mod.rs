@@ -16,6 +16,7 @@ pub mod canonical;
 pub mod encode;
 mod error;
 pub mod extract;
+mod facts;
 mod handle;
 pub mod member;
 pub mod normalise;
@@ -26,6 +27,7 @@ mod walk;
 mod xattr;
 
 pub use error::TreeError;
+pub use facts::fingerprint;
 
 /// What is made the same in every tree before it is archived (`docs/environment-digest.md`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,11 +19,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::native::named;
 use super::{Backend, BackendError, Capabilities, Clone, RootId, Writers, absent, missing};
+use crate::digest::Digest;
 use crate::tree::Normalise;
 
 pub mod address;
@@ -263,6 +265,39 @@ impl Backend for Docker {
         Ok(found
             .map_err(step(format!("look for root `{}`", root.0)))?
             .is_some())
+    }
+
+    fn roots(&self) -> Result<Vec<RootId>, BackendError> {
+        let ids = self.shared.roots.ids().map_err(step("list the roots"))?;
+        let kept = |id: &RootId| !id.0.starts_with(session::SCRATCH);
+        Ok(ids.into_iter().filter(kept).collect())
+    }
+
+    fn size(&self, root: &RootId) -> Result<u64, BackendError> {
+        Ok(match self.shared.form(root)? {
+            Form::Layer(facts) => facts.size,
+            // Only the engine could tell, and only by reading all of it.
+            Form::Volume(_) => 0,
+        })
+    }
+
+    fn fingerprint(&self, root: &RootId) -> Result<Digest, BackendError> {
+        let doing = || step(format!("look at root `{}`", root.0));
+        let facts = match self.shared.form(root)? {
+            Form::Layer(_) => {
+                let path = self.shared.roots.layer(root);
+                let found = fs_err::metadata(path).map_err(doing())?;
+                let times = (
+                    found.mtime(),
+                    found.mtime_nsec(),
+                    found.ctime(),
+                    found.ctime_nsec(),
+                );
+                format!("{} {} {times:?}", found.ino(), found.len())
+            }
+            Form::Volume(name) => name,
+        };
+        Ok(Digest::of(facts.as_bytes()))
     }
 
     fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError> {

@@ -48,6 +48,16 @@ pub(super) struct Cgroup {
     cpu: Option<PathBuf>,
 }
 
+impl std::fmt::Display for Cgroups {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let version = match self.version {
+            Version::One => 1,
+            Version::Two => 2,
+        };
+        write!(f, "`{}` (version {version})", self.memory.display())
+    }
+}
+
 impl Cgroups {
     /// Finds where this process may make cgroups.
     pub(super) fn find() -> Option<Self> {

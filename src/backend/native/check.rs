@@ -2,6 +2,7 @@
 
 use rustix::process::geteuid;
 
+use super::cgroup::Cgroups;
 use super::ids::{Ids, helpers_missing};
 
 /// One thing that stands in the way.
@@ -18,16 +19,85 @@ pub struct Problem {
 /// What only a trial can tell (overlayfs in a user namespace on the store's file system)
 /// is tried by `Native::open`.
 pub fn check() -> Vec<Problem> {
-    let mut problems = namespaces(geteuid().is_root(), &|name| {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
-        fs_err::read_to_string(path).ok()?.trim().parse().ok()
-    });
+    let mut problems = namespaces(geteuid().is_root(), &setting);
     match Ids::of_caller() {
         Ok(ids) if ids.direct() => {}
         Ok(_) => problems.extend(helpers_missing()),
         Err(missing) => problems.extend(missing.into_iter().chain(helpers_missing())),
     }
     problems
+}
+
+/// Something that the sandbox needs of the host, as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// What was looked at.
+    pub what: String,
+    /// What was found.
+    pub found: String,
+    /// What mends it; none where it is good.
+    pub remedy: Option<String>,
+}
+
+/// What the sandbox needs of the host, the good and the bad. Nothing is tried.
+pub fn host() -> Vec<Fact> {
+    let root = geteuid().is_root();
+    let fact = |what: &str, found: String| Fact {
+        what: what.to_owned(),
+        found,
+        remedy: None,
+    };
+    let bad = |what: &str, problems: Vec<Problem>| -> Vec<Fact> {
+        let each = problems.into_iter();
+        each.map(|problem| Fact {
+            what: what.to_owned(),
+            found: problem.what,
+            remedy: Some(problem.remedy),
+        })
+        .collect()
+    };
+    let mut facts = bad("user namespaces", namespaces(root, &setting));
+    if facts.is_empty() {
+        let most = setting("user.max_user_namespaces")
+            .map_or("unlimited".to_owned(), |most| most.to_string());
+        facts.push(fact(
+            "user namespaces",
+            format!("allowed (user.max_user_namespaces is {most})"),
+        ));
+    }
+    match Ids::of_caller() {
+        Ok(ids) => facts.push(fact("subordinate ids", ids.to_string())),
+        Err(problems) => facts.extend(bad("subordinate ids", problems)),
+    }
+    let missing: Vec<Problem> = helpers_missing().into_iter().filter(|_| !root).collect();
+    if missing.is_empty() {
+        let found = if root {
+            "not needed by root"
+        } else {
+            "there, with the rights that they need"
+        };
+        facts.push(fact("newuidmap, newgidmap", found.to_owned()));
+    }
+    facts.extend(bad("newuidmap, newgidmap", missing));
+    facts.push(match Cgroups::find() {
+        Some(cgroups) => fact("cgroups", format!("limits can be set in {cgroups}")),
+        None => Fact {
+            what: "cgroups".to_owned(),
+            found: "none can be made here: limits of memory and processes are not enforced"
+                .to_owned(),
+            remedy: Some(
+                "where systemd runs: systemd-run --user --scope -p Delegate=yes pristine build"
+                    .to_owned(),
+            ),
+        },
+    });
+    facts
+}
+
+/// The value of a sysctl, where there is one.
+fn setting(name: &str) -> Option<u64> {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    fs_err::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// Problems with the settings for user namespaces; `setting` gives the value of a sysctl where there is one.

@@ -84,6 +84,16 @@ impl Ids {
     }
 }
 
+impl std::fmt::Display for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{COUNT} users from {}, groups from {}",
+            self.uid_start, self.gid_start
+        )
+    }
+}
+
 /// Maps the inner ids, and nothing else, of a user namespace made inside the store's. With `writer`, that user's
 /// inside is the caller's own id, and no other is.
 pub(super) fn map_inner(pid: Pid, writer: Option<User>) -> io::Result<()> {

@@ -56,7 +56,7 @@ pub(in crate::backend) mod wire;
 mod worker;
 mod zygote;
 
-pub use check::{Problem, check};
+pub use check::{Fact, Problem, check, host};
 
 use cgroup::Cgroups;
 use clone::NativeClone;
@@ -138,6 +138,13 @@ impl Native {
     }
 }
 
+fn unexpected(doing: &str, root: &RootId, answer: &Answer) -> BackendError {
+    BackendError::Step {
+        doing: format!("{doing} root `{}`", root.0),
+        source: std::io::Error::other(format!("the worker answered {answer:?}")),
+    }
+}
+
 /// Refuses an id that cannot be a folder's name.
 pub(in crate::backend) fn named(root: &RootId) -> Result<(), BackendError> {
     if stack::is_name(root) {
@@ -172,6 +179,31 @@ impl Backend for Native {
             doing: format!("look for root `{}`", root.0),
             source,
         })
+    }
+
+    fn roots(&self) -> Result<Vec<RootId>, BackendError> {
+        let folder = self.shared.session.store().join("roots");
+        let names = sweep::names(&folder.to_string_lossy())?;
+        let kept = |name: &String| !name.starts_with(sweep::SCRATCH);
+        Ok(names.into_iter().filter(kept).map(RootId).collect())
+    }
+
+    fn size(&self, root: &RootId) -> Result<u64, BackendError> {
+        named(root)?;
+        let request = Request::Size { root: root.clone() };
+        match self.shared.session.call(&request, &[])? {
+            Answer::Size(size) => Ok(size),
+            other => Err(unexpected("measure", root, &other)),
+        }
+    }
+
+    fn fingerprint(&self, root: &RootId) -> Result<Digest, BackendError> {
+        named(root)?;
+        let request = Request::Fingerprint { root: root.clone() };
+        match self.shared.session.call(&request, &[])? {
+            Answer::Digest(digest) => Ok(digest),
+            other => Err(unexpected("look at", root, &other)),
+        }
     }
 
     fn unpack(&self, root: &RootId, packages: &[PathBuf]) -> Result<(), BackendError> {
@@ -220,10 +252,7 @@ impl Backend for Native {
         };
         match self.shared.session.call(&request, &[])? {
             Answer::Digest(digest) => Ok(digest),
-            other => Err(BackendError::Step {
-                doing: format!("digest root `{}`", root.0),
-                source: std::io::Error::other(format!("the worker answered {other:?}")),
-            }),
+            other => Err(unexpected("digest", root, &other)),
         }
     }
 

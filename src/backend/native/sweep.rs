@@ -101,7 +101,7 @@ fn is_locked(session: &str) -> io::Result<bool> {
 }
 
 /// Names in a folder, in order, without those that begin with a dot.
-fn names(folder: &str) -> Result<Vec<String>, Failure> {
+pub(super) fn names(folder: &str) -> Result<Vec<String>, Failure> {
     let doing = || format!("list `{folder}`");
     let mut names = Vec::new();
     for entry in fs_err::read_dir(folder).doing(doing)? {

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use super::wire::Failure;
+use crate::digest::Digest;
 use crate::tree::{self, Normalise, TreeError};
 
 /// Unpacks the payloads of packages.
@@ -41,6 +42,11 @@ pub(super) fn write_normalised(
         None => tree::canonical::write(root, tar),
     }
     .map_err(travel)
+}
+
+/// A digest of what `stat` tells of a tree.
+pub(super) fn fingerprint(root: BorrowedFd<'_>) -> Result<Digest, Failure> {
+    tree::fingerprint(root).map_err(travel)
 }
 
 /// Writes a tree as canonical archive.

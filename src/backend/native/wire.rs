@@ -55,6 +55,12 @@ pub(super) enum Request {
         root: RootId,
         normalise: Option<Normalise>,
     },
+    Size {
+        root: RootId,
+    },
+    Fingerprint {
+        root: RootId,
+    },
     Rename {
         from: RootId,
         to: RootId,
@@ -133,12 +139,12 @@ pub(in crate::backend) enum Answer {
     Done,
     /// The digest of a root's archive.
     Digest(Digest),
+    /// Bytes that a root or a clone takes on disk.
+    Size(u64),
     /// What a sweep removed.
     Swept(Vec<String>),
     /// The sandbox exists; its pid file descriptor comes beside it.
     Started,
-    /// Bytes that a clone holds.
-    Size(u64),
     /// What the command and its children used; the end comes after it.
     Used(Spent),
     /// The command's terminal exists; the tool's end comes beside it. The command starts at the tool's word.

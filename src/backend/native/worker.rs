@@ -59,6 +59,14 @@ pub(super) fn work(
         Request::Digest { root, normalise } => {
             return digest(&root, normalise.as_ref()).map(Answer::Digest);
         }
+        Request::Fingerprint { root } => {
+            let folder = opened(&root)?;
+            return trees::fingerprint(folder.as_fd()).map(Answer::Digest);
+        }
+        Request::Size { root } => {
+            let folder = opened(&root)?;
+            return trees::size(folder.as_fd()).map(Answer::Size);
+        }
         Request::CopyIn { stack, path } => {
             copy_in(places, &stack, &path, &mut std::fs::File::from(pipe()?))?;
         }

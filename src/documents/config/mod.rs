@@ -1,5 +1,6 @@
 //! The project file, `pristine.toml` (`docs/project-file.md`).
 
+mod keep;
 mod packages;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+pub use keep::Keep;
+use keep::RawStore;
 use packages::PackageSettings;
 pub use packages::{Limits, Package};
 
@@ -62,6 +65,8 @@ pub struct Project {
     pub recipe_settings: RecipeSettings,
     /// Where the store is, as the project file says; relative to `directory`.
     pub store: PathBuf,
+    /// Which runs and snapshots stay.
+    pub keep: Keep,
     /// The backend that the project file asks for.
     pub backend: Option<BackendChoice>,
     /// How packages are built.
@@ -101,8 +106,8 @@ pub struct BuildSettings {
     pub packager: Option<Line>,
     /// RPM macros of all builds, over those of the template.
     pub macros: BTreeMap<MacroName, Line>,
-    /// How many runs are kept.
-    pub keep_runs: NonZeroU32,
+    /// How many runs are kept: what `keep.last` of `[store]` says too.
+    keep_runs: Option<Spanned<NonZeroU32>>,
 }
 
 impl Default for BuildSettings {
@@ -120,7 +125,7 @@ impl Default for BuildSettings {
             vendor: None,
             packager: None,
             macros: BTreeMap::new(),
-            keep_runs: NonZeroU32::MIN.saturating_add(9),
+            keep_runs: None,
         }
     }
 }
@@ -179,12 +184,6 @@ struct RawPackages {
     specs: Option<Vec<Spanned<Glob>>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table")]
-struct RawStore {
-    path: Option<Line>,
-}
-
 impl Project {
     /// Reads `pristine.toml` in `directory`.
     pub fn load(directory: &Path) -> Result<Self, DocumentError> {
@@ -218,6 +217,7 @@ impl Project {
                 return Err(source.error(name.span(), message));
             }
         }
+        let keep = Keep::of(&source, &raw.store, raw.build.keep_runs.as_ref())?;
         Ok(Self {
             path: path.to_owned(),
             directory: path.parent().unwrap_or(Path::new("")).to_owned(),
@@ -229,6 +229,7 @@ impl Project {
                 .store
                 .path
                 .map_or_else(|| "cache".into(), |path| path.as_str().into()),
+            keep,
             backend: raw.backend,
             build: raw.build,
             mirrors: raw.mirrors,
@@ -351,13 +352,10 @@ mod tests {
         assert_eq!(project.directory, Path::new("p"));
         assert_eq!(project.store, Path::new("cache"));
         assert_eq!(
-            (
-                project.build.processes.get(),
-                project.build.keep_runs.get(),
-                project.build.jobs
-            ),
-            (16384, 10, None)
+            (project.build.processes.get(), project.build.jobs),
+            (16384, None)
         );
+        assert_eq!((project.keep.last, project.keep.stated), (10, false));
         assert_eq!(project.build.timeout.limit(), Some(Duration::from_hours(6)));
         assert_eq!(project.build.silence.limit(), Some(Duration::from_hours(1)));
         assert!(!project.recipe_settings.network);

@@ -28,6 +28,11 @@ pub(super) struct Http {
 }
 
 impl Http {
+    /// A request for a whole file.
+    pub(super) fn get(&self, url: &str) -> reqwest::RequestBuilder {
+        self.client.get(url)
+    }
+
     fn new(options: &FetchOptions, access: &Access) -> Result<Self, FetchError> {
         // An error means that the process has a provider already, which does as well.
         let _installed = rustls::crypto::ring::default_provider().install_default();
@@ -201,7 +206,7 @@ impl Fetcher {
     }
 
     /// The client for this way of reaching servers: one each, which keeps its connections.
-    fn http(&self, access: &Access) -> Result<Http, FetchError> {
+    pub(super) fn http(&self, access: &Access) -> Result<Http, FetchError> {
         let mut clients = self.http.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(http) = clients.get(access) {
             return Ok(http.clone());
@@ -212,7 +217,7 @@ impl Fetcher {
     }
 
     /// Why no answer came.
-    fn refusal(&self, http: &Http, url: &str, error: &reqwest::Error) -> Problem {
+    pub(super) fn refusal(&self, http: &Http, url: &str, error: &reqwest::Error) -> Problem {
         let cause = cause(error);
         if error.is_builder() {
             return Problem::lasting(format!("not an address to fetch from: {cause}"));

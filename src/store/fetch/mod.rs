@@ -14,6 +14,7 @@ mod http;
 mod job;
 mod local;
 mod mirrors;
+mod probe;
 mod progress;
 mod transfer;
 
@@ -33,6 +34,7 @@ use crate::documents::template::Access;
 use crate::events::Sink;
 
 pub use error::{Failed, FetchError, Tried};
+pub use probe::Answer;
 
 use error::Fault;
 use http::Http;

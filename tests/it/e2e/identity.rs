@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::project::{Project, files, spec, spec_with};
+use super::project::{Project, Running, files, spec, spec_with};
 
 const PROGRAM: &str = "\
 Name: greet\nVersion: 1.2\nRelease: 3\nSummary: Greets\nLicense: MIT\nBuildRequires: gcc\n\
@@ -140,8 +140,9 @@ fn two_builds_at_once_in_one_store_both_succeed() {
     let second = second.package("other", &spec_with("other", "", "%check", "true"));
     let store = first.path("cache");
     let arguments = ["--store", store.to_str().unwrap(), "build"];
-    let (one, other) = (first.start(&arguments), second.start(&arguments));
-    let (one, other) = (one.wait(), other.wait());
+    let both = vec![first.start(&arguments), second.start(&arguments)];
+    let mut ran = Running::wait_for_all(both).into_iter();
+    let (one, other) = (ran.next().unwrap(), ran.next().unwrap());
     assert_eq!(
         (one.code, other.code),
         (Some(0), Some(0)),

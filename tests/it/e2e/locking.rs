@@ -282,7 +282,7 @@ fn kept_metadata_that_are_damaged_are_made_anew() {
     // What the lock does not name any more is not kept for ever.
     let path = project.path("cache/derived/primary-of-former-times");
     fs_err::write(&path, "").unwrap();
-    project.good(&["clean"]);
+    project.good(&["gc"]);
     assert!(!path.exists());
     assert_eq!(derived().len(), good.len());
 }

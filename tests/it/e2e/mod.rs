@@ -12,6 +12,7 @@ mod identity;
 mod images;
 mod input;
 mod interrupt;
+mod keeping;
 mod limits;
 mod locking;
 mod manual;

@@ -343,6 +343,18 @@ impl Running<'_> {
         self.watch.remember(self.child.id());
     }
 
+    /// Waits until it says something.
+    pub(crate) fn says(&mut self, text: &str) {
+        let start = Instant::now();
+        while !self.said().contains(text) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("ended before `{text}`, {status}: {}", self.said());
+            }
+            assert!(start.elapsed() < PATIENCE, "no `{text}`: {}", self.said());
+            std::thread::yield_now();
+        }
+    }
+
     fn said(&self) -> String {
         fs_err::read_to_string(self.err.path()).unwrap()
     }
@@ -350,6 +362,15 @@ impl Running<'_> {
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end of several that work at once, and sees that nothing of them is left.
+    pub(crate) fn wait_for_all(all: Vec<Self>) -> Vec<Ran> {
+        for running in &all {
+            let handle = pidfd_open(Pid::from_child(&running.child), PidfdFlags::empty()).unwrap();
+            assert!(readable(&[handle.as_fd()], PATIENCE), "{}", running.said());
+        }
+        all.into_iter().map(Self::wait).collect()
     }
 
     /// Waits for its end, and sees that nothing of it is left.

@@ -1,13 +1,38 @@
-//! `pristine doctor`: which backends work here, and what mends those that do not.
+//! `pristine doctor`: what this host allows, which backends work here, and what mends what does not.
 
+use std::fmt;
 use std::path::Path;
 
 use crate::backend::native;
 use crate::backend::{Backend, BackendError};
 use crate::commands::choosing::open_one;
-use crate::commands::context::Context;
+use crate::commands::context::{Context, now};
+use crate::documents::Lock;
 use crate::documents::config::{BackendChoice, Project};
 use crate::error::{Failure, Kind};
+use crate::store::Store;
+
+mod host;
+mod servers;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Check {
+    what: String,
+    result: String,
+    /// What mends it; none where it is good.
+    remedy: Option<String>,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.result)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n  to mend it: {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
 
 /// The verb. It succeeds when a build would find a backend.
 pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
@@ -22,6 +47,12 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
         Some(project) => context.store(project)?.root().to_owned(),
         None => elsewhere.path().to_owned(),
     };
+    for check in host::checks(&store) {
+        context.ui.result(&check.to_string());
+    }
+    for check in outside(context, project.as_ref(), &store)? {
+        context.ui.result(&check.to_string());
+    }
     let mut works = Vec::new();
     for choice in BackendChoice::ALL {
         let (good, text) = examine(choice, &store);
@@ -52,6 +83,24 @@ pub(super) fn run(context: &Context<'_>) -> Result<u8, Failure> {
             "no backend works on this host",
         )),
     }
+}
+
+/// The clock, and the servers that the project names.
+fn outside(
+    context: &Context<'_>,
+    project: Option<&Project>,
+    store: &Path,
+) -> Result<Vec<Check>, Failure> {
+    let (mut checks, mut dates, mut newest) = (Vec::new(), Vec::new(), None);
+    if let Some(project) = project {
+        if !context.offline {
+            (checks, dates) = servers::checks(context, project, &Store::open(store)?);
+        }
+        let lock = Lock::load(&project.directory).ok();
+        newest = lock.map(|lock| ("the newest package of the lock".to_owned(), lock.epoch));
+    }
+    checks.insert(0, host::clock(now(), newest, &dates));
+    Ok(checks)
 }
 
 /// Whether a backend works here, and the lines that say so.

@@ -1,0 +1,272 @@
+//! What running processes rely on, so that no collection removes it.
+//!
+//! A process notes what it is about to use in a file of its own, `pins/new-*`, which it holds locked
+//! while it lives. It does so while it shares the gate, the lock `locks/gate`; only then it looks
+//! whether the thing is there. A collection holds the gate alone: whatever it removes was either not
+//! noted, and then nobody has looked for it yet, or belongs to a process that is dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::doing;
+use super::locks::{Guard, Holder, Mode};
+use super::{Store, StoreError};
+use crate::cancel::Cancel;
+use crate::digest::Digest;
+use crate::events::Sink;
+
+/// The lock that is shared to note something, and held alone to collect.
+const GATE: &str = "gate";
+
+/// Something that a process relies on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pin {
+    /// A blob, a layer by its diff-id, or an image by its manifest.
+    Content(Digest),
+    /// A run by its name.
+    Run(String),
+}
+
+/// The first line of a file of pins.
+#[derive(Debug, Serialize, Deserialize)]
+struct Owner {
+    format: u32,
+    pid: u32,
+    command: String,
+}
+
+/// What this process noted so far.
+#[derive(Debug)]
+pub(super) struct Pins {
+    file: File,
+    path: PathBuf,
+    noted: BTreeSet<Pin>,
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // Where it stays, the next collection sees that it is nobody's.
+        let _stays = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The gate, held alone: nothing can be noted, and so nothing new be relied on, while this lives.
+#[derive(Debug)]
+#[must_use = "the gate is open again as soon as this is dropped"]
+pub struct Collection {
+    _gate: Guard,
+    pinned: BTreeMap<Pin, Holder>,
+    others: Vec<Holder>,
+}
+
+impl Collection {
+    /// What other living processes rely on, and who does.
+    pub fn pinned(&self) -> &BTreeMap<Pin, Holder> {
+        &self.pinned
+    }
+
+    /// The other living processes that rely on anything.
+    pub fn others(&self) -> &[Holder] {
+        &self.others
+    }
+}
+
+impl Store {
+    /// Notes what this process is about to use; whether it is there is looked for afterwards.
+    pub fn pin(&self, pins: &[Pin]) -> Result<(), StoreError> {
+        let mut own = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<&Pin> = match &*own {
+            Some(own) => pins.iter().filter(|pin| !own.noted.contains(pin)).collect(),
+            None => pins.iter().collect(),
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        let _gate = match self.share_gate() {
+            // Nobody can remove anything from it either.
+            Err(StoreError::ReadOnly { .. }) => return Ok(()),
+            gate => gate?,
+        };
+        let own = match &mut *own {
+            Some(own) => own,
+            none => none.insert(self.start_pins()?),
+        };
+        let mut lines = Vec::new();
+        for pin in &new {
+            serde_json::to_writer(&mut lines, pin)
+                .map_err(|error| doing("write", &own.path)(error.into()))?;
+            lines.push(b'\n');
+        }
+        own.file
+            .write_all(&lines)
+            .map_err(|error| StoreError::from_write(self.root(), &own.path, None, error))?;
+        own.noted.extend(new.into_iter().cloned());
+        Ok(())
+    }
+
+    /// Notes content by its digest.
+    pub fn pin_content(&self, digests: &[Digest]) -> Result<(), StoreError> {
+        let pins: Vec<Pin> = digests.iter().copied().map(Pin::Content).collect();
+        self.pin(&pins)
+    }
+
+    /// Keeps collections out while several things are looked at together.
+    pub fn share_gate(&self) -> Result<Guard, StoreError> {
+        self.wait_for(GATE, Mode::Shared)
+    }
+
+    /// Waits until nobody notes anything, and keeps the gate closed while the value lives. What this process noted
+    /// itself is not asked for: who collects has no more use of it.
+    pub fn collection(&self, sink: &dyn Sink, cancel: &Cancel) -> Result<Collection, StoreError> {
+        let gate = self.lock(GATE, Mode::Exclusive, sink, cancel)?;
+        let mut collection = Collection {
+            _gate: gate,
+            pinned: BTreeMap::new(),
+            others: Vec::new(),
+        };
+        let folder = self.pins_folder();
+        let own = self.pins.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = own.as_ref().map(|own| own.path.as_path());
+        for entry in fs_err::read_dir(&folder).map_err(doing("read", &folder))? {
+            let path = entry.map_err(doing("read", &folder))?.path();
+            if own == Some(path.as_path()) {
+                continue;
+            }
+            read_pins(&path, &mut collection).map_err(doing("read", &path))?;
+        }
+        Ok(collection)
+    }
+
+    fn pins_folder(&self) -> PathBuf {
+        self.root().join("pins")
+    }
+
+    /// Makes this process's own file. The gate is shared meanwhile, so that no collection takes it for a dead one's.
+    fn start_pins(&self) -> Result<Pins, StoreError> {
+        let folder = self.pins_folder();
+        let failed = |error| StoreError::from_write(self.root(), &folder.join("new"), None, error);
+        let file = tempfile::Builder::new()
+            .prefix("new-")
+            .tempfile_in(&folder)
+            .map_err(failed)?;
+        file.as_file().lock().map_err(failed)?;
+        let owner = Owner {
+            format: 1,
+            pid: std::process::id(),
+            command: super::locks::command_line(),
+        };
+        let mut line =
+            serde_json::to_vec(&owner).map_err(|error| doing("write", &folder)(error.into()))?;
+        line.push(b'\n');
+        let (mut file, path) = file.keep().map_err(|error| failed(error.error))?;
+        file.write_all(&line).map_err(failed)?;
+        Ok(Pins {
+            file,
+            path,
+            noted: BTreeSet::new(),
+        })
+    }
+}
+
+/// Adds what a living process noted; removes the file of a dead one.
+fn read_pins(path: &Path, collection: &mut Collection) -> io::Result<()> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => return std::fs::remove_file(path).or_else(gone),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let text = fs_err::read_to_string(path).or_else(|error| gone(error).map(|()| String::new()))?;
+    let mut lines = text.lines();
+    let owner = lines
+        .next()
+        .and_then(|line| serde_json::from_str::<Owner>(line).ok());
+    let holder = Holder {
+        pid: owner.as_ref().map_or(0, |owner| owner.pid),
+        command: owner.map_or_else(|| "unknown".to_owned(), |owner| owner.command),
+        since: file.metadata()?.created().ok(),
+    };
+    for line in lines {
+        let pin: Pin = serde_json::from_str(line)?;
+        collection.pinned.insert(pin, holder.clone());
+    }
+    collection.others.push(holder);
+    Ok(())
+}
+
+fn gone(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Silent;
+
+    fn pinned(store: &Store) -> Vec<Pin> {
+        let cancel = Cancel::new().unwrap();
+        let collection = store.collection(&Silent, &cancel).unwrap();
+        collection.pinned().keys().cloned().collect()
+    }
+
+    #[test]
+    fn what_a_living_process_noted_is_known_and_what_a_dead_one_did_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let [one, two] = [b"1", b"2"].map(|text| Digest::of(text));
+        store.pin_content(&[one, two]).unwrap();
+        store.pin_content(&[one]).unwrap();
+        store.pin(&[Pin::Run("r".to_owned())]).unwrap();
+        let other = Store::open(folder.path()).unwrap();
+        let mut expected = vec![
+            Pin::Content(one),
+            Pin::Content(two),
+            Pin::Run("r".to_owned()),
+        ];
+        expected.sort();
+        assert_eq!(pinned(&other), expected);
+        // As a process that is killed leaves it: the file, and no lock.
+        let left = fs_err::read_dir(other.pins_folder()).unwrap().next();
+        let left = left.unwrap().unwrap().path();
+        let text = fs_err::read(&left).unwrap();
+        assert_eq!(pinned(&store), []);
+        drop(store);
+        assert!(!left.exists());
+        crate::files::write_atomic(&left, &text).unwrap();
+        assert_eq!(pinned(&other), []);
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn nothing_is_noted_during_a_collection() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let cancel = Cancel::new().unwrap();
+        let (started, starts) = std::sync::mpsc::channel();
+        let collection = store.collection(&Silent, &cancel).unwrap();
+        std::thread::scope(|scope| {
+            let noting = scope.spawn(|| {
+                started.send(()).unwrap();
+                store.pin(&[Pin::Run("r".to_owned())]).unwrap();
+            });
+            starts.recv().unwrap();
+            assert_eq!(fs_err::read_dir(store.pins_folder()).unwrap().count(), 0);
+            drop(collection);
+            noting.join().unwrap();
+        });
+        let other = Store::open(folder.path()).unwrap();
+        assert_eq!(pinned(&other), [Pin::Run("r".to_owned())]);
+    }
+}
