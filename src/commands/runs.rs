@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context<'_>, json: bool) -> Result<u8, Failure> {
         context.ui.note("no run is kept yet: pristine build");
     } else {
         context.ui.result(&table(&entries));
-        let index = folder.join(report::INDEX);
+        let index = report::index_page(&folder);
         if index.is_file() {
             context.ui.note(&format!("as a page: {}", index.display()));
         }

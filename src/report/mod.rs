@@ -30,7 +30,7 @@ pub use night::{class_name, excerpt, limit_figure, processor_time};
 pub const REPORT: &str = "report.html";
 /// The outcomes of one run for CI servers, in its folder.
 pub const JUNIT: &str = "junit.xml";
-/// The page over all kept runs, in the folder of the runs.
+/// The page over all kept runs, beside the folder of the runs: that one holds runs and nothing else.
 pub const INDEX: &str = "index.html";
 
 /// Why a report could not be written.
@@ -82,7 +82,12 @@ pub fn write(runs: &Path, folder: &Path, record: &Record, lock: &Lock) -> Result
 /// Writes the page over the kept runs anew.
 pub fn index(runs: &Path) -> Result<(), ReportError> {
     let trends = trends::Trends::new(runs::each(runs)?);
-    save(&runs.join(INDEX), &html::index::page(&trends))
+    save(&index_page(runs), &html::index::page(&trends))
+}
+
+/// Where the page over the kept runs is.
+pub fn index_page(runs: &Path) -> PathBuf {
+    runs.parent().unwrap_or(runs).join(INDEX)
 }
 
 /// The newest run before this one that came to its end with every package of the project built.

@@ -1,6 +1,7 @@
 //! The kept runs side by side.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::counts::{Counts, took};
 use crate::record::runs::Entry;
@@ -18,8 +19,8 @@ pub(super) struct Trends {
 #[derive(Debug)]
 pub(super) struct Past {
     pub(super) name: String,
-    /// Whether its folder has a report.
-    pub(super) reported: bool,
+    /// Path of its report beside the folder of the runs, where it has one.
+    pub(super) report: Option<String>,
     pub(super) state: State,
 }
 
@@ -52,7 +53,7 @@ impl Trends {
         let runs: Vec<Past> = entries
             .into_iter()
             .map(|entry| Past {
-                reported: entry.folder.join(super::REPORT).exists(),
+                report: report(&entry.folder),
                 state: match entry.record {
                     Ok(Some(record)) => State::Recorded {
                         counts: Counts::of(&record),
@@ -82,6 +83,12 @@ impl Trends {
             _ => None,
         })
     }
+}
+
+fn report(folder: &Path) -> Option<String> {
+    let report = folder.join(super::REPORT);
+    let beside = report.strip_prefix(folder.parent()?.parent()?).ok()?;
+    report.exists().then(|| beside.display().to_string())
 }
 
 fn troubled(runs: &[Past]) -> Vec<Troubled> {

@@ -4,7 +4,6 @@ use maud::{Markup, html};
 
 use super::{commit, cut, document, encoded, moment, place, scope, t, tone, word};
 use crate::record::{Ending, Record};
-use crate::report::REPORT;
 use crate::report::counts::Counts;
 use crate::report::trends::{Past, State, Trends, Troubled};
 use crate::words::seconds;
@@ -104,7 +103,10 @@ fn day(run: Option<&(&Past, &Record, Counts, std::time::Duration)>) -> String {
 /// To the report of a run, where it has one.
 fn link(past: &Past, inner: &Markup) -> Markup {
     html! {
-        @if past.reported { a href=(format!("./{}/{REPORT}", encoded(&past.name))) { (inner) } } @else { (inner) }
+        @match &past.report {
+            Some(report) => a href=(format!("./{}", encoded(report))) { (inner) },
+            None => (inner),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ fn header(night: &Night<'_>) -> Markup {
             p.eyebrow {
                 (t(&record.project))
                 @if let Some(scope) = scope(&record.scope) { " · " (scope) }
-                @if night.kept { a.over href=(format!("../{INDEX}")) { "all runs" } }
+                @if night.kept { a.over href=(format!("../../{INDEX}")) { "all runs" } }
             }
             h1.(tone) { (verdict(night.record)) }
             (ribbon(&night.counts))

@@ -39,7 +39,7 @@ fn every_run_leaves_its_reports_and_is_told_in_the_terminal() {
         fs_err::read(folder.join("pristine.lock")).unwrap(),
         project.read("pristine.lock").as_bytes()
     );
-    let index = fs_err::read_to_string(project.path("cache/runs/index.html")).unwrap();
+    let index = fs_err::read_to_string(project.path("cache/index.html")).unwrap();
     assert!(index.contains("1 of 2 runs are green"), "{index}");
     told(&project, &green);
 }

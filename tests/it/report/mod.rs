@@ -31,6 +31,10 @@ impl Runs {
         self.folder.path().join("runs")
     }
 
+    fn index(&self) -> PathBuf {
+        self.folder.path().join("index.html")
+    }
+
     /// Writes a run as a build does: logs, the record, then the reports.
     fn add(&self, mut record: Record, lock: &Lock) -> PathBuf {
         let folder = self.folder().join(&record.run);

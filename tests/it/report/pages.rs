@@ -205,7 +205,7 @@ fn reports_can_be_read_everywhere_and_nothing_in_them_runs() {
     for (name, folder) in pages {
         check(&mut browser, &folder.join("report.html"), name);
     }
-    check(&mut browser, &runs.folder().join("index.html"), "index");
+    check(&mut browser, &runs.index(), "index");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn strangers_cannot_run_anything_in_a_report_nor_break_it() {
     };
     let runs = Runs::new();
     let folder = runs.add(sample::hostile(), &lock(&[]));
-    for page in [folder.join("report.html"), runs.folder().join("index.html")] {
+    for page in [folder.join("report.html"), runs.index()] {
         let text = fs_err::read_to_string(&page).unwrap();
         assert!(text.contains("&lt;script&gt;"));
         assert!(
