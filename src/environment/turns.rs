@@ -54,7 +54,8 @@ impl<'a> Turns<'a> {
         if !self.fits(seen) || self.order() == seen {
             return;
         }
-        let lines: String = seen.iter().map(|place| format!("{place}\n")).collect();
+        let places: Vec<String> = seen.iter().map(usize::to_string).collect();
+        let lines = places.join("\n");
         if let Err(error) = self.store.keep_derived(&self.name, lines.as_bytes()) {
             tracing::debug!(%error, "the order of a transaction is not kept");
         }
@@ -81,7 +82,7 @@ impl Watch {
 
     /// The files in the order in which each was opened for the last time; nothing where some may be missing.
     pub(super) fn last_opened(self) -> Vec<String> {
-        let mut buffer = [MaybeUninit::uninit(); 32 << 10];
+        let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
         let mut events = inotify::Reader::new(self.0, &mut buffer);
         let mut last = HashMap::new();
         let mut at = 0_usize;

@@ -235,7 +235,7 @@ fn after<'a>(package: &'a str, start: &str) -> &'a str {
     rest.split(['"', '<']).next().unwrap_or_default()
 }
 
-/// The name of a package's file, by which createrepo_c sorts.
+/// The name of a package's file, by which `createrepo_c` sorts.
 fn file_name(package: &str) -> String {
     let [name, version, release, arch] =
         ["<name>", " ver=\"", " rel=\"", "<arch>"].map(|start| after(package, start));
