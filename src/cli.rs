@@ -193,6 +193,14 @@ impl Verb {
         matches!(self, Self::Build(arguments) if arguments.json)
     }
 
+    /// Whether its log is worth the time of day in each line.
+    pub fn takes_long(&self) -> bool {
+        matches!(
+            self,
+            Self::Build(_) | Self::Run(_) | Self::Lock { .. } | Self::Update { .. } | Self::Demo(_)
+        )
+    }
+
     /// Whether nothing may be asked of the network.
     pub fn offline(&self) -> bool {
         match self {

@@ -6,6 +6,7 @@ pub mod log;
 mod needed;
 pub mod own;
 pub mod package;
+mod results;
 pub mod reuse;
 pub mod run;
 pub mod schedule;

@@ -1,22 +1,18 @@
 //! One package, built in a clone of its own: sources in, own packages installed, rpmbuild, results out.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::backend::{self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, User};
 use crate::build::diagnosis::Verdict;
-use crate::build::limits;
 use crate::build::log::Log;
+use crate::build::{limits, results};
 use crate::cancel::Cancel;
-use crate::digest::HashingWriter;
 use crate::environment::pack::{Entry, pack};
 use crate::record::FileRecord;
-use crate::tree::TreeError;
-use crate::tree::member::{Kind, Members};
 
 /// The account that builds: unprivileged inside, a subordinate id outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,9 +122,16 @@ pub fn build(
         }
     }
     log.note(clone.used().map_err(sandbox)?.into());
-    let packages = collect(&results(&mut *clone, job)?, job)?;
-    clone.destroy().map_err(sandbox)?;
-    Ok(Built::Packages(packages))
+    match results::collect(&mut *clone, job)? {
+        Ok(packages) => {
+            clone.destroy().map_err(sandbox)?;
+            Ok(Built::Packages(packages))
+        }
+        Err(reason) => {
+            let kept = leave(clone, job).map_err(sandbox)?;
+            Ok(Built::Failed(Box::new(Verdict::of_results(reason)), kept))
+        }
+    }
 }
 
 /// Why it failed: by its log, the limit that ended it, and the disk.
@@ -324,99 +327,4 @@ fn run(
             cancel,
         },
     )
-}
-
-/// `SRPMS` and `RPMS` as a tar each, spooled on disk.
-fn results(clone: &mut dyn backend::Clone, job: &Job<'_>) -> Result<Vec<File>, PackageError> {
-    let files = |source| PackageError::Files {
-        doing: "collect the results",
-        package: job.name.to_owned(),
-        source,
-    };
-    let mut spools = Vec::new();
-    for folder in ["SRPMS", "RPMS"] {
-        let mut spool = tempfile::tempfile_in(job.spool).map_err(files)?;
-        clone
-            .copy_out(&format!("{TOPDIR}/{folder}"), &mut spool)
-            .map_err(|source| PackageError::Sandbox {
-                package: job.name.to_owned(),
-                source,
-            })?;
-        io::Seek::rewind(&mut spool).map_err(files)?;
-        spools.push(spool);
-    }
-    Ok(spools)
-}
-
-/// Takes the regular `.rpm` files, whatever else a build may have left there.
-fn collect(spools: &[File], job: &Job<'_>) -> Result<Vec<FileRecord>, PackageError> {
-    let files = |source| PackageError::Files {
-        doing: "collect the results",
-        package: job.name.to_owned(),
-        source,
-    };
-    let mut packages = Vec::new();
-    let unsafe_archive = |error: TreeError| files(io::Error::other(error));
-    for spool in spools {
-        let mut members = Members::new(io::BufReader::new(spool));
-        while let Some(member) = members.next_member().map_err(unsafe_archive)? {
-            let path = String::from_utf8_lossy(&member.name).into_owned();
-            if let Some(name) = package_name(Path::new(&path)).filter(|_| member.kind == Kind::File)
-            {
-                packages.push(keep(&mut members, &name, job.repository).map_err(files)?);
-            }
-        }
-    }
-    packages.sort();
-    Ok(packages)
-}
-
-/// The file name of a path that ends in `.rpm`, if it is one that rpm itself would choose.
-fn package_name(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?;
-    let clean = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"._+~^-%".contains(&byte));
-    (clean
-        && Path::new(name)
-            .extension()
-            .is_some_and(|extension| extension == "rpm")
-        && !name.starts_with('.'))
-    .then(|| name.to_owned())
-}
-
-fn keep(content: &mut impl Read, name: &str, repository: &Path) -> io::Result<FileRecord> {
-    let file = tempfile::Builder::new()
-        .prefix(".pristine-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(repository)?;
-    let mut hashing = HashingWriter::new(file);
-    let size = io::copy(content, &mut hashing)?;
-    let (mut file, sha256) = hashing.finish();
-    file.flush()?;
-    file.persist(repository.join(name))
-        .map_err(|error| error.error)?;
-    Ok(FileRecord {
-        path: name.into(),
-        sha256,
-        size,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_that_rpm_would_choose_are_kept() {
-        for (path, name) in [
-            ("RPMS/x86_64/a-1-1.x86_64.rpm", Some("a-1-1.x86_64.rpm")),
-            ("a+b-1~rc1^2-1.noarch.rpm", Some("a+b-1~rc1^2-1.noarch.rpm")),
-            ("RPMS/.hidden.rpm", None),
-            ("RPMS/a\u{1b}[31m.rpm", None),
-            ("RPMS/readme", None),
-        ] {
-            assert_eq!(package_name(Path::new(path)).as_deref(), name, "{path}");
-        }
-    }
 }

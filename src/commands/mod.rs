@@ -54,6 +54,7 @@ pub fn main() -> ExitCode {
     let ui = Ui::new(Manner {
         quiet: cli.quiet,
         json: cli.verb.events_as_json(),
+        timed: cli.verb.takes_long(),
         clock: context::now,
     });
     match run(&cli, &ui) {

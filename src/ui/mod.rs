@@ -30,6 +30,8 @@ pub struct Manner {
     pub quiet: bool,
     /// Events as JSON on standard output.
     pub json: bool,
+    /// What is told of the work has the time of day, where nobody may be watching.
+    pub timed: bool,
     /// The time since 1970.
     pub clock: fn() -> Duration,
 }
@@ -138,7 +140,7 @@ impl Ui {
 
     /// The same with the time of day, where nobody may be watching.
     fn timed(&self, text: &str) {
-        if self.interactive {
+        if self.interactive || !self.manner.timed {
             self.line(text);
         } else {
             let now = text::time_of_day((self.manner.clock)());
@@ -196,7 +198,7 @@ impl Sink for Ui {
                 };
                 self.note(&format!("  {step}{result} ({})", seconds(took)));
             }
-            Event::Warning { text } => self.timed(&format!("warning: {}", clean(&text, false))),
+            Event::Warning { text } => self.line(&format!("warning: {}", clean(&text, false))),
             Event::Progress { remaining, .. } => {
                 *self
                     .remaining

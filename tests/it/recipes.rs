@@ -73,7 +73,9 @@ fn the_recipes_for_ci_name_what_there_is() {
     ] {
         for call in calls(&read(name)) {
             assert_eq!(wrong(&call), None, "{name}");
-            found += usize::from(Cli::command().find_subcommand(&call[0]).is_some());
+            let verb = call.first();
+            let known = verb.is_some_and(|verb| Cli::command().find_subcommand(verb).is_some());
+            found += usize::from(known);
         }
     }
     assert!(found >= 12, "only {found} calls were found");

@@ -17,6 +17,8 @@ use crate::backend::{Limit, LimitHit, Limits, Usage};
 
 /// Between two looks at all processes, at least.
 const SCAN: Duration = Duration::from_millis(100);
+/// Between two looks at the kernel's counters: version 1 does not tell of every change.
+const COUNTERS: Duration = Duration::from_millis(250);
 /// Between two looks at what is free on the disk.
 const FREE: Duration = Duration::from_millis(200);
 /// Between two measures of the clone, while nothing says that it grows.
@@ -42,6 +44,7 @@ pub(super) struct Watch<'a> {
     disk: &'a dyn Disk,
     first: i32,
     scan_at: Option<Instant>,
+    counters_at: Option<Instant>,
     /// Until when a kill that was announced may still come.
     soon_until: Option<Instant>,
     disk_at: Option<Instant>,
@@ -75,7 +78,8 @@ impl<'a> Watch<'a> {
         first: i32,
     ) -> Self {
         let now = Instant::now();
-        let by_hand = cgroup.is_none() && (limits.memory.is_some() || limits.processes.is_some());
+        let counted = limits.memory.is_some() || limits.processes.is_some();
+        let by_hand = cgroup.is_none() && counted;
         let mut watch = Self {
             limits,
             cgroup,
@@ -83,6 +87,7 @@ impl<'a> Watch<'a> {
             disk,
             first,
             scan_at: by_hand.then_some(now + SCAN),
+            counters_at: (cgroup.is_some() && counted).then_some(now + COUNTERS),
             soon_until: None,
             disk_at: limits.disk.map(|_| now + FREE),
             measured: Measured {
@@ -109,7 +114,7 @@ impl<'a> Watch<'a> {
     /// When it wants to look next.
     pub(super) fn due(&self) -> Option<Instant> {
         let soon = self.soon_until.map(|_| Instant::now() + SOON);
-        [self.scan_at, self.disk_at, soon]
+        [self.scan_at, self.counters_at, self.disk_at, soon]
             .into_iter()
             .flatten()
             .min()
@@ -125,11 +130,13 @@ impl<'a> Watch<'a> {
                 self.scan();
             }
         }
-        if self.soon_until.is_some() {
+        let counters = self.counters_at.is_some_and(|at| at <= now);
+        if self.soon_until.is_some() || counters {
             if let Some(hit) = self.kernel_says() {
                 return Some(hit);
             }
             self.soon_until = self.soon_until.filter(|until| now < *until);
+            self.counters_at = self.counters_at.map(|_| now + COUNTERS);
         }
         if self.scan_at.is_some_and(|at| at <= now)
             && let Some(hit) = self.scan_for_limits(now)

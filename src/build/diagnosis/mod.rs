@@ -44,6 +44,21 @@ pub struct Verdict {
     pub(super) full_disk: bool,
 }
 
+impl Verdict {
+    /// Of a build that ended well and left what cannot be taken.
+    pub(super) fn of_results(reason: String) -> Self {
+        Self {
+            reason,
+            class: Class::Packaging,
+            phase: None,
+            limit: None,
+            excerpt: Vec::new(),
+            kept: None,
+            full_disk: false,
+        }
+    }
+}
+
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
         let Verdict {

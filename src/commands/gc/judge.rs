@@ -321,7 +321,7 @@ fn blobs(found: &Found, wanted: &Wanted, verdict: &mut Verdict) {
         }
         lines.add(why, *size);
     }
-    lines.tell("indexes of metadata", verdict);
+    lines.tell("indexes and hints", verdict);
 }
 
 /// Many files of a kind, told by their reasons.

@@ -251,6 +251,8 @@ fn kept_metadata_that_are_damaged_are_made_anew() {
     let derived = || {
         let entries = fs_err::read_dir(project.path("cache/derived")).unwrap();
         let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        // An order that rpm took once is a hint, and is seen again by the next build only.
+        paths.retain(|path| !path.to_str().unwrap().contains("/turns-"));
         paths.sort();
         paths
     };

@@ -1,5 +1,6 @@
 //! Whole projects by the real program, on a real distribution: what users are promised.
 
+mod attack;
 mod backends;
 mod build;
 mod checkout;
