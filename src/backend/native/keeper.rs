@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountPropagationFlags, mount_change};
-use rustix::process::{Pid, Signal};
+use rustix::process::{DumpableBehavior, Pid, Signal, set_dumpable_behavior};
 use rustix::thread::{CapabilitiesSecureBits, UnshareFlags};
 
 use super::ids::{self, CALLER};
@@ -106,6 +106,11 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
 fn start_zygote(writer: Option<User>) -> Result<OwnedFd, Failure> {
     let (ours, theirs) = wire::pair().doing(|| "make a socket".to_owned())?;
     let own = own_handle()?;
+    if writer.is_some() {
+        // The ids for file access were changed since the start: the maps of a child would be host root's alone.
+        let looked_into = set_dumpable_behavior(DumpableBehavior::Dumpable);
+        looked_into.doing(|| "let the sandboxes' ids be mapped".to_owned())?;
+    }
     let fork = sys::fork_into(libc::CLONE_NEWUSER | libc::CLONE_NEWNS);
     match fork.doing(|| "make the sandboxes' user namespace".to_owned())? {
         Fork::Child => {
@@ -116,7 +121,12 @@ fn start_zygote(writer: Option<User>) -> Result<OwnedFd, Failure> {
             let pid = Pid::from_raw(pid).ok_or_else(|| {
                 Failure::step("start the zygote", io::Error::other("no process id"))
             })?;
-            ids::map_inner(pid, writer).doing(|| "map the sandboxes' ids".to_owned())?;
+            let mapped = ids::map_inner(pid, writer);
+            if writer.is_some() {
+                set_dumpable_behavior(DumpableBehavior::NotDumpable)
+                    .doing(|| "close the keeper again".to_owned())?;
+            }
+            mapped.doing(|| "map the sandboxes' ids".to_owned())?;
             wire::send(&ours, &(), &[]).doing(|| "start the zygote".to_owned())?;
             match wire::receive(&ours).doing(|| "start the zygote".to_owned())? {
                 Some((Answer::Done, _)) => Ok(ours),
