@@ -309,8 +309,11 @@ fn blobs(found: &Found, wanted: &Wanted, verdict: &mut Verdict) {
     for (path, size) in &found.derived {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let latest = "what an address gave last".to_owned();
+        let order = "the order in which packages are made ready".to_owned();
         let why = if name.starts_with("latest-") {
             Some(&latest)
+        } else if name.starts_with("turns-") {
+            Some(&order)
         } else {
             let mut all = wanted.content.iter();
             let named = all.find(|(digest, _)| name.contains(&digest.hex()));

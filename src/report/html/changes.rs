@@ -29,7 +29,7 @@ fn differences(since: &Comparison, kept: bool) -> Markup {
             "That was "
             @if kept { a href=(format!("../{}/{REPORT}", super::encoded(&since.from))) { (run) } } @else { (run) }
             @if since.inputs_are_the_same() {
-                ". Nothing that goes into the builds differs: what fails now depends on more than its inputs."
+                ". Nothing that goes into the builds differs. What fails now, if anything, depends on more than its inputs."
             } @else { "." }
         }
         @if !since.packages.is_empty() {

@@ -98,7 +98,6 @@ fn runs_go_by_the_rule_at_the_end_of_a_build_and_what_only_they_wanted_goes_with
     N UNIT tools HEX: it is unpacked again when it is needed
     N UNIT tree HEX: it is unpacked again when its snapshot is used, where that stays
     N UNIT N packages, sources and metadata: nothing that stays was made from it
-    N UNIT N indexes and hints: nothing that stays was made from it
     stays:
     N UNIT run RUN: one of the newest N
     N UNIT run RUN: the newest
@@ -109,6 +108,7 @@ fn runs_go_by_the_rule_at_the_end_of_a_build_and_what_only_they_wanted_goes_with
     N UNIT tree HEX: the lock of `PROJECT`
     N UNIT N packages, sources and metadata: the lock of `PROJECT`
     N UNIT N indexes and hints: the lock of `PROJECT`
+    N UNIT N indexes and hints: the order in which packages are made ready
     N UNIT would be freed, N UNIT stay
     ");
     change(&project, "three");
