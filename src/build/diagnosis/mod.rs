@@ -38,8 +38,6 @@ pub struct Verdict {
     pub limit: Option<LimitRecord>,
     /// The lines that say it best.
     pub excerpt: Vec<String>,
-    /// The root that keeps the clone as the failure left it.
-    pub kept: Option<String>,
     /// No space was left on the disk.
     pub(super) full_disk: bool,
 }
@@ -50,11 +48,7 @@ impl Verdict {
         Self {
             reason,
             class: Class::Packaging,
-            phase: None,
-            limit: None,
-            excerpt: Vec::new(),
-            kept: None,
-            full_disk: false,
+            ..Self::default()
         }
     }
 }
@@ -67,7 +61,6 @@ impl From<Verdict> for Outcome {
             phase,
             limit,
             excerpt,
-            kept,
             full_disk: _,
         } = verdict;
         Self::Failed {
@@ -76,7 +69,7 @@ impl From<Verdict> for Outcome {
             phase,
             limit,
             excerpt,
-            kept,
+            kept: None,
         }
     }
 }
