@@ -197,6 +197,39 @@ fn statements_are_signed_and_checked_and_nothing_false_passes() {
     warning: 1 of 1 do not hold
     ");
     ssh_keys_sign_too(&project);
+    what_was_taken_over_has_the_statement_of_its_own_run(&project);
+}
+
+/// A package that a run took from an earlier one was built by that one, or nothing is said of it.
+fn what_was_taken_over_has_the_statement_of_its_own_run(project: &Project) {
+    let first = project.run_folder();
+    project.good(&["build", "--since", "latest", "--attest-key", "good.pem"]);
+    let second = project.run_folder();
+    let file = second.join("attestations/user.intoto.jsonl");
+    let check = |record: &Path| {
+        project.run(&[
+            "verify-attestation",
+            file.to_str().unwrap(),
+            "--key",
+            "good.pub.pem",
+            "--record",
+            record.to_str().unwrap(),
+        ])
+    };
+    let ran = check(&first);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    let ran = check(&second);
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    assert!(ran.out.contains("whose record is the one to look at"));
+    fs_err::rename(&first, project.path("away")).unwrap();
+    let ran = project.run(&["attest", "--key", "good.pem", "--output", "none"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    assert!(
+        ran.err
+            .contains("no statement of `user`: it was built in the run")
+    );
+    assert!(super::project::files(&project.path("none")).is_empty());
+    fs_err::rename(project.path("away"), &first).unwrap();
 }
 
 /// `openssl` finds the same signature good, and that of other bytes bad.
