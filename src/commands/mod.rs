@@ -38,6 +38,7 @@ mod source;
 mod store;
 mod supplies;
 mod tables;
+mod usage;
 mod why;
 mod why_not;
 
