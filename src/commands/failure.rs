@@ -25,6 +25,7 @@ use crate::registry::RegistryError;
 use crate::report::ReportError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
+use crate::statement::{KeyError, StatementError};
 use crate::store::StoreError;
 use crate::store::fetch::FetchError;
 
@@ -105,6 +106,44 @@ always! {
     RepositoryError => CannotRun,
     PackageError => CannotRun,
     RunError => CannotRun,
+}
+
+impl From<StatementError> for Failure {
+    fn from(error: StatementError) -> Self {
+        let (kind, hint) = match &error {
+            StatementError::Key { source, .. } => (Kind::Input, key_hint(source)),
+            StatementError::TooLarge { .. } | StatementError::Outside { .. } => (Kind::Input, None),
+            StatementError::Changed { .. } => (
+                Kind::Lock,
+                Some(
+                    "a statement is made of what the build left: build again, or fetch the run's folder anew",
+                ),
+            ),
+            StatementError::File { doing: "read", .. } => (Kind::Input, None),
+            StatementError::File { .. } | StatementError::Json { .. } => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn key_hint(error: &KeyError) -> Option<&'static str> {
+    match error {
+        KeyError::Encrypted => Some(
+            "give the machine that signs a copy without a passphrase: ssh-keygen -p -N \"\" -f COPY, or openssl pkey -in KEY -out COPY",
+        ),
+        KeyError::Algorithm(_) | KeyError::Unknown => Some(
+            "make one: openssl genpkey -algorithm ed25519 -out KEY, or ssh-keygen -t ed25519 -N \"\" -f KEY",
+        ),
+        KeyError::Public | KeyError::Private => Some("name the other half"),
+        KeyError::NobodyAllowed { .. } => Some(
+            "a line is: who@example.org ssh-ed25519 AAAA…, or with namespaces=\"in-toto\" before the key",
+        ),
+        KeyError::Damaged => None,
+    }
 }
 
 impl From<SpecError> for Failure {

@@ -22,5 +22,6 @@ pub(crate) mod project;
 mod recipe;
 mod reports;
 mod schedule;
+mod statements;
 mod watch;
 mod why;
