@@ -23,5 +23,6 @@ pub(crate) mod project;
 mod recipe;
 mod reports;
 mod schedule;
+mod statements;
 mod watch;
 mod why;
