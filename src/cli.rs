@@ -284,6 +284,9 @@ pub struct BuildArgs {
     /// End the run at the first package that fails
     #[arg(long)]
     pub fail_fast: bool,
+    /// Let a package fail that uses what its spec does not declare (docs/declared.md)
+    #[arg(long)]
+    pub strict: bool,
     /// Only these packages, and those of the project that they need; names separated by commas, or several times
     #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
     pub only: Vec<String>,

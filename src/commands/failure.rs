@@ -1,6 +1,7 @@
 //! Errors of modules become a `Failure` here and nowhere else: its kind, and what to do next.
 
 use std::error::Error;
+use std::io;
 
 use crate::backend::{BackendError, Exit};
 use crate::build::package::PackageError;
@@ -46,6 +47,9 @@ fn failure(kind: Kind, error: impl Error + Send + Sync + 'static) -> Failure {
             Some(BackendError::Unavailable { remedy, .. }) => hints.push(remedy.clone()),
             _ => {}
         }
+        if let Some(hint) = refusal(cause).filter(|hint| !hints.iter().any(|known| known == hint)) {
+            hints.push(hint.to_owned());
+        }
         if matches!(
             cause.downcast_ref::<FetchError>(),
             Some(FetchError::Interrupted)
@@ -57,6 +61,25 @@ fn failure(kind: Kind, error: impl Error + Send + Sync + 'static) -> Failure {
     failure.hints = hints;
     failure
 }
+
+/// What to do where nothing can be written.
+fn refusal(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match cause.downcast_ref::<StoreError>() {
+        Some(StoreError::ReadOnly { .. }) => return Some(READ_ONLY),
+        Some(StoreError::Full { .. }) => return Some(FULL),
+        _ => {}
+    }
+    match cause.downcast_ref::<io::Error>()?.kind() {
+        ReadOnlyFilesystem => Some(READ_ONLY),
+        StorageFull | QuotaExceeded => Some(FULL),
+        _ => None,
+    }
+}
+
+const READ_ONLY: &str = "a store is written even by what only uses it: make it writable, or name another with `--store DIR`; \
+                         `runs`, `show`, `log`, `diff`, `snapshot list` and `snapshot export` only read";
+const FULL: &str = "`pristine gc` frees what no kept run, tag or lock wants, and `--store DIR` names a store elsewhere";
 
 macro_rules! always {
     ($($error:ty => $kind:ident),* $(,)?) => {

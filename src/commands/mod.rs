@@ -41,6 +41,7 @@ mod source;
 mod store;
 mod supplies;
 mod tables;
+mod usage;
 mod verify_attestation;
 mod why;
 mod why_not;

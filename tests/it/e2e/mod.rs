@@ -4,6 +4,7 @@ mod attack;
 mod backends;
 mod build;
 mod checkout;
+mod declared;
 mod disk;
 mod enter;
 mod failing;
