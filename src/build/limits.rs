@@ -70,7 +70,7 @@ pub(super) fn full_disk(place: &Path, held: Option<u64>) -> (LimitRecord, String
     let facts = rustix::fs::statvfs(place).ok();
     let free = facts.map_or(0, |facts| facts.f_bavail.saturating_mul(facts.f_frsize));
     let suggestion = format!(
-        "make room where `{}` is (`pristine clean` removes old runs), or move the store",
+        "make room where `{}` is (`pristine gc` removes what no kept run wants), or move the store",
         place.display()
     );
     let has = held.map_or(String::new(), |held| {

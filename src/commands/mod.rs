@@ -35,6 +35,7 @@ mod runs;
 mod show;
 mod snapshot;
 mod source;
+mod space;
 mod store;
 mod supplies;
 mod tables;

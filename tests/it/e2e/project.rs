@@ -197,8 +197,7 @@ impl Project {
 
     /// The newest run's record.
     pub(crate) fn record(&self) -> Record {
-        let text = fs_err::read(self.run_folder().join("record.json")).unwrap();
-        serde_json::from_slice(&text).unwrap()
+        Record::load(&self.run_folder()).unwrap()
     }
 
     /// How each package of the newest run ended.
