@@ -81,8 +81,10 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
     record.save(&folder)?;
     journal.end()?;
     report::write(&workshop.store.runs_folder(), &folder, &record, &lock)?;
-    snapshot.publish()?;
+    let published = snapshot.publish();
+    // Where both went wrong, what ended the builds says more.
     let code = ending(context, args, ran.end, (&record, &folder))?;
+    published?;
     gc::after_build(context, &documents.project, &workshop)?;
     Ok(code)
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::commands::context::Workshop;
 use crate::commands::earlier::Known;
 use crate::documents::Lock;
-use crate::documents::config::BackendChoice;
 use crate::environment::snapshot::root_id;
 use crate::error::{Failure, Kind};
 use crate::plan::Plan;
@@ -49,7 +48,7 @@ pub(super) fn check(
         .filter_map(|name| known.get(name).copied())
         .collect();
     let (mut builds, results) = of_builds(&packages, jobs);
-    if workshop.choice != BackendChoice::Native {
+    if !workshop.backend.capabilities().on_store_disk {
         // An engine keeps its clones where it likes.
         builds = 0;
     }
@@ -133,7 +132,7 @@ impl Needed {
                 parts.join(", ")
             ))
             .hint("see what can go, and let it go: pristine gc --dry-run; pristine gc");
-        if self.builds > 0 && jobs > 1 {
+        if jobs > 1 && self.builds / 2 > needed - free {
             return failure.hint("fewer builds at once take less: --jobs 1");
         }
         failure
@@ -152,11 +151,11 @@ mod tests {
             builds: 5 << 30,
             results: 100 << 20,
         };
-        let failure = needed.missing(Path::new("/srv/store"), 1 << 30, 2);
+        let failure = needed.missing(Path::new("/srv/store"), 4 << 30, 2);
         let told = format!("{failure}\n{}", failure.hints.join("\n"));
         insta::assert_snapshot!(told, @"
-        the disk is too small for this run: it needs about 5.79 GiB, and 1.00 GiB are free where `/srv/store` is
-        4.79 GiB are missing: it needs 300.00 MiB for what is to be fetched, 400.00 MiB for the environment, 5.00 GiB for 2 builds at once, as large as they were, 100.00 MiB for the packages that come out
+        the disk is too small for this run: it needs about 5.79 GiB, and 4.00 GiB are free where `/srv/store` is
+        1.79 GiB are missing: it needs 300.00 MiB for what is to be fetched, 400.00 MiB for the environment, 5.00 GiB for 2 builds at once, as large as they were, 100.00 MiB for the packages that come out
         see what can go, and let it go: pristine gc --dry-run; pristine gc
         fewer builds at once take less: --jobs 1
         ");

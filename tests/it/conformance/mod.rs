@@ -20,6 +20,7 @@ mod probe;
 mod terminal;
 mod trees;
 
+pub(crate) use crash::wait_until;
 pub(crate) use limits::processes;
 
 /// Says why something was not tried.
