@@ -129,6 +129,7 @@ fn build(
         },
         fail_fast: false,
         earlier: None,
+        tracing: None,
         started: Instant::now(),
         journal: &journal,
         enter: "pristine enter --failed",
@@ -156,6 +157,7 @@ fn ready(node: &Node, spec: &Path) -> Ready {
             .cloned()
             .collect(),
         files: vec![(format!("{}.spec", node.name), spec.to_owned())],
+        asks: Vec::new(),
         inputs: Vec::new(),
         options: Vec::new(),
         has_changelog: true,

@@ -14,6 +14,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use crate::backend::{Backend, BackendError, Limits, RootId};
+use crate::build::declared::{Ground, Tracing};
 use crate::build::needed::{Installed, Own};
 use crate::build::package::{Builder, PackageError};
 use crate::build::reuse::Earlier;
@@ -45,6 +46,8 @@ pub struct Ready {
     pub spec: String,
     /// BuildRequires as rpm prints them.
     pub build_requires: Vec<String>,
+    /// Each once more, with where the spec has it.
+    pub asks: Vec<(String, String)>,
     /// The spec, sources and patches: file name, and where it lies on the host.
     pub files: Vec<(String, PathBuf)>,
     /// The same for the record.
@@ -94,6 +97,8 @@ pub struct Site<'a> {
     pub fail_fast: bool,
     /// From where packages are taken over that are made from the same.
     pub earlier: Option<&'a Earlier>,
+    /// How builds are watched, where they are.
+    pub tracing: Option<&'a Tracing>,
     /// The run's start: times in the record count from here.
     pub started: Instant,
     /// Keeps what is done, should the run be killed.
@@ -167,6 +172,7 @@ struct Run<'a> {
     /// In the order of the plan.
     packages: Vec<&'a Ready>,
     installed: &'a Installed,
+    ground: Option<&'a Ground<'a>>,
     /// All that each package needs, also by way of others.
     needs: Vec<BTreeSet<usize>>,
     schedule: Schedule,
@@ -200,7 +206,11 @@ pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Ran, RunEr
         cancel: &cancel,
         ..site
     };
-    let mut run = Run::new(inside, plan, packages, &installed);
+    let ground = site
+        .tracing
+        .map(|tracing| Ground::new(site.installed, tracing));
+    let shared = (&installed, ground.as_ref());
+    let mut run = Run::new(inside, plan, packages, shared);
     for place in 0..run.packages.len() {
         inside.journal.add(&run.unfinished(place))?;
     }
@@ -218,7 +228,7 @@ impl<'a> Run<'a> {
         site: Site<'a>,
         plan: &'a Plan,
         packages: &'a [Ready],
-        installed: &'a Installed,
+        (installed, ground): (&'a Installed, Option<&'a Ground<'a>>),
     ) -> Self {
         let by_name: BTreeMap<&str, &Ready> = packages
             .iter()
@@ -240,6 +250,7 @@ impl<'a> Run<'a> {
             plan,
             packages,
             installed,
+            ground,
         }
     }
 
@@ -285,6 +296,7 @@ impl<'a> Run<'a> {
         let work = Work {
             site: self.site,
             installed: self.installed,
+            ground: self.ground,
             ready: self.packages[place],
             processors: start.processors,
         };

@@ -8,7 +8,9 @@ use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
 use crate::commands::context::Context;
 use crate::commands::recording::{self, Facts};
-use crate::commands::{PACKAGE_FAILED, creating, current, earlier, gc, kept, source, space};
+use crate::commands::{
+    PACKAGE_FAILED, attest, creating, current, earlier, gc, kept, source, space, usage,
+};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::Record;
@@ -20,6 +22,7 @@ use crate::ui;
 /// The verb.
 pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Failure> {
     let enter = kept::enter_failed(context);
+    attest::before_build(args.attest_key.as_deref())?;
     let checkout = source::checkout(context, args)?;
     let context = &*context;
     let documents = context.documents()?;
@@ -76,11 +79,13 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         machine,
     };
     let journal = Journal::begin(&folder, &recording::begun(context, &facts))?;
-    let ran = building::build(context, parts, &journal, args.fail_fast)?;
+    let ran = building::build(context, parts, &journal, args)?;
     let record = recording::record(context, &facts, &ran);
     record.save(&folder)?;
     journal.end()?;
     report::write(&workshop.store.runs_folder(), &folder, &record, &lock)?;
+    let attest = (args.attest_key.as_deref(), &args.attesting);
+    attest::after_build(context, attest, (&folder, &record, &lock))?;
     let published = snapshot.publish();
     // Where both went wrong, what ended the builds says more.
     let code = ending(context, args, ran.end, (&record, &folder))?;
@@ -116,8 +121,9 @@ fn ending(
         End::Complete | End::Failed => {}
     }
     let took = context.started.instant.elapsed();
+    let deps = usage::summary(record).map_or(String::new(), |text| format!("{text}\n"));
     context.ui.result(&format!(
-        "{} in {}\n{}",
+        "{} in {}\n{deps}{}",
         counts(record),
         ui::seconds(took),
         folder.display()

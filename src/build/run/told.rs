@@ -27,6 +27,7 @@ impl Run<'_> {
             phases: Vec::new(),
             given: None,
             used: None,
+            usage: None,
             log: None,
         }
     }

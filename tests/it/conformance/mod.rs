@@ -18,6 +18,7 @@ mod measure;
 mod mounts;
 mod probe;
 mod terminal;
+mod trace;
 mod trees;
 
 pub(crate) use crash::wait_until;
