@@ -36,6 +36,7 @@ mod runs;
 mod show;
 mod snapshot;
 mod source;
+mod space;
 mod store;
 mod supplies;
 mod tables;
