@@ -38,6 +38,7 @@ mod sbom;
 mod show;
 mod snapshot;
 mod source;
+mod space;
 mod store;
 mod supplies;
 mod tables;
