@@ -10,6 +10,10 @@ use crate::documents::config::BackendChoice;
 use crate::documents::{ImageName, Request};
 use crate::record::kept::is_name;
 
+mod statements;
+
+pub use statements::{AttestArgs, Attesting, ExportArgs, SbomArgs, VerifyAttestationArgs};
+
 /// Rebuild the build server on every build, and prove it.
 #[derive(Debug, Parser)]
 #[command(
@@ -113,6 +117,19 @@ pub enum Verb {
     },
     /// Print the log of a package's build
     Log(LogArgs),
+    /// Write a statement of what each package of a run was made from: in-toto, SLSA build provenance
+    ///
+    /// Signed with --key; without it the statements are bare, and named otherwise.
+    Attest(AttestArgs),
+    /// Check signed statements and the packages that they are about; asks nothing of the network
+    ///
+    /// Files that end in .rpm are packages, all others statements. Without packages, those are looked at that lie
+    /// beside the statements or in the run's repository.
+    VerifyAttestation(VerifyAttestationArgs),
+    /// Write bills of materials of a run: of its environment and of each of its packages
+    Sbom(SbomArgs),
+    /// Write the lock's environment in a format of other tools
+    Export(ExportArgs),
     /// Tell what differs between two runs, or two locks
     ///
     /// Each is a run (its name or the beginning of it, `latest`, its folder), a lock's file, or a git revision of the
@@ -218,6 +235,10 @@ impl Verb {
             | Self::Runs { .. }
             | Self::Show { .. }
             | Self::Log(_)
+            | Self::Attest(_)
+            | Self::Export(_)
+            | Self::Sbom(_)
+            | Self::VerifyAttestation(_)
             | Self::Diff { .. }
             | Self::Clean { .. }
             | Self::Gc { .. } => false,
@@ -263,6 +284,9 @@ pub struct BuildArgs {
     /// End the run at the first package that fails
     #[arg(long)]
     pub fail_fast: bool,
+    /// Let a package fail that uses what its spec does not declare (docs/declared.md)
+    #[arg(long)]
+    pub strict: bool,
     /// Only these packages, and those of the project that they need; names separated by commas, or several times
     #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -274,6 +298,14 @@ pub struct BuildArgs {
     /// Go on with a run that was interrupted: build what it had not built
     #[arg(long, value_name = "RUN", conflicts_with_all = ["since", "only"])]
     pub resume: Option<String>,
+    /// Sign a statement of each package with this Ed25519 key (PEM, or OpenSSH's), as `pristine attest` does
+    ///
+    /// They go to attestations/ in the run's folder.
+    #[arg(long, env = "PRISTINE_ATTEST_KEY", value_name = "FILE")]
+    pub attest_key: Option<PathBuf>,
+    /// What statements say beside that
+    #[command(flatten)]
+    pub attesting: Attesting,
 }
 
 /// Arguments of `enter`.

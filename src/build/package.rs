@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::backend::{self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, User};
+use crate::backend::{
+    self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, Trace, User, Watched,
+};
 use crate::build::diagnosis::Verdict;
 use crate::build::log::Log;
 use crate::build::{limits, results};
@@ -57,6 +59,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Where archives are spooled.
     pub spool: &'a Path,
+    /// What the build is watched for.
+    pub watched: Option<&'a Watched>,
     /// The root that the clone becomes where the build fails, for `pristine enter --failed`.
     pub keep: Option<RootId>,
 }
@@ -68,6 +72,15 @@ pub enum Built {
     Packages(Vec<FileRecord>),
     /// It did not build; the root that keeps what it left, where one does.
     Failed(Box<Verdict>, Option<RootId>),
+}
+
+/// A build that was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// What came of it.
+    pub built: Built,
+    /// What rpmbuild used of the environment, or why that is not known; none where nobody asked.
+    pub trace: Option<Result<Trace, String>>,
 }
 
 /// Why the tool could not try.
@@ -100,42 +113,51 @@ pub fn build(
     job: &Job<'_>,
     log: &mut Log<'_>,
     cancel: &Cancel,
-) -> Result<Built, PackageError> {
+) -> Result<Tried, PackageError> {
     let sandbox = |source| PackageError::Sandbox {
         package: job.name.to_owned(),
         source,
     };
     let mut clone = backend.open(roots).map_err(sandbox)?;
     copy_in(&mut *clone, job, Vec::new())?;
-    for (phase, command) in [
-        ("prepare", prepare(job)),
-        ("rpmbuild", rpmbuild(job, "-ba")),
+    let mut trace = None;
+    for (phase, command, watched) in [
+        ("prepare", prepare(job), None),
+        ("rpmbuild", rpmbuild(job, "-ba"), job.watched),
     ] {
         log.begin(phase);
-        let exit = run(&mut *clone, &command, log, cancel).map_err(sandbox)?;
+        let (exit, seen) = run(&mut *clone, (&command, watched), log, cancel).map_err(sandbox)?;
+        trace = seen;
         log.pause();
         if !exit.success() {
             log.note(clone.used().map_err(sandbox)?.into());
-            let kept = leave(clone, job).map_err(sandbox)?;
-            let verdict = Box::new(verdict(job, log, &exit)?);
-            return Ok(Built::Failed(verdict, kept));
+            let place = backend.capabilities().on_store_disk.then_some(job.spool);
+            let verdict = Box::new(verdict(job, log, &exit, place)?);
+            let built = Built::Failed(verdict, leave(clone, job, log));
+            return Ok(Tried { built, trace });
         }
     }
     log.note(clone.used().map_err(sandbox)?.into());
-    match results::collect(&mut *clone, job)? {
+    let built = match results::collect(&mut *clone, job)? {
         Ok(packages) => {
             clone.destroy().map_err(sandbox)?;
-            Ok(Built::Packages(packages))
+            Built::Packages(packages)
         }
         Err(reason) => {
-            let kept = leave(clone, job).map_err(sandbox)?;
-            Ok(Built::Failed(Box::new(Verdict::of_results(reason)), kept))
+            let kept = leave(clone, job, log);
+            Built::Failed(Box::new(Verdict::of_results(reason)), kept)
         }
-    }
+    };
+    Ok(Tried { built, trace })
 }
 
-/// Why it failed: by its log, the limit that ended it, and the disk.
-fn verdict(job: &Job<'_>, log: &Log<'_>, exit: &Exit) -> Result<Verdict, PackageError> {
+/// Why it failed: by its log, the limit that ended it, and the disk, of which `place` is, where it is this machine's.
+fn verdict(
+    job: &Job<'_>,
+    log: &Log<'_>,
+    exit: &Exit,
+    place: Option<&Path>,
+) -> Result<Verdict, PackageError> {
     let mut verdict = log.verdict(exit).map_err(|source| PackageError::Files {
         doing: "read the log",
         package: job.name.to_owned(),
@@ -145,20 +167,27 @@ fn verdict(job: &Job<'_>, log: &Log<'_>, exit: &Exit) -> Result<Verdict, Package
         verdict.limit = Some(limits::record(hit, job.processors));
     } else if verdict.full_disk {
         let held = log.used().and_then(|used| used.disk);
-        let (limit, words) = limits::full_disk(job.spool, held);
+        let (limit, words) = limits::full_disk(place, held);
         verdict.reason = format!("{}: {words}", verdict.reason);
         verdict.limit = Some(limit);
     }
     Ok(verdict)
 }
 
-/// Keeps a failed build's clone as it is, which costs a rename, or drops it where nobody wants it.
-fn leave(clone: Box<dyn backend::Clone>, job: &Job<'_>) -> Result<Option<RootId>, BackendError> {
-    match &job.keep {
-        Some(root) => clone.freeze(root)?,
-        None => clone.destroy()?,
+/// Keeps a failed build's clone as it is, which costs a rename, or drops it where nobody wants it. A build has failed
+/// all the same where neither can be done, as on a disk that it has filled.
+fn leave(clone: Box<dyn backend::Clone>, job: &Job<'_>, log: &mut Log<'_>) -> Option<RootId> {
+    let (left, kept) = match &job.keep {
+        Some(root) => (clone.freeze(root), Some(root.clone())),
+        None => (clone.destroy(), None),
+    };
+    if let Err(error) = left {
+        tracing::warn!(%error, package = job.name, "what a failed build left is not kept");
+        let text = format!("\npristine: what this build left is not kept: {error}\n");
+        log.write(text.as_bytes());
+        return None;
     }
-    Ok(job.keep.clone())
+    kept
 }
 
 /// Puts the spec, the sources and `more` into rpmbuild's folders.
@@ -315,16 +344,20 @@ pub(super) fn rpmbuild(job: &Job<'_>, stage: &str) -> Command {
 
 fn run(
     clone: &mut dyn backend::Clone,
-    command: &Command,
+    (command, watched): (&Command, Option<&Watched>),
     log: &mut Log<'_>,
     cancel: &Cancel,
-) -> Result<Exit, BackendError> {
-    clone.run(
-        command,
-        Io {
-            stdin: None,
-            output: &mut |_, bytes| log.write(bytes),
-            cancel,
-        },
-    )
+) -> Result<(Exit, Option<Result<Trace, String>>), BackendError> {
+    let io = Io {
+        stdin: None,
+        output: &mut |_, bytes| log.write(bytes),
+        cancel,
+    };
+    match watched {
+        None => Ok((clone.run(command, io)?, None)),
+        Some(watched) => {
+            let (exit, trace) = clone.run_traced(command, io, watched)?;
+            Ok((exit, Some(trace)))
+        }
+    }
 }

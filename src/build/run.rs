@@ -1,5 +1,7 @@
 //! The run: every package of the plan by a worker of its own, as soon as what it needs is there and the machine has room.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -7,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, Scope};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 
 use crate::backend::{Backend, BackendError, Limits, RootId};
+use crate::build::declared::{Ground, Tracing};
 use crate::build::needed::{Installed, Own};
 use crate::build::package::{Builder, PackageError};
 use crate::build::reuse::Earlier;
@@ -21,7 +24,8 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::events::{Event, Sink};
 use crate::plan::Plan;
-use crate::record::{FileRecord, Outcome, PackageRecord};
+use crate::record::journal::Journal;
+use crate::record::{FileRecord, Outcome, PackageRecord, RecordError};
 use crate::repository::{RepositoryError, Writer};
 use crate::rpm::{PackageFacts, RpmError};
 use crate::solve::SolveError;
@@ -42,6 +46,8 @@ pub struct Ready {
     pub spec: String,
     /// BuildRequires as rpm prints them.
     pub build_requires: Vec<String>,
+    /// Each once more, with where the spec has it.
+    pub asks: Vec<(String, String)>,
     /// The spec, sources and patches: file name, and where it lies on the host.
     pub files: Vec<(String, PathBuf)>,
     /// The same for the record.
@@ -91,8 +97,14 @@ pub struct Site<'a> {
     pub fail_fast: bool,
     /// From where packages are taken over that are made from the same.
     pub earlier: Option<&'a Earlier>,
+    /// How builds are watched, where they are.
+    pub tracing: Option<&'a Tracing>,
     /// The run's start: times in the record count from here.
     pub started: Instant,
+    /// Keeps what is done, should the run be killed.
+    pub journal: &'a Journal,
+    /// The command that opens what a failed build left, but for the package's name at its end.
+    pub enter: &'a str,
     /// Hears of progress.
     pub sink: &'a dyn Sink,
     /// Ends the run.
@@ -123,6 +135,9 @@ pub enum RunError {
         /// Its cause.
         source: std::io::Error,
     },
+    /// What is done could not be kept.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The token of the run could not be made.
     #[error("cannot start the builds")]
     Start(#[source] std::io::Error),
@@ -157,6 +172,7 @@ struct Run<'a> {
     /// In the order of the plan.
     packages: Vec<&'a Ready>,
     installed: &'a Installed,
+    ground: Option<&'a Ground<'a>>,
     /// All that each package needs, also by way of others.
     needs: Vec<BTreeSet<usize>>,
     schedule: Schedule,
@@ -190,7 +206,14 @@ pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Ran, RunEr
         cancel: &cancel,
         ..site
     };
-    let mut run = Run::new(inside, plan, packages, &installed);
+    let ground = site
+        .tracing
+        .map(|tracing| Ground::new(site.installed, tracing));
+    let shared = (&installed, ground.as_ref());
+    let mut run = Run::new(inside, plan, packages, shared);
+    for place in 0..run.packages.len() {
+        inside.journal.add(&run.unfinished(place))?;
+    }
     run.writer.update()?;
     thread::scope(|scope| run.follow(scope));
     if site.cancel.is_cancelled() && !run.schedule.is_done() {
@@ -205,7 +228,7 @@ impl<'a> Run<'a> {
         site: Site<'a>,
         plan: &'a Plan,
         packages: &'a [Ready],
-        installed: &'a Installed,
+        (installed, ground): (&'a Installed, Option<&'a Ground<'a>>),
     ) -> Self {
         let by_name: BTreeMap<&str, &Ready> = packages
             .iter()
@@ -227,6 +250,7 @@ impl<'a> Run<'a> {
             plan,
             packages,
             installed,
+            ground,
         }
     }
 
@@ -257,6 +281,10 @@ impl<'a> Run<'a> {
                 return;
             };
             self.settle(place, result);
+            // What has ended at the same time shares the next update of the repository.
+            for (place, result) in ended.try_iter() {
+                self.settle(place, result);
+            }
         }
     }
 
@@ -268,10 +296,14 @@ impl<'a> Run<'a> {
         let work = Work {
             site: self.site,
             installed: self.installed,
+            ground: self.ground,
             ready: self.packages[place],
             processors: start.processors,
         };
         self.started.insert(place, Instant::now());
+        if let Err(error) = self.site.journal.add(&self.unfinished(place)) {
+            self.broken(error.into());
+        }
         let record = self.blank(place);
         let needs = self.needs[place].iter();
         let own: Vec<Arc<Own>> = needs
@@ -291,29 +323,6 @@ impl<'a> Run<'a> {
             // Nobody listens only where another worker's panic has ended the run.
             let _unheard = done.send((place, result));
         });
-    }
-
-    /// A record that says what is known before the build; of a package that is at work, also since when.
-    fn blank(&self, place: usize) -> PackageRecord {
-        let (ready, step) = (self.packages[place], &self.plan.steps[place]);
-        let started = self.started.get(&place);
-        PackageRecord {
-            name: ready.name.clone(),
-            version: Some(ready.version.clone()),
-            outcome: Outcome::Built {},
-            needs: step.needs.iter().cloned().collect(),
-            inputs: ready.inputs.clone(),
-            made_from: None,
-            own_packages: Vec::new(),
-            outputs: Vec::new(),
-            source_date_epoch: i64::try_from(self.site.epoch).unwrap_or(0),
-            at: started.map_or(0, |at| milliseconds(at.duration_since(self.site.started))),
-            milliseconds: 0,
-            phases: Vec::new(),
-            given: None,
-            used: None,
-            log: None,
-        }
     }
 
     fn settle(&mut self, place: usize, result: thread::Result<Result<Finished, RunError>>) {
@@ -338,14 +347,14 @@ impl<'a> Run<'a> {
             self.writer.insert(described);
         }
         self.tell(&finished.record, finished.excerpt);
-        self.records.insert(place, finished.record);
+        self.keep(place, finished.record);
         for (skipped, cause) in self.schedule.end(place, good) {
             let mut record = self.blank(skipped);
             record.outcome = Outcome::Skipped {
                 because: self.packages[cause].name.clone(),
             };
             self.tell(&record, Vec::new());
-            self.records.insert(skipped, record);
+            self.keep(skipped, record);
         }
         if !good && self.site.fail_fast && matches!(self.end, End::Complete) {
             self.end = End::Failed;
@@ -363,48 +372,22 @@ impl<'a> Run<'a> {
 
     /// A build was ended before its own end.
     fn interrupted(&mut self, place: usize) {
-        let mut record = self.blank(place);
-        let log = Path::new(LOGS).join(format!("{}.log", record.name));
-        record.log = self.site.folder.join(&log).exists().then_some(log);
+        let mut record = self.unfinished(place);
+        let written = |log: &PathBuf| self.site.folder.join(log).exists();
+        record.log = record.log.filter(written);
         if let Some(started) = self.started.remove(&place) {
-            record.milliseconds = milliseconds(started.elapsed());
+            record.milliseconds = told::milliseconds(started.elapsed());
         }
-        record.outcome = Outcome::Interrupted {};
         self.tell(&record, Vec::new());
         self.records.insert(place, record);
         self.schedule.interrupt(place);
-    }
-
-    fn tell(&self, record: &PackageRecord, excerpt: Vec<String>) {
-        self.site.sink.emit(Event::PackageEnded {
-            package: record.name.clone(),
-            result: record.outcome.word(),
-            outcome: record.outcome.to_string(),
-            took: Duration::from_millis(record.milliseconds),
-            log: record.log.as_ref().map(|log| self.site.folder.join(log)),
-            excerpt,
-        });
-    }
-
-    fn progress(&self) {
-        let since = |place: usize| self.started.get(&place).map(Instant::elapsed);
-        self.site.sink.emit(Event::Progress {
-            done: self.records.len(),
-            total: self.packages.len(),
-            running: self.started.len(),
-            remaining: self
-                .schedule
-                .remaining(|place| since(place).unwrap_or_default()),
-        });
     }
 
     /// What was not begun was interrupted, too.
     fn ran(mut self) -> Ran {
         for place in 0..self.packages.len() {
             if !self.records.contains_key(&place) {
-                let mut record = self.blank(place);
-                record.outcome = Outcome::Interrupted {};
-                self.records.insert(place, record);
+                self.records.insert(place, self.unfinished(place));
             }
         }
         Ran {
@@ -432,10 +415,6 @@ fn needs(plan: &Plan) -> Vec<BTreeSet<usize>> {
         places.insert(&step.name, place);
     }
     all
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn is_interruption(error: &RunError) -> bool {

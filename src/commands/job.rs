@@ -154,6 +154,7 @@ impl Draft {
             processors: self.processors,
             limits: self.limits.clone(),
             spool,
+            watched: None,
             keep: None,
         }
     }

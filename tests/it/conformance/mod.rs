@@ -18,8 +18,10 @@ mod measure;
 mod mounts;
 mod probe;
 mod terminal;
+mod trace;
 mod trees;
 
+pub(crate) use crash::wait_until;
 pub(crate) use limits::processes;
 
 /// Says why something was not tried.
