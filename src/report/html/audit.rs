@@ -224,12 +224,19 @@ fn difference_of(difference: &Difference) -> Markup {
 fn shown(evidence: &Evidence) -> Markup {
     let side = |name: &str, excerpt: &Excerpt| {
         html! {
-            div { dt { (name) } dd.mono { (t(&excerpt.text)) @if !excerpt.hex.is_empty() { br; small { (t(&excerpt.hex)) } } } }
+            dt { (name) }
+            dd.mono {
+                (t(&excerpt.text))
+                @if !excerpt.hex.is_empty() { br; small { (t(&excerpt.hex)) } }
+            }
         }
     };
     html! {
         dl.facts {
-            @if !evidence.first.hex.is_empty() || evidence.offset > 0 { div { dt { "first differing byte" } dd { (evidence.offset) } } }
+            @if !evidence.first.hex.is_empty() || evidence.offset > 0 {
+                dt { "first differing byte" }
+                dd { (evidence.offset) }
+            }
             (side("in the run", &evidence.first))
             (side("in the rebuild", &evidence.second))
         }
@@ -272,8 +279,10 @@ fn nights(audit: &Audit<'_>) -> Markup {
                         rect.built fill="#3f8a6c" rx="2" x=(x) width=(width) y=(place(HEIGHT - good)) height=(place(good)) {}
                     }
                     text.tick x="0" y="116" { (day(audit.nights.first().map(|past| past.started.as_str()))) }
-                    text.tick x=(format!("{}%", place(step * audit.nights.len() as f64))) y="116" text-anchor="end" {
-                        (day(audit.nights.last().map(|past| past.started.as_str())))
+                    @if audit.nights.len() > 3 {
+                        text.tick x=(format!("{}%", place(step * audit.nights.len() as f64))) y="116" text-anchor="end" {
+                            (day(audit.nights.last().map(|past| past.started.as_str())))
+                        }
                     }
                 }
                 p.key { "For each audited run, how much of what was built again came out the same." }
