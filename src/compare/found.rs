@@ -60,7 +60,7 @@ impl<'a> Found<'a> {
         self.differences.len() as u64 + self.left_out
     }
 
-    /// Whether `n` more differences would still be listed.
+    /// Whether no more differences are listed.
     pub(super) fn is_full(&self) -> bool {
         self.differences.len() >= MOST
     }
