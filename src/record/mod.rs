@@ -1,6 +1,7 @@
 //! The record of a run: `record.json`, versioned, written atomically (`docs/record.md`).
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use crate::digest::Digest;
 use crate::files;
 use crate::rpm::Nevra;
 
+pub mod journal;
 pub mod kept;
 pub mod retention;
 pub mod runs;
@@ -78,7 +80,7 @@ pub enum Ending {
     /// Every package has its outcome.
     #[default]
     Complete,
-    /// Ctrl-C, SIGTERM or `--fail-fast` ended it before that.
+    /// Ctrl-C, a signal or `--fail-fast` ended it before that.
     Interrupted,
 }
 
@@ -462,27 +464,51 @@ impl Record {
         })
     }
 
-    /// Reads it from a run folder.
+    /// Reads it from a run folder; of a run that was killed, what it left of it.
     pub fn load(folder: &Path) -> Result<Self, RecordError> {
         let path = folder.join(FILE_NAME);
-        let text = fs_err::read_to_string(&path).map_err(|source| RecordError::File {
-            doing: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let wrong = |source| RecordError::Format {
-            path: path.clone(),
-            source,
+        let text = match fs_err::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => {
+                let left = match source.kind() {
+                    ErrorKind::NotFound => journal::recovered(folder)?,
+                    _ => None,
+                };
+                let doing = "read";
+                return left.ok_or(RecordError::File {
+                    doing,
+                    path,
+                    source,
+                });
+            }
         };
-        let Header { format } = serde_json::from_str(&text).map_err(wrong)?;
-        if format > u64::from(FORMAT) {
-            return Err(RecordError::Newer {
-                path,
-                found: format,
-            });
-        }
-        serde_json::from_str(&text).map_err(wrong)
+        check_format(&text, &path)?;
+        serde_json::from_str(&text).map_err(|source| RecordError::Format { path, source })
     }
+
+    /// The same; none where the run left nothing, or still goes on.
+    pub fn find(folder: &Path) -> Result<Option<Self>, RecordError> {
+        if folder.join(FILE_NAME).exists() {
+            return Self::load(folder).map(Some);
+        }
+        journal::recovered(folder)
+    }
+}
+
+/// Refuses what a newer version has written.
+fn check_format(text: &str, path: &Path) -> Result<(), RecordError> {
+    let header = serde_json::from_str(text);
+    let Header { format } = header.map_err(|source| RecordError::Format {
+        path: path.to_owned(),
+        source,
+    })?;
+    if format > u64::from(FORMAT) {
+        return Err(RecordError::Newer {
+            path: path.to_owned(),
+            found: format,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

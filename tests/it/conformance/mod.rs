@@ -21,6 +21,7 @@ mod terminal;
 mod trace;
 mod trees;
 
+pub(crate) use crash::wait_until;
 pub(crate) use limits::processes;
 
 /// Says why something was not tried.
