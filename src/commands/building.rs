@@ -115,7 +115,7 @@ pub(super) fn build(
     } = parts;
     let ready = ready(parts)?;
     let installed = installed(context, parts)?;
-    let tracing = tracing(context, parts, args.strict)?;
+    let tracing = tracing(context, parts, args.strict);
     context.ui.note(&format!(
         "building {} packages, results in {}",
         plan.steps.len(),
@@ -173,11 +173,7 @@ fn installed(context: &Context<'_>, parts: Parts<'_>) -> Result<Vec<PackageFacts
 }
 
 /// How builds are watched, and what every one of them may use; none where the project file says that they are not.
-fn tracing(
-    context: &Context<'_>,
-    parts: Parts<'_>,
-    strict: bool,
-) -> Result<Option<Tracing>, Failure> {
+fn tracing(context: &Context<'_>, parts: Parts<'_>, strict: bool) -> Option<Tracing> {
     let Parts {
         documents,
         workshop,
@@ -187,21 +183,30 @@ fn tracing(
     let mut settings = documents.project.trace.clone();
     settings.strict |= strict;
     if !settings.enabled && !settings.strict {
-        return Ok(None);
+        return None;
     }
     let template = &documents.template;
     let mut base = request::specs_root(template, &documents.places());
     if !template.groups.is_empty() {
         let supply = context.supply(&documents.project, workshop);
-        let offer = Offer::of_lock(supply, template, documents.recipe.as_ref(), lock)?;
-        base.extend(offer.template_groups());
+        match Offer::of_lock(supply, template, documents.recipe.as_ref(), lock) {
+            Ok(offer) => base.extend(offer.template_groups()),
+            // No reason to build nothing: they are read for this alone.
+            Err(error) => {
+                let text = format!(
+                    "what builds use is not watched: the template's groups cannot be read: {error}"
+                );
+                context.ui.emit(Event::Warning { text });
+                return None;
+            }
+        }
     }
     let given = lock.base.iter().flat_map(|base| &base.installed);
-    Ok(Some(Tracing {
+    Some(Tracing {
         settings,
         base,
         given: given.map(|rpm| rpm.nevra.clone()).collect(),
-    }))
+    })
 }
 
 /// The packages of the plan with all that their builds take.
