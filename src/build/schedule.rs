@@ -49,7 +49,7 @@ pub struct Schedule {
     /// What may start: the longest path that hangs on it first, then the plan's order.
     ready: BTreeSet<(Reverse<Duration>, usize)>,
     running: BTreeMap<usize, Start>,
-    /// Expected time of what is neither running nor settled; none where nothing was built before.
+    /// Expected time of what is neither running nor settled; none where less than half was built before.
     outstanding: Option<Duration>,
     open: usize,
 }
@@ -108,7 +108,10 @@ impl Schedule {
                 .max();
             tasks[place].path = tasks[place].time + longest.unwrap_or_default();
         }
-        let outstanding = usual.map(|_| tasks.iter().map(|task| task.time).sum());
+        // An estimate that rests on a few of many would mislead.
+        let known = demands.iter().filter(|demand| demand.time.is_some());
+        let enough = known.count() * 2 >= tasks.len();
+        let outstanding = enough.then(|| tasks.iter().map(|task| task.time).sum());
         let free = tasks.iter().enumerate().filter(|(_, task)| task.waits == 0);
         Self {
             ready: free

@@ -74,6 +74,14 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Whether it is the Podman of an ordinary user of this machine. Older ones do not say so in Docker's words.
+    pub(super) fn is_a_user_s_podman(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let socket = self.address.strip_prefix("unix://").filter(|_| self.podman);
+        let facts = socket.and_then(|socket| fs_err::metadata(socket).ok());
+        facts.is_some_and(|facts| facts.uid() != 0)
+    }
+
     /// Reaches the engine at an address; says what is missing where it cannot.
     pub async fn connect(at: &Address) -> Result<Self, BackendError> {
         let silent = |error: Error| silent(at, &said(&error));

@@ -13,14 +13,13 @@ use super::wire::{PLACE, VERB};
 use crate::backend::{BackendError, Limits};
 
 /// What root inside keeps, as with the native backend; engines differ in what they give by default.
-const KEPT: [&str; 13] = [
+const KEPT: [&str; 12] = [
     "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
     "FOWNER",
     "FSETID",
     "KILL",
-    "MKNOD",
     "NET_BIND_SERVICE",
     "SETFCAP",
     "SETGID",

@@ -23,6 +23,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bollard::models::SystemInfoCgroupVersionEnum;
+
 use super::native::named;
 use super::{Backend, BackendError, Capabilities, Clone, RootId, Writers, absent, missing};
 use crate::digest::Digest;
@@ -147,19 +149,24 @@ impl Docker {
         let roots = Roots::new(folder.join("roots")).map_err(step(doing()))?;
         let options = info.security_options.unwrap_or_default();
         let has = |name: &str| options.iter().any(|option| option.contains(name));
-        let writers = match (has("rootless"), has("userns")) {
+        let rootless = has("rootless") || engine.is_a_user_s_podman();
+        // Podman says that it limits there, and does not.
+        let unlimited = rootless && info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_1);
+        let writers = match (rootless, has("userns")) {
             (true, _) => Writers::Root,
             (false, true) => Writers::Nobody,
             (false, false) => Writers::Same,
         };
         let capabilities = Capabilities {
-            limits: info.memory_limit != Some(false) && info.pids_limit != Some(false),
+            limits: info.memory_limit != Some(false)
+                && info.pids_limit != Some(false)
+                && !unlimited,
             network: true,
-            rootless: has("rootless"),
+            rootless,
             terminal: true,
-            own_ids: has("userns") || has("rootless"),
-            // Docker keeps `security.capability` alone of what containers change.
+            own_ids: has("userns") || rootless,
             on_store_disk: false,
+            // Docker keeps `security.capability` alone of what containers change.
             attributes: engine.podman,
             writers,
         };

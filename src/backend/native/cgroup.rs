@@ -175,6 +175,12 @@ impl Cgroup {
         counter(&text, "max ")
     }
 
+    /// Whether so much memory is in use that it may soon be short, where the kernel itself does not tell (version 2).
+    pub(super) fn fills(&self, limit: u64) -> bool {
+        let used = || number(&self.memory.join("memory.current")).unwrap_or(0);
+        self.version == Version::Two && used() >= limit / 2
+    }
+
     /// The most memory that was in use at once, bytes.
     pub(super) fn peak_memory(&self) -> Option<u64> {
         number(&self.memory.join(match self.version {

@@ -137,6 +137,9 @@ impl<'a> Watch<'a> {
             }
             self.soon_until = self.soon_until.filter(|until| now < *until);
             self.counters_at = self.counters_at.map(|_| now + COUNTERS);
+            if counters && self.fills() {
+                self.scan();
+            }
         }
         if self.scan_at.is_some_and(|at| at <= now)
             && let Some(hit) = self.scan_for_limits(now)
@@ -147,6 +150,12 @@ impl<'a> Watch<'a> {
             return self.look_at_disk(now);
         }
         None
+    }
+
+    /// Whether a kill may come with which all processes go, so that it is to be known before which is the largest.
+    fn fills(&self) -> bool {
+        let limited = self.cgroup.zip(self.limits.memory);
+        limited.is_some_and(|(cgroup, limit)| cgroup.fills(limit))
     }
 
     /// The limit that the kernel's counters say was met.
