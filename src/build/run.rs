@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use crate::backend::{Backend, BackendError, Limits, RootId};
+use crate::build::conditions::Conditions;
 use crate::build::needed::{Installed, Own};
 use crate::build::package::{Builder, PackageError};
 use crate::build::reuse::Earlier;
@@ -54,6 +55,19 @@ pub struct Ready {
     pub demand: Demand,
     /// Limits.
     pub limits: Limits,
+    /// What it should not show.
+    pub conditions: Conditions,
+    /// The own packages that are to be installed for it, where an earlier build has settled that.
+    pub recorded: Option<Recorded>,
+}
+
+/// The project's own packages as an earlier build had them.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The folder that has them.
+    pub repository: PathBuf,
+    /// In the order of their installation.
+    pub own: Vec<FileRecord>,
 }
 
 /// What all builds of a run share.

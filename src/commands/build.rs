@@ -46,7 +46,7 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,
     };
     let folder = recording::folder(context, &workshop, args.output.as_deref())?;
-    let machine = building::machine(args);
+    let machine = building::machine(args.jobs);
     let parts = Parts {
         documents: &documents,
         workshop: &workshop,

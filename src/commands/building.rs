@@ -5,10 +5,10 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
+use crate::build::conditions::Conditions;
 use crate::build::reuse::Earlier;
 use crate::build::run::{self, Ran, Ready, Site};
 use crate::build::schedule::{Demand, Machine};
-use crate::cli::BuildArgs;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::creating::Snapshot;
 use crate::commands::{earlier, job, lock as locking};
@@ -50,9 +50,9 @@ fn unknown(error: PlanError) -> Failure {
 }
 
 /// What this machine has for builds.
-pub(super) fn machine(args: &BuildArgs) -> Machine {
+pub(super) fn machine(jobs: Option<NonZero<usize>>) -> Machine {
     let (processors, memory) = (processors(), memory());
-    let jobs = args.jobs.unwrap_or_else(|| {
+    let jobs = jobs.unwrap_or_else(|| {
         let fit = usize::try_from(memory / MEMORY_FOR_ONE).unwrap_or(usize::MAX);
         NonZero::new(fit).map_or(NonZero::<usize>::MIN, |fit| fit.min(processors))
     });
@@ -190,12 +190,14 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
             has_changelog: locked.facts.changelog,
             demand: demand(package, known),
             limits: (&package.limits).into(),
+            conditions: Conditions::default(),
+            recorded: None,
         });
     }
     Ok(all)
 }
 
-fn demand(package: &Package, known: earlier::Known) -> Demand {
+pub(super) fn demand(package: &Package, known: earlier::Known) -> Demand {
     let limit = package.limits.memory;
     let more = |used: u64| used.saturating_add(used / MEMORY_MORE);
     let memory = known.memory.map(more);

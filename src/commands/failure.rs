@@ -5,6 +5,7 @@ use std::error::Error;
 use crate::backend::{BackendError, Exit};
 use crate::build::package::PackageError;
 use crate::build::run::RunError;
+use crate::compare::CompareError;
 use crate::digest::Digest;
 use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
@@ -82,6 +83,7 @@ always! {
     RepositoryError => CannotRun,
     PackageError => CannotRun,
     RunError => CannotRun,
+    CompareError => CannotRun,
 }
 
 impl From<SpecError> for Failure {

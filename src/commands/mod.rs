@@ -9,6 +9,7 @@ use crate::cli::{Cli, Verb};
 use crate::error::{Failure, Kind};
 use crate::ui::{Manner, Ui};
 
+mod audit;
 mod base;
 mod build;
 mod building;
@@ -32,12 +33,14 @@ mod origin;
 mod recording;
 mod run;
 mod runs;
+mod scratch;
 mod show;
 mod snapshot;
 mod source;
 mod store;
 mod supplies;
 mod tables;
+mod verify;
 mod why;
 mod why_not;
 
@@ -103,6 +106,8 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Why { name, .. } => why::why(&context, name),
         Verb::WhyNot { name, .. } => why_not::why_not(&context, name),
         Verb::Build(args) => build::run(&mut context, args),
+        Verb::Audit(args) => audit::run(&context, args),
+        Verb::Verify(args) => verify::run(&context, args),
         Verb::Runs { json } => runs::run(&context, *json),
         Verb::Show { run, json } => show::run(&context, run, *json),
         Verb::Log(args) => log::run(&context, args),

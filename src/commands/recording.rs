@@ -98,7 +98,7 @@ pub(super) fn record(context: &Context<'_>, facts: Facts<'_>, ran: &Ran) -> Reco
     }
 }
 
-fn host(workshop: &Workshop, machine: Machine) -> HostRecord {
+pub(super) fn host(workshop: &Workshop, machine: Machine) -> HostRecord {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let kernel = rustix::system::uname();
     HostRecord {

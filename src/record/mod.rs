@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
-use crate::files;
 use crate::rpm::Nevra;
 
+pub mod audit;
+mod files;
 pub mod kept;
 pub mod retention;
 pub mod runs;
@@ -411,69 +412,47 @@ pub enum RecordError {
         /// Its cause.
         source: std::io::Error,
     },
+    /// It cannot be said in JSON.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The record.
+        path: PathBuf,
+        /// Its cause.
+        source: serde_json::Error,
+    },
     /// A newer version wrote it.
     #[error(
-        "`{path}` has format {found}, which is newer than the newest that this version reads ({FORMAT})"
+        "`{path}` has format {found}, which is newer than the newest that this version reads ({newest})"
     )]
     Newer {
         /// The record.
         path: PathBuf,
         /// Its format.
         found: u64,
+        /// The newest that is read.
+        newest: u32,
     },
     /// It is not a record of a format that this version reads.
-    #[error("`{path}` is not a record that this version reads (format {FORMAT} and older)")]
+    #[error("`{path}` is not a record that this version reads (format {newest} and older)")]
     Format {
         /// The record.
         path: PathBuf,
+        /// The newest that is read.
+        newest: u32,
         /// What the reader said.
         source: serde_json::Error,
     },
 }
 
-/// What is read first of all.
-#[derive(Deserialize)]
-struct Header {
-    format: u64,
-}
-
 impl Record {
     /// Writes it into a run folder.
     pub fn save(&self, folder: &Path) -> Result<(), RecordError> {
-        let path = folder.join(FILE_NAME);
-        let mut text =
-            serde_json::to_string_pretty(self).map_err(|source| RecordError::Format {
-                path: path.clone(),
-                source,
-            })?;
-        text.push('\n');
-        files::write_atomic(&path, text.as_bytes()).map_err(|source| RecordError::File {
-            doing: "write",
-            path,
-            source,
-        })
+        files::save(&folder.join(FILE_NAME), self)
     }
 
     /// Reads it from a run folder.
     pub fn load(folder: &Path) -> Result<Self, RecordError> {
-        let path = folder.join(FILE_NAME);
-        let text = fs_err::read_to_string(&path).map_err(|source| RecordError::File {
-            doing: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let wrong = |source| RecordError::Format {
-            path: path.clone(),
-            source,
-        };
-        let Header { format } = serde_json::from_str(&text).map_err(wrong)?;
-        if format > u64::from(FORMAT) {
-            return Err(RecordError::Newer {
-                path,
-                found: format,
-            });
-        }
-        serde_json::from_str(&text).map_err(wrong)
+        files::load(&folder.join(FILE_NAME), FORMAT)
     }
 }
 

@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["resolve"],
     &["report"],
     &["build"],
+    &["audit"],
     &["ui"],
     &["cli"],
     &["commands"],
