@@ -120,6 +120,15 @@ pub enum Verb {
     },
     /// Print the log of a package's build
     Log(LogArgs),
+    /// Write a statement of what each package of a run was made from: in-toto, SLSA build provenance
+    ///
+    /// Signed with --key; without it the statements are bare, and named otherwise.
+    Attest(AttestArgs),
+    /// Check signed statements and the packages that they are about; asks nothing of the network
+    ///
+    /// Files that end in .rpm are packages, all others statements. Without packages, those are looked at that lie
+    /// beside the statements or in the run's repository.
+    VerifyAttestation(VerifyAttestationArgs),
     /// Tell what differs between two runs, or two locks
     ///
     /// Each is a run (its name or the beginning of it, `latest`, its folder), a lock's file, or a git revision of the
@@ -233,6 +242,8 @@ impl Verb {
             | Self::Runs { .. }
             | Self::Show { .. }
             | Self::Log(_)
+            | Self::Attest(_)
+            | Self::VerifyAttestation(_)
             | Self::Diff { .. }
             | Self::Clean { .. }
             | Self::Gc { .. } => false,
@@ -278,6 +289,9 @@ pub struct BuildArgs {
     /// End the run at the first package that fails
     #[arg(long)]
     pub fail_fast: bool,
+    /// Let a package fail that uses what its spec does not declare (docs/declared.md)
+    #[arg(long)]
+    pub strict: bool,
     /// Only these packages, and those of the project that they need; names separated by commas, or several times
     #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
     pub only: Vec<String>,
@@ -289,6 +303,62 @@ pub struct BuildArgs {
     /// Go on with a run that was interrupted: build what it had not built
     #[arg(long, value_name = "RUN", conflicts_with_all = ["since", "only"])]
     pub resume: Option<String>,
+    /// Sign a statement of each package with this Ed25519 key (PEM, or OpenSSH's), as `pristine attest` does
+    ///
+    /// They go to attestations/ in the run's folder.
+    #[arg(long, env = "PRISTINE_ATTEST_KEY", value_name = "FILE")]
+    pub attest_key: Option<PathBuf>,
+    /// What statements say beside that
+    #[command(flatten)]
+    pub attesting: Attesting,
+}
+
+/// What statements say that no record knows.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Attesting {
+    /// Who answers for the build: a URI of your CI, say, that those who check statements know
+    #[arg(long, env = "PRISTINE_BUILDER_ID", value_name = "URI")]
+    pub builder_id: Option<String>,
+}
+
+/// Arguments of `attest`.
+#[derive(Debug, Clone, Args)]
+pub struct AttestArgs {
+    /// A run's name or the beginning of it, `latest`, or a run's folder
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Sign with this Ed25519 key: PKCS#8 in PEM, or OpenSSH's own form, not encrypted
+    #[arg(long, env = "PRISTINE_ATTEST_KEY", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Where they go, instead of attestations/ in the run's folder
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// What statements say beside that
+    #[command(flatten)]
+    pub attesting: Attesting,
+}
+
+/// Arguments of `verify-attestation`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyAttestationArgs {
+    /// Statements, and packages that they must be about
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Who may have signed: a public key, in PEM or as OpenSSH writes it; may be given several times
+    #[arg(long, value_name = "PUB", required_unless_present = "allowed_signers")]
+    pub key: Vec<PathBuf>,
+    /// Who may have signed: a file of OpenSSH's `allowed_signers`
+    #[arg(long, value_name = "FILE")]
+    pub allowed_signers: Vec<PathBuf>,
+    /// The lock that must have been built, to the last dependency
+    #[arg(long, value_name = "FILE")]
+    pub lock: Option<PathBuf>,
+    /// The run's folder or its record.json: everything must be as they say
+    #[arg(long, value_name = "RUN")]
+    pub record: Option<PathBuf>,
+    /// Who must have built, as `attest --builder-id` was given it
+    #[arg(long, value_name = "URI")]
+    pub builder_id: Option<String>,
 }
 
 /// Arguments of `audit`.
@@ -302,13 +372,16 @@ pub struct AuditArgs {
     /// Leave this as it was in the run; names separated by commas, or several times
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = variation_parser())]
     pub without_variation: Vec<Variation>,
+    /// Vary this too, which is not varied by default: build-path, job-order
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = variation_parser())]
+    pub with_variation: Vec<Variation>,
     /// Vary this, and what else is named so, and leave the rest as it was
     #[arg(
         long,
         value_name = "NAME",
         value_delimiter = ',',
         value_parser = variation_parser(),
-        conflicts_with = "without_variation"
+        conflicts_with_all = ["without_variation", "with_variation"]
     )]
     pub only_variation: Vec<Variation>,
     /// Find which variation makes a package differ, by rebuilding it with fewer of them

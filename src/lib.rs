@@ -29,6 +29,7 @@ pub mod repository;
 pub mod resolve;
 pub mod rpm;
 pub mod solve;
+pub mod statement;
 pub mod store;
 pub mod tree;
 pub mod ui;

@@ -19,9 +19,11 @@ pub mod docker;
 mod limits;
 pub mod native;
 mod surroundings;
+mod trace;
 
 pub use limits::{Limit, LimitHit, Limits, Usage};
 pub use surroundings::{Pinned, Surroundings};
+pub use trace::{Touch, Touched, Trace, Watched};
 
 /// An immutable file tree that a backend keeps: one layer of a root file system.
 ///
@@ -363,6 +365,21 @@ pub trait Clone: Send + fmt::Debug {
     /// block for long: output waits meanwhile. A limit that was met is `Exit::Limit`, whatever the command made
     /// of it: also where the kernel killed only one process, or refused to start one.
     fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError>;
+
+    /// As `run`, and tells which of the watched files the command's processes used, or in words why that is not
+    /// known. Watching changes nothing about the command, and its trouble is never an error.
+    fn run_traced(
+        &mut self,
+        command: &Command,
+        io: Io<'_>,
+        _watched: &Watched,
+    ) -> Result<(Exit, Result<Trace, String>), BackendError> {
+        let exit = self.run(command, io)?;
+        Ok((
+            exit,
+            Err("this backend cannot see what is opened".to_owned()),
+        ))
+    }
 
     /// What its commands used so far, together, and what it holds now.
     fn used(&mut self) -> Result<Usage, BackendError>;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::backend::{self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, User};
+use crate::backend::{
+    self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, Trace, User, Watched,
+};
 use crate::build::conditions::{Conditions, TIME_ZONE};
 use crate::build::diagnosis::Verdict;
 use crate::build::log::Log;
@@ -65,6 +67,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Where archives are spooled.
     pub spool: &'a Path,
+    /// What the build is watched for.
+    pub watched: Option<&'a Watched>,
     /// The root that the clone becomes where the build fails, for `pristine enter --failed`.
     pub keep: Option<RootId>,
 }
@@ -76,6 +80,15 @@ pub enum Built {
     Packages(Vec<FileRecord>),
     /// It did not build; the root that keeps what it left, where one does.
     Failed(Box<Verdict>, Option<RootId>),
+}
+
+/// A build that was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// What came of it.
+    pub built: Built,
+    /// What rpmbuild used of the environment, or why that is not known; none where nobody asked.
+    pub trace: Option<Result<Trace, String>>,
 }
 
 /// Why the tool could not try.
@@ -108,38 +121,42 @@ pub fn build(
     job: &Job<'_>,
     log: &mut Log<'_>,
     cancel: &Cancel,
-) -> Result<Built, PackageError> {
+) -> Result<Tried, PackageError> {
     let sandbox = |source| PackageError::Sandbox {
         package: job.name.to_owned(),
         source,
     };
     let mut clone = backend.open(roots).map_err(sandbox)?;
     copy_in(&mut *clone, job, Vec::new())?;
-    for (phase, command) in [
-        ("prepare", prepare(job)),
-        ("rpmbuild", rpmbuild(job, "-ba")),
+    let mut trace = None;
+    for (phase, command, watched) in [
+        ("prepare", prepare(job), None),
+        ("rpmbuild", rpmbuild(job, "-ba"), job.watched),
     ] {
         log.begin(phase);
-        let exit = run(&mut *clone, &command, log, cancel).map_err(sandbox)?;
+        let (exit, seen) = run(&mut *clone, (&command, watched), log, cancel).map_err(sandbox)?;
+        trace = seen;
         log.pause();
         if !exit.success() {
             log.note(clone.used().map_err(sandbox)?.into());
             let kept = leave(clone, job).map_err(sandbox)?;
             let verdict = Box::new(verdict(job, log, &exit)?);
-            return Ok(Built::Failed(verdict, kept));
+            let built = Built::Failed(verdict, kept);
+            return Ok(Tried { built, trace });
         }
     }
     log.note(clone.used().map_err(sandbox)?.into());
-    match results::collect(&mut *clone, job)? {
+    let built = match results::collect(&mut *clone, job)? {
         Ok(packages) => {
             clone.destroy().map_err(sandbox)?;
-            Ok(Built::Packages(packages))
+            Built::Packages(packages)
         }
         Err(reason) => {
             let kept = leave(clone, job).map_err(sandbox)?;
-            Ok(Built::Failed(Box::new(Verdict::of_results(reason)), kept))
+            Built::Failed(Box::new(Verdict::of_results(reason)), kept)
         }
-    }
+    };
+    Ok(Tried { built, trace })
 }
 
 /// Why it failed: by its log, the limit that ended it, and the disk.
@@ -326,16 +343,20 @@ pub(super) fn rpmbuild(job: &Job<'_>, stage: &str) -> Command {
 
 fn run(
     clone: &mut dyn backend::Clone,
-    command: &Command,
+    (command, watched): (&Command, Option<&Watched>),
     log: &mut Log<'_>,
     cancel: &Cancel,
-) -> Result<Exit, BackendError> {
-    clone.run(
-        command,
-        Io {
-            stdin: None,
-            output: &mut |_, bytes| log.write(bytes),
-            cancel,
-        },
-    )
+) -> Result<(Exit, Option<Result<Trace, String>>), BackendError> {
+    let io = Io {
+        stdin: None,
+        output: &mut |_, bytes| log.write(bytes),
+        cancel,
+    };
+    match watched {
+        None => Ok((clone.run(command, io)?, None)),
+        Some(watched) => {
+            let (exit, trace) = clone.run_traced(command, io, watched)?;
+            Ok((exit, Some(trace)))
+        }
+    }
 }

@@ -89,8 +89,15 @@ impl Earlier {
         site: &Site<'_>,
         record: &mut PackageRecord,
     ) -> Result<bool, RunError> {
+        let strict = site.tracing.is_some_and(|tracing| tracing.settings.strict);
+        // What was not watched there is built anew where that decides.
+        let declared = |earlier: &PackageRecord| {
+            let usage = earlier.usage.as_ref();
+            usage.is_some_and(|usage| usage.to_declare().next().is_none())
+        };
         let same = |earlier: &&PackageRecord| {
             earlier.outcome.good()
+                && (!strict || declared(earlier))
                 && earlier.made_from.is_some()
                 && earlier.made_from == record.made_from
         };
@@ -126,6 +133,7 @@ impl Earlier {
             .is_some_and(|kept| link(&kept, &site.folder.join(&log)).is_ok())
             .then_some(log);
         record.outputs.clone_from(&earlier.outputs);
+        record.usage.clone_from(&earlier.usage);
         record.outcome = Outcome::Reused {
             run: match &earlier.outcome {
                 Outcome::Reused { run } => run.clone(),

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::backend::{Backend, BackendError, Limits, RootId};
 use crate::build::conditions::Conditions;
+use crate::build::declared::{Ground, Tracing};
 use crate::build::needed::{Installed, Own};
 use crate::build::package::{Builder, PackageError};
 use crate::build::reuse::Earlier;
@@ -43,6 +44,8 @@ pub struct Ready {
     pub spec: String,
     /// BuildRequires as rpm prints them.
     pub build_requires: Vec<String>,
+    /// Each once more, with where the spec has it.
+    pub asks: Vec<(String, String)>,
     /// The spec, sources and patches: file name, and where it lies on the host.
     pub files: Vec<(String, PathBuf)>,
     /// The same for the record.
@@ -105,6 +108,8 @@ pub struct Site<'a> {
     pub fail_fast: bool,
     /// From where packages are taken over that are made from the same.
     pub earlier: Option<&'a Earlier>,
+    /// How builds are watched, where they are.
+    pub tracing: Option<&'a Tracing>,
     /// The run's start: times in the record count from here.
     pub started: Instant,
     /// Hears of progress.
@@ -171,6 +176,7 @@ struct Run<'a> {
     /// In the order of the plan.
     packages: Vec<&'a Ready>,
     installed: &'a Installed,
+    ground: Option<&'a Ground<'a>>,
     /// All that each package needs, also by way of others.
     needs: Vec<BTreeSet<usize>>,
     schedule: Schedule,
@@ -204,7 +210,11 @@ pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Ran, RunEr
         cancel: &cancel,
         ..site
     };
-    let mut run = Run::new(inside, plan, packages, &installed);
+    let ground = site
+        .tracing
+        .map(|tracing| Ground::new(site.installed, tracing));
+    let shared = (&installed, ground.as_ref());
+    let mut run = Run::new(inside, plan, packages, shared);
     run.writer.update()?;
     thread::scope(|scope| run.follow(scope));
     if site.cancel.is_cancelled() && !run.schedule.is_done() {
@@ -219,7 +229,7 @@ impl<'a> Run<'a> {
         site: Site<'a>,
         plan: &'a Plan,
         packages: &'a [Ready],
-        installed: &'a Installed,
+        (installed, ground): (&'a Installed, Option<&'a Ground<'a>>),
     ) -> Self {
         let by_name: BTreeMap<&str, &Ready> = packages
             .iter()
@@ -241,6 +251,7 @@ impl<'a> Run<'a> {
             plan,
             packages,
             installed,
+            ground,
         }
     }
 
@@ -282,6 +293,7 @@ impl<'a> Run<'a> {
         let work = Work {
             site: self.site,
             installed: self.installed,
+            ground: self.ground,
             ready: self.packages[place],
             processors: start.processors,
         };
@@ -326,6 +338,7 @@ impl<'a> Run<'a> {
             phases: Vec::new(),
             given: None,
             used: None,
+            usage: None,
             log: None,
         }
     }

@@ -6,22 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crate::backend::RootId;
+use crate::backend::{RootId, Trace};
+use crate::build::declared::{Ground, Spec, judge};
 use crate::build::log::Log;
 use crate::build::needed::{Installed, Own};
-use crate::build::package::{self, Built, Job};
+use crate::build::package::{self, Built, Job, Tried};
 use crate::build::reuse;
 use crate::build::run::{LOGS, REPOSITORY, Ready, RunError, Site};
 use crate::events::Event;
-use crate::record::{Class, FileRecord, Given, Outcome, PackageRecord};
+use crate::record::{Class, FileRecord, Given, Outcome, PackageRecord, UsageRecord};
 use crate::repository::{Described, Writer};
-use crate::rpm::read_package;
+use crate::rpm::{PackageFacts, read_package};
 
 /// One package at work.
 #[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     pub(super) site: Site<'a>,
     pub(super) installed: &'a Installed,
+    /// The environment for what is held against it, where builds are watched.
+    pub(super) ground: Option<&'a Ground<'a>>,
     pub(super) ready: &'a Ready,
     /// Processors that it is given.
     pub(super) processors: NonZero<usize>,
@@ -58,11 +61,13 @@ impl Work<'_> {
         };
         match chosen {
             Err(reason) => record.outcome = Outcome::failed(reason, Class::Dependency),
-            Ok(own) => {
-                record.made_from = Some(reuse::made_from(&self.site, ready, &own));
-                record.own_packages = own;
+            Ok(chosen) => {
+                record.made_from = Some(reuse::made_from(&self.site, ready, &chosen));
+                let own = own.iter().filter(|own| chosen.contains(&own.file));
+                let own: Vec<&PackageFacts> = own.map(|own| &own.facts).collect();
+                record.own_packages = chosen;
                 if !self.taken_over(&mut record)? {
-                    excerpt = self.build(&mut record)?;
+                    excerpt = self.build(&mut record, &own)?;
                 }
             }
         }
@@ -84,7 +89,12 @@ impl Work<'_> {
         }
     }
 
-    fn build(&self, record: &mut PackageRecord) -> Result<Vec<String>, RunError> {
+    /// Builds it, with the project's packages `chosen` installed; gives the lines that say best why it failed.
+    fn build(
+        &self,
+        record: &mut PackageRecord,
+        chosen: &[&PackageFacts],
+    ) -> Result<Vec<String>, RunError> {
         let Self { site, ready, .. } = *self;
         let relative = PathBuf::from(LOGS).join(format!("{}.log", ready.name));
         let path = site.folder.join(&relative);
@@ -103,6 +113,9 @@ impl Work<'_> {
             processors: u32::try_from(self.processors.get()).unwrap_or(u32::MAX),
             memory: ready.limits.memory,
         });
+        let watched = self
+            .ground
+            .map(|ground| ground.watched(&ready.asks, chosen));
         let own = record.own_packages.iter();
         let repository = site.folder.join(REPOSITORY);
         let recorded = ready.recorded.as_ref();
@@ -122,16 +135,31 @@ impl Work<'_> {
             processors: self.processors.get(),
             limits: ready.limits.clone(),
             spool: site.spool,
+            watched: watched.as_ref(),
             keep: self.kept_name(),
         };
-        let built = package::build(site.backend, site.roots, &job, &mut log, site.cancel)?;
+        let Tried { built, trace } =
+            package::build(site.backend, site.roots, &job, &mut log, site.cancel)?;
         record.phases = log.phases();
         record.used = log.used();
         log.finish().map_err(file_error)?;
-        Ok(match built {
+        let whole = matches!(built, Built::Packages(_));
+        record.usage = trace.and_then(|trace| self.usage(chosen, trace, whole));
+        self.settle(record, built)
+    }
+
+    /// Writes down what came of it; gives the lines that say best why it failed.
+    fn settle(&self, record: &mut PackageRecord, built: Built) -> Result<Vec<String>, RunError> {
+        match built {
             Built::Packages(files) => {
-                record.outputs = files;
-                Vec::new()
+                match self.forbidden(record) {
+                    None => record.outputs = files,
+                    Some(outcome) => {
+                        self.withdraw(&files)?;
+                        record.outcome = outcome;
+                    }
+                }
+                Ok(Vec::new())
             }
             Built::Failed(verdict, root) => {
                 let excerpt = verdict.excerpt.clone();
@@ -139,9 +167,58 @@ impl Work<'_> {
                 if let Outcome::Failed { kept, .. } = &mut record.outcome {
                     *kept = self.bounded(root);
                 }
-                excerpt
+                Ok(excerpt)
             }
+        }
+    }
+
+    /// What it used, held against what it declares. Of a build that broke off nothing is called unused.
+    fn usage(
+        &self,
+        own: &[&PackageFacts],
+        trace: Result<Trace, String>,
+        whole: bool,
+    ) -> Option<UsageRecord> {
+        let (ground, tracing) = (self.ground?, self.site.tracing?);
+        let spec = Spec {
+            name: &self.ready.name,
+            asks: &self.ready.asks,
+            own,
+        };
+        let mut usage = match trace {
+            Ok(trace) => judge(ground, spec, &trace, &tracing.settings),
+            Err(why) => UsageRecord::untraced(why),
+        };
+        if !whole {
+            usage.unused.clear();
+        }
+        Some(usage)
+    }
+
+    /// The outcome of a package that uses what it does not declare, where that is an error.
+    fn forbidden(&self, record: &PackageRecord) -> Option<Outcome> {
+        let tracing = self.site.tracing?;
+        let usage = record.usage.as_ref().filter(|_| tracing.settings.strict)?;
+        let lines: Vec<String> = usage
+            .to_declare()
+            .map(|one| format!("{} (`{}`)", one.package.name, one.add))
+            .collect();
+        (!lines.is_empty()).then(|| {
+            let reason = format!(
+                "it uses what its spec does not declare: {}",
+                lines.join(", ")
+            );
+            Outcome::failed(reason, Class::Undeclared)
         })
+    }
+
+    /// Takes packages out of the run's repository again.
+    fn withdraw(&self, files: &[FileRecord]) -> Result<(), RunError> {
+        let repository = self.site.folder.join(REPOSITORY);
+        for path in files.iter().map(|file| repository.join(&file.path)) {
+            fs_err::remove_file(&path).map_err(|source| RunError::File { path, source })?;
+        }
+        Ok(())
     }
 
     /// The root in which a failed build is kept.

@@ -8,7 +8,7 @@ use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
 use crate::commands::context::Context;
 use crate::commands::recording::{self, Facts};
-use crate::commands::{PACKAGE_FAILED, creating, current, earlier, gc, source};
+use crate::commands::{PACKAGE_FAILED, attest, creating, current, earlier, gc, source, usage};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::Record;
@@ -18,6 +18,7 @@ use crate::ui;
 
 /// The verb.
 pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Failure> {
+    attest::before_build(args.attest_key.as_deref())?;
     let checkout = source::checkout(context, args)?;
     let context = &*context;
     let documents = context.documents()?;
@@ -58,7 +59,7 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         machine,
         folder: &folder,
     };
-    let ran = building::build(context, parts, args.fail_fast)?;
+    let ran = building::build(context, parts, args)?;
     let facts = Facts {
         documents: &documents,
         workshop: &workshop,
@@ -72,6 +73,8 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
     let record = recording::record(context, facts, &ran);
     record.save(&folder)?;
     report::write(&workshop.store.runs_folder(), &folder, &record, &lock)?;
+    let attest = (args.attest_key.as_deref(), &args.attesting);
+    attest::after_build(context, attest, (&folder, &record, &lock))?;
     snapshot.publish()?;
     let code = ending(context, args, ran.end, (&record, &folder))?;
     gc::after_build(context, &documents.project, &workshop)?;
@@ -105,8 +108,9 @@ fn ending(
         End::Complete | End::Failed => {}
     }
     let took = context.started.instant.elapsed();
+    let deps = usage::summary(record).map_or(String::new(), |text| format!("{text}\n"));
     context.ui.result(&format!(
-        "{} in {}\n{}",
+        "{} in {}\n{deps}{}",
         counts(record),
         ui::seconds(took),
         folder.display()

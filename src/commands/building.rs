@@ -6,18 +6,22 @@ use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
 use crate::build::conditions::Conditions;
+use crate::build::declared::Tracing;
 use crate::build::reuse::Earlier;
 use crate::build::run::{self, Ran, Ready, Site};
 use crate::build::schedule::{Demand, Machine};
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::creating::Snapshot;
-use crate::commands::{earlier, job, lock as locking};
+use crate::commands::{earlier, job, lock as locking, usage};
 use crate::documents::Lock;
 use crate::documents::config::Package;
 use crate::environment::base;
 use crate::error::Failure;
+use crate::events::{Event, Sink as _};
 use crate::plan::{Plan, PlanError};
 use crate::resolve::packages::Stock;
+use crate::resolve::places::Places;
+use crate::resolve::solving::Offer;
 use crate::resolve::{request, sources};
 use crate::rpm::{PackageFacts, read_package};
 
@@ -91,7 +95,7 @@ pub(super) struct Parts<'a> {
 pub(super) fn build(
     context: &Context<'_>,
     parts: Parts<'_>,
-    fail_fast: bool,
+    args: &BuildArgs,
 ) -> Result<Ran, Failure> {
     let Parts {
         documents,
@@ -104,6 +108,7 @@ pub(super) fn build(
     } = parts;
     let ready = ready(parts)?;
     let installed = installed(context, parts)?;
+    let tracing = tracing(context, parts, args.strict)?;
     context.ui.note(&format!(
         "building {} packages, results in {}",
         plan.steps.len(),
@@ -125,13 +130,21 @@ pub(super) fn build(
         spool: &workshop.store.temporary_folder(),
         keep_failed: &AtomicUsize::new(kept),
         machine: parts.machine,
-        fail_fast,
+        fail_fast: args.fail_fast,
         earlier: parts.earlier,
+        tracing: tracing.as_ref(),
         started: context.started.instant,
         sink: context.ui,
         cancel: &context.cancel,
     };
-    Ok(run::run(site, plan, &ready)?)
+    let ran = run::run(site, plan, &ready)?;
+    if tracing.is_some_and(|tracing| tracing.settings.strict) {
+        for gap in usage::gaps(&ran.packages) {
+            let text = format!("--strict was not held against all: {gap}");
+            context.ui.emit(Event::Warning { text });
+        }
+    }
+    Ok(ran)
 }
 
 /// What the snapshot's packages provide, from their headers; where there is a base, as its own rpm has them.
@@ -148,6 +161,38 @@ fn installed(context: &Context<'_>, parts: Parts<'_>) -> Result<Vec<PackageFacts
     let rpms = parts.stock.rpms.iter();
     rpms.map(|package| Ok(read_package(&package.path).map_err(crate::resolve::ResolveError::from)?))
         .collect()
+}
+
+/// How builds are watched, and what every one of them may use; none where the project file says that they are not.
+fn tracing(
+    context: &Context<'_>,
+    parts: Parts<'_>,
+    strict: bool,
+) -> Result<Option<Tracing>, Failure> {
+    let Parts {
+        documents,
+        workshop,
+        lock,
+        ..
+    } = parts;
+    let mut settings = documents.project.trace.clone();
+    settings.strict |= strict;
+    if !settings.enabled && !settings.strict {
+        return Ok(None);
+    }
+    let template = &documents.template;
+    let mut base = request::specs_root(template, &documents.places());
+    if !template.groups.is_empty() {
+        let supply = context.supply(&documents.project, workshop);
+        let offer = Offer::of_lock(supply, template, documents.recipe.as_ref(), lock)?;
+        base.extend(offer.template_groups());
+    }
+    let given = lock.base.iter().flat_map(|base| &base.installed);
+    Ok(Some(Tracing {
+        settings,
+        base,
+        given: given.map(|rpm| rpm.nevra.clone()).collect(),
+    }))
 }
 
 /// The packages of the plan with all that their builds take.
@@ -170,6 +215,7 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
         .iter()
         .map(|step| step.name.as_str())
         .collect();
+    let places = documents.places();
     let mut all = Vec::new();
     for locked in &lock.packages {
         let name = locked.name.as_str();
@@ -184,6 +230,7 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
             version: locked.facts.nevra.evr(),
             spec: spec.unwrap_or_default().to_string_lossy().into_owned(),
             build_requires: locked.facts.build_requires.clone(),
+            asks: asks(&places, name, &locked.facts.build_requires),
             files,
             inputs,
             options: locking::options(package),
@@ -195,6 +242,13 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
         });
     }
     Ok(all)
+}
+
+/// BuildRequires with where the spec has them.
+fn asks(places: &Places, name: &str, build_requires: &[String]) -> Vec<(String, String)> {
+    let each = build_requires.iter();
+    each.map(|text| (text.clone(), places.spec(name, "BuildRequires", text)))
+        .collect()
 }
 
 pub(super) fn demand(package: &Package, known: earlier::Known) -> Demand {

@@ -58,6 +58,12 @@ impl Started {
             instant: Instant::now(),
         }
     }
+
+    /// The present by the calendar as it was at the start: a clock that is set meanwhile makes no run end before
+    /// it began.
+    pub(super) fn present(&self) -> Duration {
+        self.time + self.instant.elapsed()
+    }
 }
 
 /// A project, loaded and checked as far as its own files go.

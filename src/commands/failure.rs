@@ -1,6 +1,7 @@
 //! Errors of modules become a `Failure` here and nowhere else: its kind, and what to do next.
 
 use std::error::Error;
+use std::io;
 
 use crate::backend::{BackendError, Exit};
 use crate::build::package::PackageError;
@@ -25,6 +26,7 @@ use crate::registry::RegistryError;
 use crate::report::ReportError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
+use crate::statement::{KeyError, StatementError};
 use crate::store::StoreError;
 use crate::store::fetch::FetchError;
 
@@ -45,6 +47,9 @@ fn failure(kind: Kind, error: impl Error + Send + Sync + 'static) -> Failure {
             Some(BackendError::Unavailable { remedy, .. }) => hints.push(remedy.clone()),
             _ => {}
         }
+        if let Some(hint) = refusal(cause).filter(|hint| !hints.iter().any(|known| known == hint)) {
+            hints.push(hint.to_owned());
+        }
         if matches!(
             cause.downcast_ref::<FetchError>(),
             Some(FetchError::Interrupted)
@@ -56,6 +61,25 @@ fn failure(kind: Kind, error: impl Error + Send + Sync + 'static) -> Failure {
     failure.hints = hints;
     failure
 }
+
+/// What to do where nothing can be written.
+fn refusal(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match cause.downcast_ref::<StoreError>() {
+        Some(StoreError::ReadOnly { .. }) => return Some(READ_ONLY),
+        Some(StoreError::Full { .. }) => return Some(FULL),
+        _ => {}
+    }
+    match cause.downcast_ref::<io::Error>()?.kind() {
+        ReadOnlyFilesystem => Some(READ_ONLY),
+        StorageFull | QuotaExceeded => Some(FULL),
+        _ => None,
+    }
+}
+
+const READ_ONLY: &str = "a store is written even by what only uses it: make it writable, or name another with `--store DIR`; \
+                         `runs`, `show`, `log`, `diff`, `snapshot list` and `snapshot export` only read";
+const FULL: &str = "`pristine gc` frees what no kept run, tag or lock wants, and `--store DIR` names a store elsewhere";
 
 macro_rules! always {
     ($($error:ty => $kind:ident),* $(,)?) => {
@@ -84,6 +108,44 @@ always! {
     PackageError => CannotRun,
     RunError => CannotRun,
     CompareError => CannotRun,
+}
+
+impl From<StatementError> for Failure {
+    fn from(error: StatementError) -> Self {
+        let (kind, hint) = match &error {
+            StatementError::Key { source, .. } => (Kind::Input, key_hint(source)),
+            StatementError::TooLarge { .. } | StatementError::Outside { .. } => (Kind::Input, None),
+            StatementError::Changed { .. } => (
+                Kind::Lock,
+                Some(
+                    "a statement is made of what the build left: build again, or fetch the run's folder anew",
+                ),
+            ),
+            StatementError::File { doing: "read", .. } => (Kind::Input, None),
+            StatementError::File { .. } | StatementError::Json { .. } => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+fn key_hint(error: &KeyError) -> Option<&'static str> {
+    match error {
+        KeyError::Encrypted => Some(
+            "give the machine that signs a copy without a passphrase: ssh-keygen -p -N \"\" -f COPY, or openssl pkey -in KEY -out COPY",
+        ),
+        KeyError::Algorithm(_) | KeyError::Unknown => Some(
+            "make one: openssl genpkey -algorithm ed25519 -out KEY, or ssh-keygen -t ed25519 -N \"\" -f KEY",
+        ),
+        KeyError::Public | KeyError::Private => Some("name the other half"),
+        KeyError::NobodyAllowed { .. } => Some(
+            "a line is: who@example.org ssh-ed25519 AAAA…, or with namespaces=\"in-toto\" before the key",
+        ),
+        KeyError::Damaged => None,
+    }
 }
 
 impl From<SpecError> for Failure {

@@ -158,6 +158,7 @@ impl Draft {
             processors: self.processors,
             limits: self.limits.clone(),
             spool,
+            watched: None,
             keep: None,
         }
     }

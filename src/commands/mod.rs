@@ -9,6 +9,7 @@ use crate::cli::{Cli, Verb};
 use crate::error::{Failure, Kind};
 use crate::ui::{Manner, Ui};
 
+mod attest;
 mod audit;
 mod base;
 mod build;
@@ -40,7 +41,9 @@ mod source;
 mod store;
 mod supplies;
 mod tables;
+mod usage;
 mod verify;
+mod verify_attestation;
 mod why;
 mod why_not;
 
@@ -111,6 +114,8 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Runs { json } => runs::run(&context, *json),
         Verb::Show { run, json } => show::run(&context, run, *json),
         Verb::Log(args) => log::run(&context, args),
+        Verb::Attest(args) => attest::run(&context, args),
+        Verb::VerifyAttestation(args) => verify_attestation::run(&context, args),
         Verb::Diff { old, new, json } => diff::run(&context, (old, new), *json),
         Verb::Clean { all } => clean::run(&context, *all),
         Verb::Gc { dry_run } => gc::run(&context, *dry_run),

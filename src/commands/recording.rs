@@ -9,7 +9,7 @@ use time::macros::format_description;
 
 use crate::build::run::{End, Ran};
 use crate::build::schedule::Machine;
-use crate::commands::context::{Context, Documents, Workshop, now, timestamp};
+use crate::commands::context::{Context, Documents, Workshop, timestamp};
 use crate::commands::creating::Snapshot;
 use crate::documents::Lock;
 use crate::documents::lock::{BaseOrigin, LockedBase};
@@ -80,7 +80,7 @@ pub(super) fn record(context: &Context<'_>, facts: Facts<'_>, ran: &Ran) -> Reco
         project: facts.documents.project.name.to_string(),
         tool: concat!("pristine ", env!("CARGO_PKG_VERSION")).to_owned(),
         started: timestamp(context.started.time),
-        ended: timestamp(now()),
+        ended: timestamp(context.started.present()),
         ending: match ran.end {
             End::Complete => Ending::Complete,
             _ => Ending::Interrupted,

@@ -160,7 +160,7 @@ fn build(
     let backend = &*workshop.backend;
     let built = package::build(backend, &snapshot.roots, &job, &mut log, &context.cancel)?;
     log.finish().map_err(failed)?;
-    let (outcome, excerpt, packages) = match built {
+    let (outcome, excerpt, packages) = match built.built {
         Built::Packages(packages) => ("built".to_owned(), Vec::new(), Some(packages)),
         Built::Failed(verdict, _) => (format!("failed: {}", verdict.reason), verdict.excerpt, None),
     };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::commands::context::Context;
-use crate::commands::{kept, tables};
+use crate::commands::{kept, tables, usage};
 use crate::error::{Failure, Kind};
 use crate::record::{FILE_NAME, LimitRecord, Outcome, PackageRecord, Record};
 use crate::report;
@@ -30,6 +30,12 @@ fn text(folder: &Path, record: &Record) -> String {
         if let Outcome::Failed { .. } = package.outcome {
             failure(&mut out, folder, package);
         }
+    }
+    for package in &record.packages {
+        uses(&mut out, package);
+    }
+    for gap in usage::gaps(&record.packages) {
+        let _infallible = writeln!(out, "\n{}", clean(&gap, false));
     }
     if !record.packages.is_empty() {
         let _infallible = write!(out, "\n{}\n", packages(record));
@@ -113,6 +119,18 @@ fn failure(out: &mut String, folder: &Path, package: &PackageRecord) {
             "     look around in it: pristine enter --failed {}",
             clean(&package.name, false)
         ));
+    }
+}
+
+/// What it uses and does not declare, and the reverse.
+fn uses(out: &mut String, package: &PackageRecord) {
+    let lines = usage::lines(package);
+    if lines.is_empty() {
+        return;
+    }
+    let _infallible = writeln!(out, "\nDEPS {}:", clean(&package.name, false));
+    for line in lines {
+        let _infallible = writeln!(out, "     {line}");
     }
 }
 

@@ -60,6 +60,12 @@ impl Variation {
         Self::Environment,
     ];
 
+    /// Whether it is varied where nobody says otherwise. Two are not: rpm itself writes the build path into every
+    /// source package (its tag `SPEC`), and makefiles with a missing dependency fail in another order, and do not differ.
+    pub fn by_default(self) -> bool {
+        !matches!(self, Self::BuildPath | Self::JobOrder)
+    }
+
     /// Its name on the command line and in files.
     pub fn name(self) -> &'static str {
         match self {

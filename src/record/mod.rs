@@ -14,6 +14,9 @@ mod files;
 pub mod kept;
 pub mod retention;
 pub mod runs;
+mod usage;
+
+pub use usage::{How, Means, Undeclared, Unused, UsageRecord, UsedFile};
 
 /// The format version that this program writes and reads.
 ///
@@ -200,6 +203,9 @@ pub struct PackageRecord {
     /// What it used, as far as this machine could tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Resources>,
+    /// What it used of the environment, held against what its spec declares; none for a package that was not tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageRecord>,
     /// The log, relative to the run folder.
     pub log: Option<PathBuf>,
 }
@@ -322,6 +328,8 @@ pub enum Class {
     Packaging,
     /// A limit on time, memory, processes or disk.
     Limit,
+    /// It uses what its spec does not declare, where that is an error (`--strict`).
+    Undeclared,
     /// The machine: the disk, the sandbox, a signal from outside.
     Infrastructure,
     /// None of these.
@@ -490,6 +498,7 @@ mod tests {
                 user: Some(11),
                 ..Resources::default()
             }),
+            usage: Some(UsageRecord::untraced("no reason")),
             log: Some("logs/a.log".into()),
         }
     }

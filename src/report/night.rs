@@ -135,6 +135,7 @@ pub fn class_name(class: Class) -> &'static str {
         Class::Test => "test",
         Class::Packaging => "packaging",
         Class::Limit => "limit",
+        Class::Undeclared => "undeclared",
         Class::Infrastructure => "infrastructure",
         Class::Other => "other",
     }

@@ -51,6 +51,7 @@ pub(crate) fn built(name: &str, at: u64, milliseconds: u64) -> PackageRecord {
             written: Some(70 << 20),
             disk: Some(90 << 20),
         }),
+        usage: None,
         log: Some(format!("logs/{name}.log").into()),
     }
 }

@@ -78,7 +78,7 @@ pub fn shortest(gathering: &Gathering<'_>, wanted: &[Wanted], target: usize) -> 
 }
 
 /// The packages that a request brings by itself.
-fn brought(gathering: &Gathering<'_>, wanted: &Wanted) -> BTreeSet<usize> {
+pub fn brought(gathering: &Gathering<'_>, wanted: &Wanted) -> BTreeSet<usize> {
     if wanted.meaning == Meaning::Package {
         let named = named(gathering, &wanted.capability);
         if !named.is_empty() {
@@ -126,7 +126,7 @@ pub fn is_called(nevra: &Nevra, text: &str) -> bool {
 }
 
 /// The packages that a requirement brings; the conditions of a rich one bring nothing.
-fn leads_to(gathering: &Gathering<'_>, dependency: &Dependency) -> BTreeSet<usize> {
+pub fn leads_to(gathering: &Gathering<'_>, dependency: &Dependency) -> BTreeSet<usize> {
     match dependency.rich() {
         Ok(rich) => parts(gathering, &rich),
         Err(_) => BTreeSet::new(),

@@ -23,6 +23,10 @@ use crate::events::Sink;
 /// The lock that is shared to note something, and held alone to collect.
 const GATE: &str = "gate";
 
+/// How the name of a process's file begins, and how it did before it was locked and had its first line.
+const READY: &str = "new-";
+const MAKING: &str = "making-";
+
 /// Something that a process relies on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -151,8 +155,9 @@ impl Store {
     fn start_pins(&self) -> Result<Pins, StoreError> {
         let folder = self.pins_folder();
         let failed = |error| StoreError::from_write(self.root(), &folder.join("new"), None, error);
+        remove_dead(&folder).map_err(failed)?;
         let file = tempfile::Builder::new()
-            .prefix("new-")
+            .prefix(MAKING)
             .tempfile_in(&folder)
             .map_err(failed)?;
         file.as_file().lock().map_err(failed)?;
@@ -164,14 +169,37 @@ impl Store {
         let mut line =
             serde_json::to_vec(&owner).map_err(|error| doing("write", &folder)(error.into()))?;
         line.push(b'\n');
-        let (mut file, path) = file.keep().map_err(|error| failed(error.error))?;
-        file.write_all(&line).map_err(failed)?;
+        file.as_file().write_all(&line).map_err(failed)?;
+        let name = file
+            .path()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let path = folder.join(name.replacen(MAKING, READY, 1));
+        let file = file.persist(&path).map_err(|error| failed(error.error))?;
         Ok(Pins {
             file,
             path,
             noted: BTreeSet::new(),
         })
     }
+}
+
+/// Removes what processes left that were killed, so that it does not add up where nothing is ever collected. A file that is
+/// being made may have no lock yet: only a collection, which keeps all others out, removes one of those.
+fn remove_dead(folder: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let named = path.file_name().unwrap_or_default().to_string_lossy();
+        if !named.starts_with(READY) {
+            continue;
+        }
+        let lock = File::open(&path).map(|file| file.try_lock_shared().map(|()| file));
+        if let Ok(Ok(_held)) = lock {
+            std::fs::remove_file(&path).or_else(gone)?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds what a living process noted; removes the file of a dead one.
@@ -247,6 +275,24 @@ mod tests {
         crate::files::write_atomic(&left, &text).unwrap();
         assert_eq!(pinned(&other), []);
         assert!(!left.exists());
+    }
+
+    #[test]
+    fn what_the_dead_left_does_not_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let left = store.pins_folder().join("new-dead");
+        let making = store.pins_folder().join("making-perhaps-alive");
+        for path in [&left, &making] {
+            fs_err::write(path, "").unwrap();
+        }
+        let living = Store::open(folder.path()).unwrap();
+        living.pin(&[Pin::Run("a".to_owned())]).unwrap();
+        store.pin(&[Pin::Run("b".to_owned())]).unwrap();
+        assert!(!left.exists() && making.exists());
+        let other = Store::open(folder.path()).unwrap();
+        assert_eq!(pinned(&other).len(), 2);
+        assert!(!making.exists());
     }
 
     #[test]

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["engine", "registry"],
     &["record"],
     &["resolve"],
-    &["report"],
+    &["report", "statement"],
     &["build"],
     &["audit"],
     &["ui"],

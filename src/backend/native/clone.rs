@@ -10,13 +10,13 @@ use rustix::termios::isatty;
 
 use super::cgroup::Cgroup;
 use super::session::Session;
-use super::supervise::{Living, Running, end_sandbox, last_words};
+use super::supervise::{Ends, Living, Running, end_sandbox, last_words};
 use super::terminal::{self, Ended, Joined};
 use super::watch::{Disk, Watch};
 use super::wire::{self, Answer, Request, Run, Stack};
-use super::{Shared, mounts, processes, pump, streams};
+use super::{Shared, mounts, processes, pump, streams, trace};
 use crate::backend::{
-    BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams, Usage, User,
+    BackendError, Command, Exit, Io, Limits, Mount, RootId, Streams, Trace, Usage, User, Watched,
 };
 use crate::cancel::Cancel;
 
@@ -64,10 +64,10 @@ impl NativeClone {
         &self,
         command: &Command,
         streams: &[OwnedFd; 3],
-        terminal: Option<[bool; 3]>,
+        (terminal, traced): (Option<[bool; 3]>, Option<&trace::Wanted>),
         cgroup: Option<&Cgroup>,
     ) -> Result<(OwnedFd, OwnedFd), BackendError> {
-        let gated = is_limited(&command.limits);
+        let gated = is_limited(&command.limits) || traced.is_some();
         let mut given = Vec::new();
         let mut attached = Vec::new();
         for mount in &command.mounts {
@@ -79,6 +79,7 @@ impl NativeClone {
             given.extend(copy);
         }
         let mut files: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
+        files.extend(traced.into_iter().flat_map(trace::Wanted::files));
         files.extend(given.iter().map(AsFd::as_fd));
         let mut command = command.clone();
         if cgroup.is_some() {
@@ -90,6 +91,7 @@ impl NativeClone {
             attached,
             gated,
             terminal,
+            traced: traced.is_some(),
             cgroup: cgroup.map(Cgroup::folders).unwrap_or_default(),
             command,
         };
@@ -229,8 +231,14 @@ fn on_terminal(
     }
 }
 
-impl crate::backend::Clone for NativeClone {
-    fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError> {
+impl NativeClone {
+    /// Runs a command; where a tracer is `wanted`, it watches before the command starts.
+    fn follow(
+        &mut self,
+        command: &Command,
+        io: Io<'_>,
+        wanted: Option<trace::Wanted>,
+    ) -> Result<(Exit, Option<Result<Trace, String>>), BackendError> {
         if io.cancel.is_cancelled() {
             return Err(BackendError::Interrupted);
         }
@@ -241,17 +249,35 @@ impl crate::backend::Clone for NativeClone {
         let cgroup = self
             .limit(&command.limits)
             .map_err(step("set the limits"))?;
-        let (channel, sandbox) = self.start(command, &theirs, terminal, cgroup.as_ref())?;
+        let started = self.start(
+            command,
+            &theirs,
+            (terminal, wanted.as_ref()),
+            cgroup.as_ref(),
+        )?;
         drop(theirs);
-        if is_limited(&command.limits) {
-            let opened = cgroup
-                .as_ref()
-                .map_or(Ok(()), |cgroup| cgroup.add(&sandbox));
-            if let Err(error) = opened.and_then(|()| wire::send(&channel, &(), &[])) {
-                end_sandbox(sandbox.as_fd());
-                return Err(step("set the limits")(error));
-            }
+        let tracing = wanted.map(trace::Wanted::begun);
+        let gated = is_limited(&command.limits) || tracing.is_some();
+        if gated {
+            let_go(&started, cgroup.as_ref())?;
         }
+        let (exit, usage) = self.supervise(command, io, (started, terminal, ends), cgroup)?;
+        if exit == Exit::Killed && self.measure().is_err() {
+            let why = "its sandbox was killed, and with it what had started it";
+            return Err(step("follow the command")(io::Error::other(why)));
+        }
+        self.used = self.used.then(usage);
+        Ok((exit, tracing.map(|tracing| tracing?.end())))
+    }
+
+    fn supervise(
+        &self,
+        command: &Command,
+        io: Io<'_>,
+        (started, terminal, ends): (Started, Option<[bool; 3]>, Ends),
+        cgroup: Option<Cgroup>,
+    ) -> Result<(Exit, Usage), BackendError> {
+        let (channel, sandbox) = started;
         let first = processes::id(&sandbox).unwrap_or_default();
         let signals = cgroup
             .as_ref()
@@ -260,27 +286,57 @@ impl crate::backend::Clone for NativeClone {
         let disk = Held(self);
         let watch = Watch::new(&command.limits, (cgroup.as_ref(), signals), &disk, first);
         let limits = (&command.limits, watch);
-        let (exit, usage) = if terminal.is_some() {
-            on_terminal(&channel, sandbox, io.cancel)?
-        } else {
-            match command.streams {
-                Streams::Piped => Running::new(channel, sandbox, ends, io, limits).wait()?,
-                Streams::Inherited => {
-                    let io = Io {
-                        stdin: None,
-                        output: &mut streams::show,
-                        cancel: io.cancel,
-                    };
-                    Running::new(channel, sandbox, ends, io, limits).wait()?
-                }
-            }
-        };
-        if exit == Exit::Killed && self.measure().is_err() {
-            let why = "its sandbox was killed, and with it what had started it";
-            return Err(step("follow the command")(io::Error::other(why)));
+        if terminal.is_some() {
+            return on_terminal(&channel, sandbox, io.cancel);
         }
-        self.used = self.used.then(usage);
-        Ok(exit)
+        match command.streams {
+            Streams::Piped => Running::new(channel, sandbox, ends, io, limits).wait(),
+            Streams::Inherited => {
+                let io = Io {
+                    stdin: None,
+                    output: &mut streams::show,
+                    cancel: io.cancel,
+                };
+                Running::new(channel, sandbox, ends, io, limits).wait()
+            }
+        }
+    }
+}
+
+/// A started sandbox: where it tells how it ended, and its handle.
+type Started = (OwnedFd, OwnedFd);
+
+/// Puts a sandbox that waits into its cgroup, where it has one, and lets it go on.
+fn let_go((channel, sandbox): &Started, cgroup: Option<&Cgroup>) -> Result<(), BackendError> {
+    let opened = cgroup.map_or(Ok(()), |cgroup| cgroup.add(sandbox));
+    if let Err(error) = opened.and_then(|()| wire::send(channel, &(), &[])) {
+        end_sandbox(sandbox.as_fd());
+        return Err(step("set the limits")(error));
+    }
+    Ok(())
+}
+
+impl crate::backend::Clone for NativeClone {
+    fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError> {
+        self.follow(command, io, None).map(|(exit, _)| exit)
+    }
+
+    fn run_traced(
+        &mut self,
+        command: &Command,
+        io: Io<'_>,
+        watched: &Watched,
+    ) -> Result<(Exit, Result<Trace, String>), BackendError> {
+        match trace::Wanted::new(watched) {
+            Ok(wanted) => {
+                let (exit, traced) = self.follow(command, io, Some(wanted))?;
+                Ok((exit, traced.unwrap_or_else(|| Ok(Trace::default()))))
+            }
+            Err(error) => {
+                let why = format!("the kernel gives no events of files: {error}");
+                Ok((self.run(command, io)?, Err(why)))
+            }
+        }
     }
 
     fn used(&mut self) -> Result<Usage, BackendError> {

@@ -77,6 +77,17 @@ pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Resul
     Err(Errno::LOOP.into())
 }
 
+/// Where a file or folder lies below a root, without links: read off its parents.
+pub(super) fn place(root: BorrowedFd<'_>, found: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    use std::os::fd::AsRawFd as _;
+    let path =
+        |handle: BorrowedFd<'_>| fs_err::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    // The mount is attached nowhere: the kernel gives paths from its root.
+    let (root, found) = (path(root)?, path(found)?);
+    let below = found.strip_prefix(&root).map_err(io::Error::other)?;
+    Ok(Path::new(".").join(below))
+}
+
 /// The path seen from the root's handle; the root itself is `.`.
 fn relative(path: &Path) -> PathBuf {
     let path = path.components().filter(|part| {

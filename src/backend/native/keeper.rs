@@ -19,6 +19,7 @@ use rustix::thread::{CapabilitiesSecureBits, UnshareFlags};
 use super::ids::{self, CALLER};
 use super::stack::{self, Places};
 use super::sys::{self, Fork};
+use super::tracer::Tracer;
 use super::wire::{self, Answer, Doing, Failure, Hello, Request, Run, Start};
 use super::{cgroup, mounts, worker, zygote};
 use crate::backend::{Mount, User};
@@ -324,12 +325,20 @@ impl Keeper {
     fn start(&self, run: Run, channel: &OwnedFd, files: Vec<OwnedFd>) -> Result<(), Failure> {
         let mut files = files.into_iter();
         let streams: Vec<OwnedFd> = files.by_ref().take(3).collect();
+        let tracer: Vec<OwnedFd> = files
+            .by_ref()
+            .take(if run.traced { 3 } else { 0 })
+            .collect();
         if !run.cgroup.is_empty() {
             let mut cgroups = self.cgroups.borrow_mut();
             cgroups.retain(|folder| folder.exists());
             cgroups.extend(run.cgroup);
         }
         let clone = as_inner_root(|| stack::mount(&self.places, &run.stack))?;
+        if let Ok(files) = <[OwnedFd; 3]>::try_from(tracer) {
+            let tracer = Tracer::new(files, &clone).doing(|| "prepare to trace".to_owned())?;
+            self.work(None, move |_| tracer.run());
+        }
         let mut given = Vec::new();
         let mut targets = Vec::new();
         let mut as_caller = false;

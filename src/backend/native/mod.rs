@@ -8,6 +8,8 @@
 //! - the **zygote** (`zygote`), forked from the keeper into the sandboxes' user namespace,
 //!   which has no id of the caller's; it forks the first process of each **sandbox**.
 //!
+//! Beside a sandbox whose command is traced there is a **tracer** (`tracer`), a worker of the keeper's.
+//!
 //! Limits that the kernel sets: `redirect_dir` and `metacopy` are off in user namespaces, so
 //! renaming a folder of a lower layer fails with `EXDEV` (`mv` then copies), and changing a
 //! large file's owner copies it. Roots are a cache of this boot: see `session`.
@@ -34,6 +36,7 @@ use crate::tree::Normalise;
 mod cgroup;
 pub(in crate::backend) mod check;
 mod clone;
+mod fanotify;
 pub(in crate::backend) mod filter;
 mod ids;
 mod inside;
@@ -50,6 +53,8 @@ mod supervise;
 mod sweep;
 pub(in crate::backend) mod sys;
 pub(in crate::backend) mod terminal;
+mod trace;
+mod tracer;
 pub(in crate::backend) mod trees;
 mod watch;
 pub(in crate::backend) mod wire;

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sys;
-use crate::backend::{BackendError, Command, RootId, Usage, User};
+use crate::backend::{BackendError, Command, RootId, Trace, Usage, User};
 use crate::digest::Digest;
 use crate::tree::Normalise;
 
@@ -96,7 +96,7 @@ pub(super) enum Request {
     Finish,
 }
 
-/// One command in one clone. Files: standard input, output and error, then a detached
+/// One command in one clone. Files: standard input, output and error, a tracer's where it is traced, then a detached
 /// mount for each host mount whose `attached` is set.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Run {
@@ -108,6 +108,8 @@ pub(super) struct Run {
     pub(super) gated: bool,
     /// Which of the streams are a terminal of the command's own; none where there is none.
     pub(super) terminal: Option<[bool; 3]>,
+    /// A tracer watches what the command opens: its three files come after the streams.
+    pub(super) traced: bool,
     /// Folders of the sandbox's cgroup: the keeper removes them when the tool cannot.
     pub(super) cgroup: Vec<PathBuf>,
 }
@@ -151,6 +153,10 @@ pub(in crate::backend) enum Answer {
     Terminal,
     /// A user namespace that shows an owner's files as a user's; it comes beside it.
     Ids,
+    /// The tracer watches: the command may start.
+    Watching,
+    /// What the tracer saw.
+    Traced(Box<Trace>),
     /// The command exited.
     Code(u8),
     /// The command died of a signal.

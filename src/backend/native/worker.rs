@@ -130,24 +130,13 @@ fn copy_out(
     )
     .doing(doing)?;
     let upper = stack::open_folder(&format!("{}/upper", stack.folder)).doing(doing)?;
-    let place = place_in(clone.as_fd(), found.as_fd()).doing(doing)?;
+    let place = inside::place(clone.as_fd(), found.as_fd()).doing(doing)?;
     match inside::open(&upper, &place, OFlags::RDONLY | OFlags::DIRECTORY) {
         Ok(folder) => trees::write(folder.as_fd(), tar),
         // Nothing below it was changed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => trees::write_empty(tar),
         Err(error) => Err(Failure::step(doing(), error)),
     }
-}
-
-/// Where a folder lies below a root, without links: read off its parents.
-fn place_in(root: BorrowedFd<'_>, folder: BorrowedFd<'_>) -> io::Result<std::path::PathBuf> {
-    use std::os::fd::AsRawFd as _;
-    let path =
-        |handle: BorrowedFd<'_>| fs_err::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-    // The mount is attached nowhere: the kernel gives paths from its root.
-    let (root, folder) = (path(root)?, path(folder)?);
-    let below = folder.strip_prefix(&root).map_err(io::Error::other)?;
-    Ok(Path::new(".").join(below))
 }
 
 /// Deletes folders in the trash.

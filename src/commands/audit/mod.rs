@@ -159,12 +159,17 @@ fn variations(
     abilities: &Abilities,
 ) -> (BTreeSet<Variation>, BTreeMap<Variation, String>) {
     let wanted = |one: Variation| match args.only_variation.as_slice() {
-        [] => !args.without_variation.contains(&one),
+        [] => {
+            let asked = one.by_default() || args.with_variation.contains(&one);
+            asked && !args.without_variation.contains(&one)
+        }
         only => only.contains(&one),
     };
     let mut not = impossible(abilities);
     for one in Variation::ALL.into_iter().filter(|one| !wanted(*one)) {
-        not.insert(one, "switched off".to_owned());
+        let named = !args.only_variation.is_empty() || args.without_variation.contains(&one);
+        let why = if named { "switched off" } else { "not by default: --with-variation" };
+        not.insert(one, why.to_owned());
     }
     let varied = Variation::ALL
         .into_iter()

@@ -2,6 +2,7 @@
 
 mod keep;
 mod packages;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -14,6 +15,8 @@ pub use keep::Keep;
 use keep::RawStore;
 use packages::PackageSettings;
 pub use packages::{Limits, Package};
+use trace::RawTrace;
+pub use trace::{Allowance, Allowed, Trace};
 
 use super::error::{DocumentError, Problem};
 use super::source::{DOCUMENT_LIMIT, Source, nearest, read};
@@ -71,6 +74,8 @@ pub struct Project {
     pub backend: Option<BackendChoice>,
     /// How packages are built.
     pub build: BuildSettings,
+    /// How what builds use is held against what they declare.
+    pub trace: Trace,
     /// URL prefixes and what they are replaced with.
     pub mirrors: BTreeMap<Url, Vec<Url>>,
     specs: Vec<Spanned<Glob>>,
@@ -167,6 +172,8 @@ struct RawDocument {
     #[serde(default)]
     recipe: RecipeSettings,
     #[serde(default)]
+    trace: RawTrace,
+    #[serde(default)]
     mirrors: BTreeMap<Url, Vec<Url>>,
 }
 
@@ -217,6 +224,7 @@ impl Project {
                 return Err(source.error(name.span(), message));
             }
         }
+        let trace = Trace::of(&source, raw.trace)?;
         let keep = Keep::of(&source, &raw.store, raw.build.keep_runs.as_ref())?;
         Ok(Self {
             path: path.to_owned(),
@@ -232,6 +240,7 @@ impl Project {
             keep,
             backend: raw.backend,
             build: raw.build,
+            trace,
             mirrors: raw.mirrors,
             specs,
             overrides: raw.package,

@@ -4,6 +4,7 @@
 //! style sheet, so that a server that forbids styles (Jenkins, as it comes) shows a plain page, not a black one.
 
 mod changes;
+mod declared;
 mod failures;
 mod gantt;
 mod picture;

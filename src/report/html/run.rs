@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::{changes, commit, document, failures, gantt, moment, picture, scope, t, tables};
+use super::{
+    changes, commit, declared, document, failures, gantt, moment, picture, scope, t, tables,
+};
 use crate::record::Ending;
 use crate::report::counts::{Counts, verdict};
 use crate::report::night::Night;
@@ -16,6 +18,7 @@ pub(in crate::report) fn page(night: &Night<'_>) -> String {
         (header(night))
         (failures::section(night))
         (changes::section(night))
+        (declared::section(night))
         (course(night))
         (chain(night))
         (tables::packages(night))

@@ -19,6 +19,7 @@ mod mounts;
 mod probe;
 mod surroundings;
 mod terminal;
+mod trace;
 mod trees;
 
 pub(crate) use limits::processes;

@@ -7,6 +7,7 @@ use super::tracer::{Hurt, Seen, conduct, order};
 use super::{points, spread};
 use crate::conformance::skip;
 use crate::e2e::project::{Project, files};
+use pristine::record::Record;
 
 /// What a build of the trial project must always give.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,18 @@ impl Trial {
         Some(Self { project, made })
     }
 
+    /// Records of all kept runs, oldest first by name.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let runs = fs_err::read_dir(self.project.path("cache/runs")).unwrap();
+        let mut folders: Vec<PathBuf> = runs.map(|entry| entry.unwrap().path()).collect();
+        folders.sort();
+        let read = |folder: &PathBuf| fs_err::read(folder.join("record.json")).unwrap();
+        let texts = folders.iter().map(read);
+        texts
+            .map(|text| serde_json::from_slice(&text).unwrap())
+            .collect()
+    }
+
     /// Runs a command that is hurt.
     pub(super) fn hurt(&self, arguments: &[&str], hurt: Hurt) -> Seen {
         conduct(&order(&self.project.path(""), arguments, hurt))
@@ -59,7 +72,7 @@ fn made(project: &Project) -> Made {
 }
 
 /// Control groups of the tool whose process is gone.
-fn cgroups_of_the_dead() -> Vec<String> {
+pub(super) fn cgroups_of_the_dead() -> Vec<String> {
     let mut folders = vec![PathBuf::from("/sys/fs/cgroup")];
     let mut dead = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -124,5 +137,21 @@ fn kill_9_at_any_call_of_enter() {
 fn kill_9_at_any_call_of_export() {
     killed(2, &["snapshot", "export", "image.tar"], |project| {
         fs_err::remove_file(project.path("image.tar")).ok();
+    });
+}
+
+#[test]
+fn kill_9_at_any_call_of_gc() {
+    // A collection has something to remove each time: the tree of a recipe that nobody wants any more.
+    killed(2, &["gc"], |project| {
+        let recipe = project.read("recipes/own.toml");
+        project.write(
+            "recipes/own.toml",
+            format!("{recipe}[[file]]\npath = \"/etc/more\"\ncontent = \"\"\n"),
+        );
+        project.good(&["build", "--quiet"]);
+        project.write("recipes/own.toml", recipe);
+        project.good(&["lock", "--quiet"]);
+        fs_err::remove_dir_all(project.run_folder()).unwrap();
     });
 }

@@ -3,7 +3,9 @@
 #![expect(clippy::print_stdout, reason = "long forms say what they tried")]
 
 mod errors;
+mod host;
 mod kills;
+mod moments;
 mod tracer;
 
 /// So many points of each command are tried; more with `PRISTINE_FAULTS`.
