@@ -11,6 +11,7 @@ pub mod build;
 pub mod cancel;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod digest;
 pub mod documents;
 pub mod engine;

@@ -10,6 +10,7 @@ mod nevra;
 mod package;
 mod rich;
 mod satisfy;
+mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -19,3 +20,4 @@ pub use nevra::{Nevra, NevraError};
 pub use package::{PackageFacts, RpmError, read_package};
 pub use rich::{Operator, Rich};
 pub use satisfy::Gathering;
+pub use tags::{PackageTags, Tags, Value, read_tags, tag_name};

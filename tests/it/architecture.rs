@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["repository"],
     &["solve"],
     &["tree"],
-    &["backend"],
+    &["backend", "compare"],
     &["oci"],
     &["environment"],
     &["engine", "registry"],
