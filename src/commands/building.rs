@@ -10,6 +10,7 @@ use crate::build::declared::Tracing;
 use crate::build::reuse::Earlier;
 use crate::build::run::{self, Ran, Ready, Site};
 use crate::build::schedule::{Demand, Machine};
+use crate::cli::BuildArgs;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::creating::Snapshot;
 use crate::commands::{earlier, job, lock as locking, usage};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, HostRecord, RecordError, StepRecord, files};
+use super::{Ending, HostRecord, RecordError, StepRecord, UsageRecord, files};
 use crate::compare::Comparison;
 use crate::digest::Digest;
 
@@ -180,12 +180,9 @@ pub struct PackageAudit {
     /// The log of the rebuild, relative to the audit's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<PathBuf>,
-    /// What it used without declaring it, in words; empty where that was not traced.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub undeclared: Vec<String>,
-    /// What it declares and did not use, in words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unused: Vec<String>,
+    /// What it used in the run, held against what its spec declares; none where that was not watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageRecord>,
 }
 
 /// How a package's audit ended.
@@ -358,8 +355,7 @@ mod tests {
                 at: 3,
                 milliseconds: 12,
                 log: Some("logs/a.log".into()),
-                undeclared: Vec::new(),
-                unused: Vec::new(),
+                usage: None,
             }],
         }
     }

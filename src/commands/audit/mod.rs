@@ -168,7 +168,11 @@ fn variations(
     let mut not = impossible(abilities);
     for one in Variation::ALL.into_iter().filter(|one| !wanted(*one)) {
         let named = !args.only_variation.is_empty() || args.without_variation.contains(&one);
-        let why = if named { "switched off" } else { "not by default: --with-variation" };
+        let why = if named {
+            "switched off"
+        } else {
+            "not by default: --with-variation"
+        };
         not.insert(one, why.to_owned());
     }
     let varied = Variation::ALL

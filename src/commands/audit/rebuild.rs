@@ -93,6 +93,7 @@ impl<'a> Subject<'a> {
             version: self.package.version.clone().unwrap_or_default(),
             spec: self.material.spec.clone(),
             build_requires: Vec::new(),
+            asks: Vec::new(),
             files: self.material.files.clone(),
             inputs: self.package.inputs.clone(),
             options: locking::options(self.settings),
@@ -140,6 +141,8 @@ pub(in crate::commands) fn rebuild(
         keep_failed: &AtomicUsize::new(0),
         machine: ground.machine,
         fail_fast: false,
+        // The run itself was watched.
+        tracing: None,
         earlier: None,
         started: ground.context.started.instant,
         sink: ground.context.ui,

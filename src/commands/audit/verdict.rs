@@ -27,8 +27,7 @@ pub(super) fn blank(package: &PackageRecord, second: &Second) -> PackageAudit {
         at: 0,
         milliseconds: 0,
         log: None,
-        undeclared: Vec::new(),
-        unused: Vec::new(),
+        usage: package.usage.clone(),
     }
 }
 
