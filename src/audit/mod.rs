@@ -2,4 +2,5 @@
 
 pub mod probe;
 pub mod search;
+pub mod sides;
 pub mod variations;

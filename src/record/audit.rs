@@ -300,10 +300,11 @@ pub fn of_run(run: &Path) -> Vec<AuditRecord> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod sample {
     use super::*;
 
-    fn example() -> AuditRecord {
+    /// An audit in which one package differs.
+    pub(crate) fn example() -> AuditRecord {
         AuditRecord {
             format: FORMAT,
             audit: "20260103-030405-1".to_owned(),
@@ -359,6 +360,12 @@ mod tests {
             }],
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample::example;
+    use super::*;
 
     #[test]
     fn round_trips_through_its_file_and_is_found_in_its_run() {

@@ -275,3 +275,49 @@ fn table(record: &AuditRecord) -> String {
     }
     tables::text(&mut table)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::{Cause, Excerpt, Kind, Verdict};
+    use crate::record::audit::sample;
+
+    fn differing() -> AuditRecord {
+        let mut record = sample::example();
+        let excerpt = |hex: &str, text: &str| Excerpt {
+            hex: hex.to_owned(),
+            text: text.to_owned(),
+        };
+        record.packages[0].artefacts[0].comparison = Some(Comparison {
+            verdict: Verdict::Different,
+            differences: vec![Difference {
+                place: vec!["usr/share/a/text\u{1b}[31m".to_owned()],
+                kind: Kind::Content,
+                evidence: Some(Evidence {
+                    offset: 3,
+                    first: excerpt("70 72", "pr"),
+                    second: excerpt("61 75", "au"),
+                    lines: String::new(),
+                }),
+                cause: Cause::HostName,
+                because: "the first has its host name `pristine`, the second `auditor`".to_owned(),
+                remedy: "do not write it".to_owned(),
+                origin: String::new(),
+            }],
+            ..Comparison::identical()
+        });
+        record
+    }
+
+    #[test]
+    fn what_differs_is_told_with_cause_evidence_and_remedy() {
+        let mut record = differing();
+        insta::assert_snapshot!(audit(Path::new("AUDIT"), &record), @"");
+        record.packages[0].outcome = AuditOutcome::Failed {
+            reason: "%check failed".to_owned(),
+        };
+        record.environment.second_tree = crate::digest::Digest::of(b"other");
+        record.environment.first_tree = Some(crate::digest::Digest::of(b"tree"));
+        insta::assert_snapshot!(audit(Path::new("AUDIT"), &record), @"");
+    }
+}

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::Ground;
 use super::rebuild::Subject;
-use crate::audit::variations::{Second, compared};
+use crate::audit::sides::compared;
+use crate::audit::variations::Second;
 use crate::build::run::REPOSITORY;
 use crate::commands::context::{now, timestamp};
 use crate::compare::{self, Conditions, Span};
