@@ -13,6 +13,7 @@
 //! measure freeze PROJECT FOLDER  the environment as a layer, in a layout below FOLDER, and again
 //! measure rehash PROJECT LIST    the SHA-256 of all packages in the store, whose paths go to LIST
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
+//! measure plan PROJECT PACKAGES  what as many builds of no work take, each
 //! measure universe FOLDER        writes the metadata of a large universe: Debian's whole index
 //! measure solve STORE REPOSITORY NAME…   the packages that these names need, from a repository's metadata
 //! ```
@@ -44,6 +45,7 @@ use pristine::environment::{rules, snapshot};
 use pristine::events::Silent;
 use pristine::oci::Layout;
 use pristine::plan::{Node, Plan};
+use pristine::record::journal::Journal;
 use pristine::repository::{Offered, PackageEntry, Reach, Repomd};
 use pristine::resolve::Supply;
 use pristine::resolve::metadata::{self, Kept};
@@ -55,6 +57,8 @@ use pristine::tree::Normalise;
 
 #[path = "measure/engine.rs"]
 mod engine;
+#[path = "measure/plan.rs"]
+mod plan;
 #[path = "measure/snapshots.rs"]
 mod snapshots;
 
@@ -88,6 +92,7 @@ fn main() {
         ["freeze", project, folder] => snapshots::freeze(&Bench::open(project), folder),
         ["rehash", project, list] => snapshots::rehash(&Bench::open(project), list),
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
+        ["plan", project, packages] => plan::plan(&Bench::open(project), packages.parse().unwrap()),
         ["universe", folder] => universe(folder),
         ["solve", store, repository, names @ ..] => solve(store, repository, names, started),
         // `cargo bench` without words: there is nothing to measure without a project.
@@ -342,6 +347,8 @@ fn package(bench: &Bench, runs: usize) {
     for number in 0..runs {
         let output = folder.path().join(number.to_string());
         std::fs::create_dir(&output).unwrap();
+        let run = plan::begun(&bench.lock, "r");
+        let journal = Journal::begin(&output, &run).unwrap();
         let site = Site {
             backend: &bench.backend,
             roots: std::slice::from_ref(&root),
@@ -363,6 +370,8 @@ fn package(bench: &Bench, runs: usize) {
             earlier: None,
             tracing: None,
             started: Instant::now(),
+            journal: &journal,
+            enter: "pristine enter --failed",
             sink: &Silent,
             cancel: &bench.cancel,
         };

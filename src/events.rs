@@ -81,6 +81,8 @@ pub enum Event {
         took: Duration,
         /// Its log, where one was written.
         log: Option<PathBuf>,
+        /// The command that opens what a failed build left, where that is kept.
+        enter: Option<String>,
         /// The last lines of the log of a failure.
         excerpt: Vec<String>,
     },

@@ -3,11 +3,15 @@
 //! Edges are BuildRequires and, for what must be installed to build, the runtime Requires
 //! of the project's own packages. A cycle is an error that names it.
 
+mod open;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 use thiserror::Error;
+
+pub use open::{Foreign, foreign_requirements};
 
 /// One package of the project (a spec), as far as the plan needs to know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,6 +103,14 @@ fn name_of(dependency: &str) -> &str {
     }
 }
 
+/// The names that a dependency may be met by: its own, or those in a rich dependency that are not only asked about.
+fn names_in(dependency: &str) -> Vec<String> {
+    match open::rich(dependency) {
+        Some(rich) => open::wanted(&rich),
+        None => vec![name_of(dependency).to_owned()],
+    }
+}
+
 /// What a package needs of the others: the package, and the capability that leads to it.
 type Needs = BTreeMap<String, String>;
 
@@ -142,21 +154,6 @@ impl Plan {
         steps.reverse();
         Ok(Self { steps })
     }
-}
-
-/// Which capabilities the other packages of the project provide to `name`: they are not asked of repositories.
-pub fn own_capabilities(nodes: &[Node], name: &str) -> BTreeSet<String> {
-    nodes
-        .iter()
-        .filter(|node| node.name != name)
-        .flat_map(|node| &node.binaries)
-        .flat_map(|binary| {
-            binary
-                .provides
-                .iter()
-                .map(|provide| name_of(provide).to_owned())
-        })
-        .collect()
 }
 
 /// Capability → indices of node and binary.
@@ -205,7 +202,9 @@ fn installed_for<'a>(
     let mut seen = BTreeSet::new();
     let mut queue: VecDeque<&str> = node.build_requires.iter().map(String::as_str).collect();
     while let Some(capability) = queue.pop_front() {
-        for &(index, position) in providers.get(name_of(capability)).into_iter().flatten() {
+        let names = names_in(capability);
+        let found = names.iter().filter_map(|name| providers.get(name.as_str()));
+        for &(index, position) in found.flatten() {
             let other = &nodes[index];
             // What a spec builds itself, an earlier build of it from a repository must provide.
             if other.name == node.name || !seen.insert((index, position)) {
@@ -227,40 +226,6 @@ fn needs_of(node: &Node, nodes: &[Node], providers: &Providers<'_>) -> Needs {
             .or_insert_with(|| capability.to_owned());
     }
     needs
-}
-
-/// What must come from repositories so that `name` can be built: its BuildRequires, and the Requires of the
-/// project's packages that are installed for it; less what the project's other packages provide.
-/// Each with the package that asks.
-pub fn foreign_requirements<'a>(
-    nodes: &'a [Node],
-    name: &str,
-) -> Result<Vec<(&'a str, &'a str)>, PlanError> {
-    let providers = providers(nodes)?;
-    let mut foreign = Vec::new();
-    for node in nodes.iter().filter(|node| node.name == name) {
-        let own = own_capabilities(nodes, name);
-        let asked = node
-            .build_requires
-            .iter()
-            .map(|capability| (node.name.as_str(), capability));
-        let at_run_time =
-            installed_for(node, nodes, &providers)
-                .into_iter()
-                .flat_map(|(other, binary, _)| {
-                    binary
-                        .requires
-                        .iter()
-                        .map(|capability| (other.name.as_str(), capability))
-                });
-        let wanted = asked
-            .chain(at_run_time)
-            .filter(|(_, capability)| !own.contains(name_of(capability)));
-        foreign.extend(wanted.map(|(asker, capability)| (asker, capability.as_str())));
-    }
-    foreign.sort_unstable();
-    foreign.dedup();
-    Ok(foreign)
 }
 
 fn find_cycle(needs: &BTreeMap<&str, Needs>) -> Option<Vec<(String, String)>> {
@@ -442,31 +407,36 @@ mod tests {
     fn a_package_that_needs_itself_takes_it_from_a_repository() {
         let nodes = [node("make", &["make"], &[(&["make"], &[])])];
         assert_eq!(names(&Plan::new(&nodes).unwrap()), ["make"]);
-        assert!(own_capabilities(&nodes, "make").is_empty());
+        let foreign = foreign_requirements(&nodes).unwrap();
+        assert_eq!(foreign[0].1[0].open, "make");
     }
 
     #[test]
-    fn what_is_installed_to_build_brings_its_requirements() {
-        let nodes = [
-            node(
-                "tool",
-                &["gcc >= 4", "png-devel >= 1"],
-                &[(&["tool"], &["unrelated"])],
-            ),
-            node(
-                "png",
-                &["cmake"],
-                &[
-                    (&["png-devel = 1-1"], &["png = 1-1", "pkgconf"]),
-                    (&["png = 1-1"], &["libc"]),
-                ],
-            ),
-        ];
-        let foreign = foreign_requirements(&nodes, "tool").unwrap();
-        assert_eq!(
-            foreign,
-            [("png", "libc"), ("png", "pkgconf"), ("tool", "gcc >= 4")]
-        );
+    fn a_rich_dependency_on_an_own_package_is_an_edge() {
+        let needs = |rich: &str| -> Vec<String> {
+            let plan = Plan::new(&[
+                node("tool", &[rich], &[(&["tool"], &[])]),
+                node("x", &[], &[(&["x", "x(api) = 2"], &[])]),
+                node("y", &[], &[(&["y"], &[])]),
+            ]);
+            let steps = plan.unwrap().steps;
+            let tool = steps.into_iter().find(|step| step.name == "tool").unwrap();
+            tool.needs.into_iter().collect()
+        };
+        for (rich, expected) in [
+            ("(x and gcc)", &["x"][..]),
+            ("(x >= 1 or y)", &["x", "y"]),
+            ("(x(api) with x(api) < 3)", &["x"]),
+            ("(gcc or (clang and x))", &["x"]),
+            ("(x if gcc else y)", &["x", "y"]),
+            // What is only asked about need not be there.
+            ("(gcc if x)", &[]),
+            ("(x unless y)", &["x"]),
+            ("(x without y)", &["x"]),
+            ("(this is no dependency", &[]),
+        ] {
+            assert_eq!(needs(rich), expected, "{rich}");
+        }
     }
 
     #[test]

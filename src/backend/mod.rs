@@ -52,6 +52,8 @@ pub struct Capabilities {
     pub own_ids: bool,
     /// A frozen clone has the `user.*` attributes and access control lists of what was changed in it.
     pub attributes: bool,
+    /// Clones lie on the store's disk: what is free there is free for them.
+    pub on_store_disk: bool,
     /// Who a command must run as to have a `Mount::Writable` as its own.
     pub writers: Writers,
 }

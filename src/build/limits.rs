@@ -1,6 +1,5 @@
 //! What a build used and which limit ended it, for the record and in words.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::backend::{Limit, LimitHit, Usage};
@@ -65,24 +64,37 @@ fn suggestion(hit: &LimitHit, processors: usize) -> String {
     }
 }
 
-/// The disk below `place` is full: as a limit, of which a clone had `held` bytes.
-pub(super) fn full_disk(place: &Path, held: Option<u64>) -> (LimitRecord, String) {
-    let facts = rustix::fs::statvfs(place).ok();
-    let free = facts.map_or(0, |facts| facts.f_bavail.saturating_mul(facts.f_frsize));
-    let suggestion = format!(
-        "make room where `{}` is (`pristine clean` removes old runs), or move the store",
-        place.display()
-    );
-    let has = held.map_or(String::new(), |held| {
-        format!("; its clone has {}", size(held))
+/// The disk is full that the clones lie on: the one of `place`, or an engine's; a clone had `held` bytes.
+pub(super) fn full_disk(place: Option<&Path>, held: Option<u64>) -> (LimitRecord, String) {
+    let free = place.map(|place| {
+        let facts = rustix::fs::statvfs(place).ok();
+        facts.map_or(0, |facts| facts.f_bavail.saturating_mul(facts.f_frsize))
     });
-    let words = format!("{} free in `{}`{has}", size(free), place.display());
+    let (mut words, suggestion) = match (place, free) {
+        (Some(place), Some(free)) => (
+            format!("{} free in `{}`", size(free), place.display()),
+            format!(
+                "make room where `{}` is (`pristine gc` removes what no kept run wants), or move the store",
+                place.display()
+            ),
+        ),
+        _ => (
+            "the disk of the engine is full".to_owned(),
+            "make room on the engine's disk (`docker system df` tells what takes it)".to_owned(),
+        ),
+    };
+    if let Some(held) = held {
+        words = format!("{words}; its clone has {}", size(held));
+    }
     let record = LimitRecord {
         limit: Limit::Disk.name().to_owned(),
-        value: free.saturating_add(held.unwrap_or(0)),
+        value: free.unwrap_or(0).saturating_add(held.unwrap_or(0)),
         peak: held,
         process: None,
-        counters: BTreeMap::from([("free".to_owned(), free)]),
+        counters: free
+            .map(|free| ("free".to_owned(), free))
+            .into_iter()
+            .collect(),
         suggestion: Some(suggestion),
     };
     (record, words)

@@ -139,9 +139,9 @@ pub fn build(
         log.pause();
         if !exit.success() {
             log.note(clone.used().map_err(sandbox)?.into());
-            let kept = leave(clone, job).map_err(sandbox)?;
-            let verdict = Box::new(verdict(job, log, &exit)?);
-            let built = Built::Failed(verdict, kept);
+            let place = backend.capabilities().on_store_disk.then_some(job.spool);
+            let verdict = Box::new(verdict(job, log, &exit, place)?);
+            let built = Built::Failed(verdict, leave(clone, job, log));
             return Ok(Tried { built, trace });
         }
     }
@@ -152,15 +152,20 @@ pub fn build(
             Built::Packages(packages)
         }
         Err(reason) => {
-            let kept = leave(clone, job).map_err(sandbox)?;
+            let kept = leave(clone, job, log);
             Built::Failed(Box::new(Verdict::of_results(reason)), kept)
         }
     };
     Ok(Tried { built, trace })
 }
 
-/// Why it failed: by its log, the limit that ended it, and the disk.
-fn verdict(job: &Job<'_>, log: &Log<'_>, exit: &Exit) -> Result<Verdict, PackageError> {
+/// Why it failed: by its log, the limit that ended it, and the disk, of which `place` is, where it is this machine's.
+fn verdict(
+    job: &Job<'_>,
+    log: &Log<'_>,
+    exit: &Exit,
+    place: Option<&Path>,
+) -> Result<Verdict, PackageError> {
     let mut verdict = log.verdict(exit).map_err(|source| PackageError::Files {
         doing: "read the log",
         package: job.name.to_owned(),
@@ -170,20 +175,27 @@ fn verdict(job: &Job<'_>, log: &Log<'_>, exit: &Exit) -> Result<Verdict, Package
         verdict.limit = Some(limits::record(hit, job.processors));
     } else if verdict.full_disk {
         let held = log.used().and_then(|used| used.disk);
-        let (limit, words) = limits::full_disk(job.spool, held);
+        let (limit, words) = limits::full_disk(place, held);
         verdict.reason = format!("{}: {words}", verdict.reason);
         verdict.limit = Some(limit);
     }
     Ok(verdict)
 }
 
-/// Keeps a failed build's clone as it is, which costs a rename, or drops it where nobody wants it.
-fn leave(clone: Box<dyn backend::Clone>, job: &Job<'_>) -> Result<Option<RootId>, BackendError> {
-    match &job.keep {
-        Some(root) => clone.freeze(root)?,
-        None => clone.destroy()?,
+/// Keeps a failed build's clone as it is, which costs a rename, or drops it where nobody wants it. A build has failed
+/// all the same where neither can be done, as on a disk that it has filled.
+fn leave(clone: Box<dyn backend::Clone>, job: &Job<'_>, log: &mut Log<'_>) -> Option<RootId> {
+    let (left, kept) = match &job.keep {
+        Some(root) => (clone.freeze(root), Some(root.clone())),
+        None => (clone.destroy(), None),
+    };
+    if let Err(error) = left {
+        tracing::warn!(%error, package = job.name, "what a failed build left is not kept");
+        let text = format!("\npristine: what this build left is not kept: {error}\n");
+        log.write(text.as_bytes());
+        return None;
     }
-    Ok(job.keep.clone())
+    kept
 }
 
 /// Puts the spec, the sources and `more` into rpmbuild's folders.

@@ -1,5 +1,7 @@
 //! The run: every package of the plan by a worker of its own, as soon as what it needs is there and the machine has room.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, Scope};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use thiserror::Error;
 
@@ -23,7 +25,8 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::events::{Event, Sink};
 use crate::plan::Plan;
-use crate::record::{FileRecord, Outcome, PackageRecord};
+use crate::record::journal::Journal;
+use crate::record::{FileRecord, Outcome, PackageRecord, RecordError};
 use crate::repository::{RepositoryError, Writer};
 use crate::rpm::{PackageFacts, RpmError};
 use crate::solve::SolveError;
@@ -112,6 +115,10 @@ pub struct Site<'a> {
     pub tracing: Option<&'a Tracing>,
     /// The run's start: times in the record count from here.
     pub started: Instant,
+    /// Keeps what is done, should the run be killed; none where that is of no use to anybody.
+    pub journal: Option<&'a Journal>,
+    /// The command that opens what a failed build left, but for the package's name at its end.
+    pub enter: &'a str,
     /// Hears of progress.
     pub sink: &'a dyn Sink,
     /// Ends the run.
@@ -142,6 +149,9 @@ pub enum RunError {
         /// Its cause.
         source: std::io::Error,
     },
+    /// What is done could not be kept.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// The token of the run could not be made.
     #[error("cannot start the builds")]
     Start(#[source] std::io::Error),
@@ -215,6 +225,9 @@ pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Ran, RunEr
         .map(|tracing| Ground::new(site.installed, tracing));
     let shared = (&installed, ground.as_ref());
     let mut run = Run::new(inside, plan, packages, shared);
+    for place in 0..run.packages.len() {
+        run.note(&run.unfinished(place))?;
+    }
     run.writer.update()?;
     thread::scope(|scope| run.follow(scope));
     if site.cancel.is_cancelled() && !run.schedule.is_done() {
@@ -255,6 +268,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Notes what is known of a package, should the run be killed.
+    fn note(&self, package: &PackageRecord) -> Result<(), RecordError> {
+        self.site
+            .journal
+            .map_or(Ok(()), |journal| journal.add(package))
+    }
+
     /// Starts what may start and hears what has ended, until nothing runs.
     fn follow<'scope>(&mut self, scope: &'scope Scope<'scope, '_>)
     where
@@ -282,6 +302,10 @@ impl<'a> Run<'a> {
                 return;
             };
             self.settle(place, result);
+            // What has ended at the same time shares the next update of the repository.
+            for (place, result) in ended.try_iter() {
+                self.settle(place, result);
+            }
         }
     }
 
@@ -298,6 +322,9 @@ impl<'a> Run<'a> {
             processors: start.processors,
         };
         self.started.insert(place, Instant::now());
+        if let Err(error) = self.note(&self.unfinished(place)) {
+            self.broken(error.into());
+        }
         let record = self.blank(place);
         let needs = self.needs[place].iter();
         let own: Vec<Arc<Own>> = needs
@@ -317,30 +344,6 @@ impl<'a> Run<'a> {
             // Nobody listens only where another worker's panic has ended the run.
             let _unheard = done.send((place, result));
         });
-    }
-
-    /// A record that says what is known before the build; of a package that is at work, also since when.
-    fn blank(&self, place: usize) -> PackageRecord {
-        let (ready, step) = (self.packages[place], &self.plan.steps[place]);
-        let started = self.started.get(&place);
-        PackageRecord {
-            name: ready.name.clone(),
-            version: Some(ready.version.clone()),
-            outcome: Outcome::Built {},
-            needs: step.needs.iter().cloned().collect(),
-            inputs: ready.inputs.clone(),
-            made_from: None,
-            own_packages: Vec::new(),
-            outputs: Vec::new(),
-            source_date_epoch: i64::try_from(self.site.epoch).unwrap_or(0),
-            at: started.map_or(0, |at| milliseconds(at.duration_since(self.site.started))),
-            milliseconds: 0,
-            phases: Vec::new(),
-            given: None,
-            used: None,
-            usage: None,
-            log: None,
-        }
     }
 
     fn settle(&mut self, place: usize, result: thread::Result<Result<Finished, RunError>>) {
@@ -365,14 +368,14 @@ impl<'a> Run<'a> {
             self.writer.insert(described);
         }
         self.tell(&finished.record, finished.excerpt);
-        self.records.insert(place, finished.record);
+        self.keep(place, finished.record);
         for (skipped, cause) in self.schedule.end(place, good) {
             let mut record = self.blank(skipped);
             record.outcome = Outcome::Skipped {
                 because: self.packages[cause].name.clone(),
             };
             self.tell(&record, Vec::new());
-            self.records.insert(skipped, record);
+            self.keep(skipped, record);
         }
         if !good && self.site.fail_fast && matches!(self.end, End::Complete) {
             self.end = End::Failed;
@@ -390,48 +393,22 @@ impl<'a> Run<'a> {
 
     /// A build was ended before its own end.
     fn interrupted(&mut self, place: usize) {
-        let mut record = self.blank(place);
-        let log = Path::new(LOGS).join(format!("{}.log", record.name));
-        record.log = self.site.folder.join(&log).exists().then_some(log);
+        let mut record = self.unfinished(place);
+        let written = |log: &PathBuf| self.site.folder.join(log).exists();
+        record.log = record.log.filter(written);
         if let Some(started) = self.started.remove(&place) {
-            record.milliseconds = milliseconds(started.elapsed());
+            record.milliseconds = told::milliseconds(started.elapsed());
         }
-        record.outcome = Outcome::Interrupted {};
         self.tell(&record, Vec::new());
         self.records.insert(place, record);
         self.schedule.interrupt(place);
-    }
-
-    fn tell(&self, record: &PackageRecord, excerpt: Vec<String>) {
-        self.site.sink.emit(Event::PackageEnded {
-            package: record.name.clone(),
-            result: record.outcome.word(),
-            outcome: record.outcome.to_string(),
-            took: Duration::from_millis(record.milliseconds),
-            log: record.log.as_ref().map(|log| self.site.folder.join(log)),
-            excerpt,
-        });
-    }
-
-    fn progress(&self) {
-        let since = |place: usize| self.started.get(&place).map(Instant::elapsed);
-        self.site.sink.emit(Event::Progress {
-            done: self.records.len(),
-            total: self.packages.len(),
-            running: self.started.len(),
-            remaining: self
-                .schedule
-                .remaining(|place| since(place).unwrap_or_default()),
-        });
     }
 
     /// What was not begun was interrupted, too.
     fn ran(mut self) -> Ran {
         for place in 0..self.packages.len() {
             if !self.records.contains_key(&place) {
-                let mut record = self.blank(place);
-                record.outcome = Outcome::Interrupted {};
-                self.records.insert(place, record);
+                self.records.insert(place, self.unfinished(place));
             }
         }
         Ran {
@@ -459,10 +436,6 @@ fn needs(plan: &Plan) -> Vec<BTreeSet<usize>> {
         places.insert(&step.name, place);
     }
     all
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn is_interruption(error: &RunError) -> bool {

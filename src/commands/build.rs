@@ -8,16 +8,20 @@ use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
 use crate::commands::context::Context;
 use crate::commands::recording::{self, Facts};
-use crate::commands::{PACKAGE_FAILED, attest, creating, current, earlier, gc, source, usage};
+use crate::commands::{
+    PACKAGE_FAILED, attest, creating, current, earlier, gc, kept, source, space, usage,
+};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::Record;
+use crate::record::journal::Journal;
 use crate::report;
 use crate::resolve::sources;
 use crate::ui;
 
 /// The verb.
 pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Failure> {
+    let enter = kept::enter_failed(context);
     attest::before_build(args.attest_key.as_deref())?;
     let checkout = source::checkout(context, args)?;
     let context = &*context;
@@ -32,6 +36,10 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         args.locked || checkout.is_some(),
     )?;
     let plan = building::plan(&lock, choice.only.as_deref())?;
+    let machine = building::machine(args.jobs);
+    let known = earlier::known(&workshop);
+    let anew = !args.reuse_snapshot;
+    space::check(&workshop, (&lock, anew), &plan, &known, machine.jobs.get())?;
     let stock = creating::stock(context, &documents, &workshop, &lock)?;
     sources::fetch(
         context.supply(&documents.project, &workshop),
@@ -47,7 +55,6 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,
     };
     let folder = recording::folder(context, &workshop, args.output.as_deref())?;
-    let machine = building::machine(args.jobs);
     let parts = Parts {
         documents: &documents,
         workshop: &workshop,
@@ -56,10 +63,11 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         snapshot: &snapshot,
         plan: &plan,
         earlier: choice.earlier.as_ref(),
+        known: &known,
         machine,
         folder: &folder,
+        enter: &enter,
     };
-    let ran = building::build(context, parts, args)?;
     let facts = Facts {
         documents: &documents,
         workshop: &workshop,
@@ -70,13 +78,18 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         source,
         machine,
     };
-    let record = recording::record(context, facts, &ran);
+    let journal = Journal::begin(&folder, &recording::begun(context, &facts))?;
+    let ran = building::build(context, parts, &journal, args)?;
+    let record = recording::record(context, &facts, &ran);
     record.save(&folder)?;
+    journal.end()?;
     report::write(&workshop.store.runs_folder(), &folder, &record, &lock)?;
     let attest = (args.attest_key.as_deref(), &args.attesting);
     attest::after_build(context, attest, (&folder, &record, &lock))?;
-    snapshot.publish()?;
+    let published = snapshot.publish();
+    // Where both went wrong, what ended the builds says more.
     let code = ending(context, args, ran.end, (&record, &folder))?;
+    published?;
     gc::after_build(context, &documents.project, &workshop)?;
     Ok(code)
 }

@@ -13,13 +13,15 @@ use crate::build::schedule::{Demand, Machine};
 use crate::cli::BuildArgs;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::creating::Snapshot;
-use crate::commands::{earlier, job, lock as locking, usage};
+use crate::commands::earlier::Known;
+use crate::commands::{job, lock as locking, usage};
 use crate::documents::Lock;
 use crate::documents::config::Package;
 use crate::environment::base;
 use crate::error::Failure;
 use crate::events::{Event, Sink as _};
 use crate::plan::{Plan, PlanError};
+use crate::record::journal::Journal;
 use crate::resolve::packages::Stock;
 use crate::resolve::places::Places;
 use crate::resolve::solving::Offer;
@@ -88,14 +90,19 @@ pub(super) struct Parts<'a> {
     pub(super) snapshot: &'a Snapshot<'a>,
     pub(super) plan: &'a Plan,
     pub(super) earlier: Option<&'a Earlier>,
+    /// What earlier runs tell of the packages.
+    pub(super) known: &'a BTreeMap<String, Known>,
     pub(super) machine: Machine,
     pub(super) folder: &'a Path,
+    /// The command that opens what a failed build left, without the package's name.
+    pub(super) enter: &'a str,
 }
 
 /// Builds the packages of the plan.
 pub(super) fn build(
     context: &Context<'_>,
     parts: Parts<'_>,
+    journal: &Journal,
     args: &BuildArgs,
 ) -> Result<Ran, Failure> {
     let Parts {
@@ -135,6 +142,8 @@ pub(super) fn build(
         earlier: parts.earlier,
         tracing: tracing.as_ref(),
         started: context.started.instant,
+        journal: Some(journal),
+        enter: parts.enter,
         sink: context.ui,
         cancel: &context.cancel,
     };
@@ -202,9 +211,9 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
         documents,
         workshop,
         lock,
+        known,
         ..
     } = parts;
-    let known = earlier::known(workshop);
     let settings: BTreeMap<&str, &Package> = documents
         .packages
         .iter()
@@ -252,7 +261,7 @@ fn asks(places: &Places, name: &str, build_requires: &[String]) -> Vec<(String, 
         .collect()
 }
 
-pub(super) fn demand(package: &Package, known: earlier::Known) -> Demand {
+pub(super) fn demand(package: &Package, known: Known) -> Demand {
     let limit = package.limits.memory;
     let more = |used: u64| used.saturating_add(used / MEMORY_MORE);
     let memory = known.memory.map(more);

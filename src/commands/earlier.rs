@@ -90,9 +90,13 @@ fn unfinished(record: &Record) -> Result<Option<Vec<String>>, Failure> {
 pub(super) struct Known {
     pub(super) time: Option<Duration>,
     pub(super) memory: Option<u64>,
+    /// Bytes that its clone held.
+    pub(super) disk: Option<u64>,
+    /// Bytes of the packages that came out.
+    pub(super) results: u64,
 }
 
-/// How long each package took and how much memory it used when it was built last, as far as kept runs tell.
+/// What each package took when it was built last, as far as kept runs tell.
 pub(super) fn known(workshop: &Workshop) -> BTreeMap<String, Known> {
     let mut known = BTreeMap::new();
     for record in runs::newest(&workshop.store.runs_folder()).take(ASKED) {
@@ -100,6 +104,8 @@ pub(super) fn known(workshop: &Workshop) -> BTreeMap<String, Known> {
             known.entry(package.name).or_insert(Known {
                 time: Some(Duration::from_millis(package.milliseconds)),
                 memory: package.used.and_then(|used| used.memory),
+                disk: package.used.and_then(|used| used.disk),
+                results: package.outputs.iter().map(|file| file.size).sum(),
             });
         }
     }

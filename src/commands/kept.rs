@@ -7,8 +7,8 @@ use crate::commands::context::Context;
 use crate::documents::lock::FILE;
 use crate::documents::{Lock, Project};
 use crate::error::{Failure, Kind};
+use crate::record::Record;
 use crate::record::runs::{self, RunsError};
-use crate::record::{FILE_NAME, Record};
 use crate::report::Side;
 use crate::words::clean;
 
@@ -21,10 +21,40 @@ pub(super) fn folder(context: &Context<'_>) -> Result<PathBuf, Failure> {
 /// A run by its folder (of an artifact that was downloaded, say), its name or the beginning of it, or `latest`.
 pub(super) fn run(context: &Context<'_>, wanted: &str) -> Result<(PathBuf, Record), Failure> {
     let path = Path::new(wanted);
-    if path.join(FILE_NAME).is_file() {
-        return Ok((path.to_owned(), Record::load(path)?));
+    if let Some(record) = Record::find(path)? {
+        return Ok((path.to_owned(), record));
     }
     Ok(runs::find(&folder(context)?, wanted)?.recorded()?)
+}
+
+/// The command that opens what a failed build left, for whoever stands where this one was given; the package's name
+/// is to follow.
+pub(super) fn enter_failed(context: &Context<'_>) -> String {
+    let mut words = vec!["pristine".to_owned()];
+    if context.folder != Path::new(".") {
+        words.extend([
+            "-C".to_owned(),
+            quoted(&context.folder.display().to_string()),
+        ]);
+    }
+    if let Some(store) = &context.store_option {
+        let store = store.display().to_string();
+        words.extend(["--store".to_owned(), quoted(&store)]);
+    }
+    if let Some(backend) = context.backend_option {
+        words.extend(["--backend".to_owned(), backend.name().to_owned()]);
+    }
+    words.extend(["enter".to_owned(), "--failed".to_owned()]);
+    words.join(" ")
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:@%,".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A run, or a lock: a file, a folder with one, or a git revision of the project's.
@@ -33,7 +63,7 @@ pub(super) fn side(context: &Context<'_>, wanted: &str) -> Result<Side, Failure>
     if path.is_file() {
         return Ok(Side::of_lock(wanted.to_owned(), Lock::load_file(path)?));
     }
-    if !path.join(FILE_NAME).is_file() && path.join(FILE).is_file() {
+    if Record::find(path)?.is_none() && path.join(FILE).is_file() {
         return Ok(Side::of_lock(wanted.to_owned(), Lock::load(path)?));
     }
     let unknown = match run(context, wanted) {
@@ -80,6 +110,23 @@ fn revision(folder: &Path, revision: &str) -> Result<String, String> {
         Ok(output) => {
             let said = clean(&String::from_utf8_lossy(&output.stderr), true);
             Err(said.lines().next().unwrap_or_default().to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        for (word, expected) in [
+            ("/srv/pristine-1", "/srv/pristine-1"),
+            ("my project", "'my project'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), expected);
         }
     }
 }

@@ -38,6 +38,7 @@ mod scratch;
 mod show;
 mod snapshot;
 mod source;
+mod space;
 mod store;
 mod supplies;
 mod tables;

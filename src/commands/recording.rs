@@ -68,7 +68,19 @@ pub(super) struct Facts<'a> {
 }
 
 /// The record of a run that has just ended.
-pub(super) fn record(context: &Context<'_>, facts: Facts<'_>, ran: &Ran) -> Record {
+pub(super) fn record(context: &Context<'_>, facts: &Facts<'_>, ran: &Ran) -> Record {
+    Record {
+        ending: match ran.end {
+            End::Complete => Ending::Complete,
+            _ => Ending::Interrupted,
+        },
+        packages: ran.packages.clone(),
+        ..begun(context, facts)
+    }
+}
+
+/// What is known of a run before its packages.
+pub(super) fn begun(context: &Context<'_>, facts: &Facts<'_>) -> Record {
     let Facts { lock, snapshot, .. } = facts;
     let mut installed = lock.installed();
     installed.sort();
@@ -81,12 +93,9 @@ pub(super) fn record(context: &Context<'_>, facts: Facts<'_>, ran: &Ran) -> Reco
         tool: concat!("pristine ", env!("CARGO_PKG_VERSION")).to_owned(),
         started: timestamp(context.started.time),
         ended: timestamp(context.started.present()),
-        ending: match ran.end {
-            End::Complete => Ending::Complete,
-            _ => Ending::Interrupted,
-        },
-        scope: facts.scope,
-        source: facts.source,
+        ending: Ending::Interrupted,
+        scope: facts.scope.clone(),
+        source: facts.source.clone(),
         host: Some(host(facts.workshop, facts.machine)),
         lock: lock.digest(),
         base: lock.base.as_ref().map(base),
@@ -94,7 +103,7 @@ pub(super) fn record(context: &Context<'_>, facts: Facts<'_>, ran: &Ran) -> Reco
         snapshot: snapshot.image,
         installed,
         steps: steps.clone(),
-        packages: ran.packages.clone(),
+        packages: Vec::new(),
     }
 }
 

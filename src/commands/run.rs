@@ -174,6 +174,7 @@ fn build(
         },
         took: started.elapsed(),
         log: Some(path),
+        enter: None,
         excerpt,
     });
     Ok(packages)

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::commands::context::Context;
+use crate::commands::runs::to_json;
 use crate::commands::{kept, tables, usage};
-use crate::error::{Failure, Kind};
-use crate::record::{FILE_NAME, LimitRecord, Outcome, PackageRecord, Record};
+use crate::error::Failure;
+use crate::record::{LimitRecord, Outcome, PackageRecord, Record};
 use crate::report;
 use crate::ui::{seconds, size};
 use crate::words::clean;
@@ -14,9 +15,7 @@ use crate::words::clean;
 pub(super) fn run(context: &Context<'_>, wanted: &str, json: bool) -> Result<u8, Failure> {
     let (folder, record) = kept::run(context, wanted)?;
     if json {
-        let text = fs_err::read_to_string(folder.join(FILE_NAME));
-        let text = text.map_err(|error| Failure::new(Kind::CannotRun, error))?;
-        context.ui.result(text.trim_end());
+        context.ui.result(&to_json(&record)?);
         return Ok(0);
     }
     context.ui.result(&text(&folder, &record));

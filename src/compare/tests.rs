@@ -389,11 +389,11 @@ fn programs_are_compared_section_by_section() {
     };
     let (comment, data) = (place(".comment"), place(".rodata"));
     let mut small = program.clone();
-    small[comment..comment + 5].copy_from_slice(b"alpha");
-    small[data..data + 12].copy_from_slice(b"/build/alpha");
+    small[comment..comment + 6].copy_from_slice(b"alpha\0");
+    small[data..data + 13].copy_from_slice(b"/build/alpha\0");
     let mut other = small.clone();
-    other[comment..comment + 5].copy_from_slice(b"omega");
-    other[data..data + 12].copy_from_slice(b"/build/omega");
+    other[comment..comment + 6].copy_from_slice(b"omega\0");
+    other[data..data + 13].copy_from_slice(b"/build/omega\0");
     let conditions = conditions();
     let mut found = found::Found::new(&conditions);
     content::compare(&found::Place::of("program"), &small, &other, &mut found);

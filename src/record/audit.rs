@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, HostRecord, RecordError, StepRecord, UsageRecord, files};
+use super::{Ending, HostRecord, RecordError, StepRecord, UsageRecord, versioned};
 use crate::compare::Comparison;
 use crate::digest::Digest;
 
@@ -281,12 +281,12 @@ pub struct Bisection {
 impl AuditRecord {
     /// Writes it into an audit's folder.
     pub fn save(&self, folder: &Path) -> Result<(), RecordError> {
-        files::save(&folder.join(FILE_NAME), self)
+        versioned::save(&folder.join(FILE_NAME), self, FORMAT)
     }
 
     /// Reads it from an audit's folder.
     pub fn load(folder: &Path) -> Result<Self, RecordError> {
-        files::load(&folder.join(FILE_NAME), FORMAT)
+        versioned::load(&folder.join(FILE_NAME), FORMAT)
     }
 }
 

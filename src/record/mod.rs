@@ -1,20 +1,23 @@
 //! The record of a run: `record.json`, versioned, written atomically (`docs/record.md`).
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::files;
 use crate::rpm::Nevra;
 
 pub mod audit;
-mod files;
+pub mod journal;
 pub mod kept;
 pub mod retention;
 pub mod runs;
 mod usage;
+mod versioned;
 
 pub use usage::{How, Means, Undeclared, Unused, UsageRecord, UsedFile};
 
@@ -79,7 +82,7 @@ pub enum Ending {
     /// Every package has its outcome.
     #[default]
     Complete,
-    /// Ctrl-C, SIGTERM or `--fail-fast` ended it before that.
+    /// Ctrl-C, a signal or `--fail-fast` ended it before that.
     Interrupted,
 }
 
@@ -420,14 +423,6 @@ pub enum RecordError {
         /// Its cause.
         source: std::io::Error,
     },
-    /// It cannot be said in JSON.
-    #[error("cannot write `{path}`")]
-    Write {
-        /// The record.
-        path: PathBuf,
-        /// Its cause.
-        source: serde_json::Error,
-    },
     /// A newer version wrote it.
     #[error(
         "`{path}` has format {found}, which is newer than the newest that this version reads ({newest})"
@@ -452,16 +447,81 @@ pub enum RecordError {
     },
 }
 
+/// What is read first of all.
+#[derive(Deserialize)]
+struct Header {
+    format: u64,
+}
+
 impl Record {
     /// Writes it into a run folder.
     pub fn save(&self, folder: &Path) -> Result<(), RecordError> {
-        files::save(&folder.join(FILE_NAME), self)
+        let path = folder.join(FILE_NAME);
+        let mut text =
+            serde_json::to_string_pretty(self).map_err(|source| RecordError::Format {
+                path: path.clone(),
+                newest: FORMAT,
+                source,
+            })?;
+        text.push('\n');
+        files::write_atomic(&path, text.as_bytes()).map_err(|source| RecordError::File {
+            doing: "write",
+            path,
+            source,
+        })
     }
 
-    /// Reads it from a run folder.
+    /// Reads it from a run folder; of a run that was killed, what it left of it.
     pub fn load(folder: &Path) -> Result<Self, RecordError> {
-        files::load(&folder.join(FILE_NAME), FORMAT)
+        let path = folder.join(FILE_NAME);
+        let text = match fs_err::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => {
+                let left = match source.kind() {
+                    ErrorKind::NotFound => journal::recovered(folder)?,
+                    _ => None,
+                };
+                let doing = "read";
+                return left.ok_or(RecordError::File {
+                    doing,
+                    path,
+                    source,
+                });
+            }
+        };
+        check_format(&text, &path)?;
+        serde_json::from_str(&text).map_err(|source| RecordError::Format {
+            path,
+            newest: FORMAT,
+            source,
+        })
     }
+
+    /// The same; none where the run left nothing, or still goes on.
+    pub fn find(folder: &Path) -> Result<Option<Self>, RecordError> {
+        if folder.join(FILE_NAME).exists() {
+            return Self::load(folder).map(Some);
+        }
+        journal::recovered(folder)
+    }
+}
+
+/// Refuses what a newer version has written.
+fn check_format(text: &str, path: &Path) -> Result<(), RecordError> {
+    let header = serde_json::from_str(text);
+    let Header { format } = header.map_err(|source| RecordError::Format {
+        path: path.to_owned(),
+        newest: FORMAT,
+        source,
+    })?;
+    if format > u64::from(FORMAT) {
+        return Err(RecordError::Newer {
+            path: path.to_owned(),
+            found: format,
+            newest: FORMAT,
+        });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{FILE_NAME, Record, RecordError};
+use super::{Record, RecordError};
 
 /// A word for the newest run that has a record.
 pub const LATEST: &str = "latest";
@@ -124,7 +124,7 @@ pub fn newest(folder: &Path) -> impl Iterator<Item = Record> {
     let names = names(folder).unwrap_or_default();
     let folder = folder.to_owned();
     let records = names.into_iter().rev();
-    records.filter_map(move |name| Record::load(&folder.join(name)).ok())
+    records.filter_map(move |name| record(&folder.join(name)).ok()?)
 }
 
 impl Run {
@@ -140,8 +140,9 @@ impl Run {
 fn latest(folder: &Path, names: Vec<String>) -> Result<Run, RunsError> {
     let missing = none(LATEST, &names);
     for name in names.into_iter().rev() {
-        if folder.join(&name).join(FILE_NAME).exists() {
-            return load(folder, name);
+        let run = load(folder, name)?;
+        if run.record.is_some() {
+            return Ok(run);
         }
     }
     Err(missing)
@@ -187,13 +188,10 @@ fn load(folder: &Path, name: String) -> Result<Run, RunsError> {
 }
 
 fn record(folder: &Path) -> Result<Option<Record>, RecordError> {
-    if !folder.join(FILE_NAME).exists() {
-        return Ok(None);
-    }
-    match Record::load(folder) {
+    match Record::find(folder) {
         // A collection took it away just now.
         Err(_) if !folder.exists() => Ok(None),
-        record => record.map(Some),
+        record => record,
     }
 }
 

@@ -4,7 +4,7 @@ use crate::documents::Request;
 use crate::documents::lock::{BinaryFacts, SpecFacts};
 use crate::documents::recipe::Recipe;
 use crate::documents::template::Template;
-use crate::plan::{self, Binary, Node, PlanError};
+use crate::plan::{self, Binary, Foreign, Node, PlanError};
 use crate::resolve::places::Places;
 use crate::solve::Wanted;
 
@@ -48,15 +48,20 @@ pub fn environment(
         let place = places.recipe(&text);
         wanted.push(Wanted::package(text, place));
     }
-    for node in nodes {
-        for (asker, capability) in plan::foreign_requirements(nodes, &node.name)? {
-            let asked_by = if asker == node.name {
+    for (name, foreign) in plan::foreign_requirements(nodes)? {
+        for Foreign {
+            asker,
+            capability,
+            open,
+        } in foreign
+        {
+            let asked_by = if asker == name {
                 places.spec(asker, "BuildRequires", capability)
             } else {
                 let place = places.spec(asker, "Requires", capability);
-                format!("{place}, which is installed to build {},", node.name)
+                format!("{place}, which is installed to build {name},")
             };
-            wanted.push(Wanted::dependency(capability, asked_by));
+            wanted.push(Wanted::dependency(open, asked_by));
         }
     }
     Ok(wanted)

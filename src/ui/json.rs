@@ -105,10 +105,11 @@ fn of_package(event: &Event) -> Value {
             outcome,
             took,
             log,
+            enter,
             excerpt,
         } => json!({
             "event": "package_ended", "package": package, "result": result, "outcome": outcome,
-            "milliseconds": milliseconds(*took), "log": log, "excerpt": excerpt,
+            "milliseconds": milliseconds(*took), "log": log, "enter": enter, "excerpt": excerpt,
         }),
         _ => Value::Null,
     }
@@ -148,6 +149,7 @@ mod tests {
                 outcome: "failed: %build failed".to_owned(),
                 took: second,
                 log: Some("/runs/r/logs/zlib.log".into()),
+                enter: Some("pristine enter --failed zlib".to_owned()),
                 excerpt: vec!["error: no".to_owned()],
             },
         ]
@@ -210,7 +212,7 @@ mod tests {
         {"at":7,"done":0,"event":"progress","remaining":5000,"running":1,"total":2}
         {"at":7,"event":"package_started","expected":null,"number":1,"package":"zlib","processors":4,"total":2}
         {"at":7,"event":"package_phase","package":"zlib","phase":"%build"}
-        {"at":7,"event":"package_ended","excerpt":["error: no"],"log":"/runs/r/logs/zlib.log","milliseconds":1000,"outcome":"failed: %build failed","package":"zlib","result":"failed"}
+        {"at":7,"enter":"pristine enter --failed zlib","event":"package_ended","excerpt":["error: no"],"log":"/runs/r/logs/zlib.log","milliseconds":1000,"outcome":"failed: %build failed","package":"zlib","result":"failed"}
         {"at":7,"code":4,"event":"error","hints":["free some"],"message":"no disk"}
         "#);
     }

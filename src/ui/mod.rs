@@ -155,13 +155,16 @@ impl Ui {
         }
     }
 
-    /// What a log says last, and where it is.
-    fn failed(&self, excerpt: &[String], log: Option<&Path>) {
+    /// What a log says last, where it is, and how to look around in what is left.
+    fn failed(&self, excerpt: &[String], log: Option<&Path>, enter: Option<&str>) {
         for line in excerpt {
             self.line(&format!("       | {}", clean(line, false)));
         }
         if let Some(log) = log {
             self.line(&format!("       log: {}", log.display()));
+        }
+        if let Some(enter) = enter {
+            self.line(&format!("       look around in it: {enter}"));
         }
     }
 
@@ -217,6 +220,7 @@ impl Sink for Ui {
                 outcome,
                 took,
                 log,
+                enter,
                 excerpt,
             } => {
                 let outcome = clean(&outcome, false);
@@ -228,7 +232,7 @@ impl Sink for Ui {
                     _ => self.timed(&told("skip")),
                 }
                 if result == "failed" {
-                    self.failed(&excerpt, log.as_deref());
+                    self.failed(&excerpt, log.as_deref(), enter.as_deref());
                 }
             }
             Event::Output { line } => self.note(&format!("  | {}", clean(&line, false))),

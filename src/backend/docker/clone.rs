@@ -16,7 +16,7 @@ use super::follow::{self, Ended, Talk};
 use super::share::Copied;
 use super::terminal::{self, Terminal};
 use super::wire::Work;
-use super::{Shared, changes, collect, images, step, sweep};
+use super::{Shared, changes, collect, figures, images, step, sweep};
 use crate::backend::native::wire::Answer;
 use crate::backend::{
     BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Surroundings, Usage,
@@ -35,6 +35,8 @@ pub(super) struct DockerClone {
     copied: Vec<Copied>,
     /// What its commands used so far.
     used: Usage,
+    /// Bytes that earlier containers of it held.
+    held: u64,
 }
 
 /// The clone's container.
@@ -64,6 +66,7 @@ impl DockerClone {
             container: None,
             copied: Vec::new(),
             used: Usage::default(),
+            held: 0,
         }
     }
 
@@ -140,12 +143,15 @@ impl DockerClone {
             labels: Some(self.shared.labels()),
             ..ContainerConfig::default()
         };
-        self.shared.runtime.block_on(async {
+        let held = self.shared.runtime.block_on(async {
+            let held = figures::disk(engine, &made.id).await;
             let kept = engine.api.commit_container(options, config).await;
             kept.map_err(engine.failed("keep what a container holds"))?;
-            container::remove(engine, &made.id).await
+            container::remove(engine, &made.id).await?;
+            Ok::<_, BackendError>(held)
         })?;
         self.container = None;
+        self.held += held.unwrap_or(0);
         let image = format!("{repository}:{tag}");
         self.images.push(image.clone());
         Ok(image)
@@ -316,6 +322,7 @@ impl crate::backend::Clone for DockerClone {
             output: &mut output,
             cancel: Some(io.cancel),
             limits: &command.limits,
+            held: self.held,
             terminal,
         };
         let shared = &self.shared;
@@ -333,6 +340,12 @@ impl crate::backend::Clone for DockerClone {
     }
 
     fn used(&mut self) -> Result<Usage, BackendError> {
+        let Shared {
+            runtime, engine, ..
+        } = &*self.shared;
+        let container = self.container.as_ref();
+        let now = container.and_then(|made| runtime.block_on(figures::disk(engine, &made.id)));
+        self.used.disk = now.map(|now| self.held + now).or(self.used.disk);
         Ok(self.used)
     }
 

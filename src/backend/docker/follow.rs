@@ -12,6 +12,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 use super::connect::{Engine, PAUSE, TRIES, has_status, is_between, is_missing};
+use super::figures;
 use super::terminal::Terminal;
 use super::wire::{LONGEST, Last, LastWords, Order, Work, frame};
 use crate::backend::native::wire::Answer;
@@ -25,6 +26,8 @@ pub(super) struct Talk<'a, 'i> {
     pub(super) output: &'a mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
     pub(super) cancel: Option<&'a Cancel>,
     pub(super) limits: &'a Limits,
+    /// Bytes that the clone held before.
+    pub(super) held: u64,
     /// The caller's terminal, which takes the place of input and output.
     pub(super) terminal: Option<Terminal>,
 }
@@ -230,6 +233,7 @@ async fn follow(
     };
     let order = serde_json::to_vec(order).unwrap_or_default();
     let mut sending = Box::pin(send(attached.input, order, talk.inputs));
+    let mut met = Box::pin(figures::met(engine, id, talk.limits, talk.held));
     // Kept to the end: when it is dropped the program inside takes the tool for gone.
     let mut way = None;
     loop {
@@ -251,6 +255,9 @@ async fn follow(
                     following.stop(Verdict::Input(error)).await?;
                 }
             },
+            hit = &mut met, if following.verdict.is_none() => {
+                following.stop(Verdict::Limit(hit)).await?;
+            }
             () = until(due.as_ref()), if due.is_some() => {
                 if let Some((_, limit)) = due {
                     following.stop(Verdict::Limit(limit)).await?;

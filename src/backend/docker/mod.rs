@@ -35,6 +35,7 @@ mod collect;
 pub mod connect;
 mod container;
 mod dial;
+mod figures;
 mod follow;
 mod images;
 mod inside;
@@ -158,6 +159,7 @@ impl Docker {
             terminal: true,
             own_ids: has("userns") || has("rootless"),
             // Docker keeps `security.capability` alone of what containers change.
+            on_store_disk: false,
             attributes: engine.podman,
             writers,
         };

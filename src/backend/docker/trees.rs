@@ -35,6 +35,7 @@ impl Shared {
             output: &mut output,
             cancel: None,
             limits: &limits,
+            held: 0,
             terminal: None,
         };
         self.work(volume, steps, talk)?;
@@ -162,6 +163,7 @@ impl Shared {
                 output: &mut |_, _| Ok(()),
                 cancel: None,
                 limits: &limits,
+                held: 0,
                 terminal: None,
             };
             self.work(Some(&name), vec![TreeStep::Apply], talk)?;

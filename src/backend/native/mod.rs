@@ -111,6 +111,7 @@ impl Native {
             rootless: true,
             terminal: true,
             own_ids: true,
+            on_store_disk: true,
             attributes: true,
             writers: if rustix::process::geteuid().is_root() {
                 Writers::Anyone

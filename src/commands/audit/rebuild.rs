@@ -87,6 +87,7 @@ impl<'a> Subject<'a> {
                 self.origin.package.milliseconds,
             )),
             memory: self.first.memory,
+            ..earlier::Known::default()
         };
         Ready {
             name: self.package.name.clone(),
@@ -145,6 +146,8 @@ pub(in crate::commands) fn rebuild(
         tracing: None,
         earlier: None,
         started: ground.context.started.instant,
+        journal: None,
+        enter: "",
         sink: ground.context.ui,
         cancel: &ground.context.cancel,
     };

@@ -12,7 +12,6 @@ use crate::commands::context::{Workshop, processors};
 use crate::digest::Digest;
 use crate::error::Failure;
 use crate::oci::{LayerReader, OciError};
-use crate::record;
 use crate::repository::Index;
 use crate::store::{self, Stamps};
 
@@ -68,7 +67,7 @@ fn one(workshop: &Workshop, item: &Item, known: &Stamps) -> Result<Found, Failur
         Kind::Index(path, digest) => looked_at(path, known, || Ok(index(path, digest))),
         Kind::Output(folder, path, digest) if !path.exists() => {
             // Whoever removes a run takes its folder away whole.
-            let gone = !folder.join(record::FILE_NAME).exists();
+            let gone = !folder.exists();
             let missing = || Found::Damaged(format!("it is missing, and had {digest}"));
             Ok(if gone { Found::Gone } else { missing() })
         }

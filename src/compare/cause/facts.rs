@@ -122,13 +122,18 @@ fn facts<'a>(conditions: &'a Conditions, numbers: &'a [[Option<String>; 3]; 2]) 
     );
     let (first, second) = names(|side| side.locale.as_ref());
     add(Cause::Locale, "its locale", Standing::Word, first, second);
-    let (first, second) = names(|side| side.time_zone.as_ref());
+    let zones = |side: &'a Side| {
+        side.time_zone
+            .iter()
+            .flat_map(|zone| [zone.as_str(), abbreviation(zone)])
+            .collect()
+    };
     add(
         Cause::TimeZone,
         "its time zone",
         Standing::Word,
-        first,
-        second,
+        zones(a),
+        zones(b),
     );
     let values = |side: &'a Side| {
         side.variables
@@ -159,6 +164,15 @@ fn facts<'a>(conditions: &'a Conditions, numbers: &'a [[Option<String>; 3]; 2]) 
         add(cause, what, Standing::Word, first, second);
     }
     facts
+}
+
+/// The name by which times show a zone that is given as POSIX has it: `EST` of `EST5EDT`.
+fn abbreviation(zone: &str) -> &str {
+    let end = zone.find(|c: char| !c.is_ascii_alphabetic());
+    match end {
+        Some(end) if end >= 3 && !zone.contains('/') => &zone[..end],
+        _ => zone,
+    }
 }
 
 /// The longest of `values` that stands across the difference.

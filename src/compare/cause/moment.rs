@@ -34,7 +34,7 @@ enum Form {
 const FORMS: [(Form, &str); 7] = [
     (
         Form::Date,
-        r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?: [AP]M)? (?:[A-Z+][A-Z0-9:+-]{1,6} )?(\d{4})",
+        r"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +(\d{1,2}) (\d\d):(\d\d):(\d\d)(?: [AP]M)? (?:[A-Z+-][A-Z0-9:+-]{1,6} )?(\d{4})",
     ),
     (
         Form::Full,

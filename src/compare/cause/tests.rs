@@ -246,6 +246,27 @@ fn one_variation_alone_is_the_cause() {
 }
 
 #[test]
+fn zones_as_posix_has_them_are_known_by_their_short_names() {
+    let mut conditions = all_varied();
+    conditions.second.time_zone = Some("AUDIT-14".to_owned());
+    conditions.second.utc_offset = Some(14 * 3600);
+    for (first, second) in [
+        ("zone UTC\n", "zone AUDIT\n"),
+        (
+            "Fri Jan  2 00:00:00 UTC 1970",
+            "Fri Jan  2 14:00:00 AUDIT 1970",
+        ),
+        (
+            "Fri Jan  2 00:00:00 UTC 1970",
+            "Fri Jan  2 14:00:00 +14 1970",
+        ),
+    ] {
+        let found = named(first.as_bytes(), second.as_bytes(), &conditions);
+        assert_eq!(found.split(", ").next(), Some("time zone"), "{second}");
+    }
+}
+
+#[test]
 fn every_cause_has_words_and_a_remedy() {
     for cause in Cause::ALL {
         assert!(!cause.words().is_empty());

@@ -6,15 +6,20 @@ use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
-use pristine::backend::{Backend as _, Io, RootId};
+use pristine::backend::docker::{Address, Brand, Docker};
+use pristine::backend::{Backend, Io, RootId};
 use pristine::cancel::Cancel;
 
 use super::fixture::{each, native, open, shell, small_root};
 use super::limits::processes;
+use crate::remote::protected;
 use crate::support::engine;
+use crate::support::ssh::Sshd;
 
 const STORE: &str = "PRISTINE_TEST_STORE";
 const BACKEND: &str = "PRISTINE_TEST_BACKEND";
+/// How long a victim's commands sleep: what they are known by.
+const SLEEP: &str = "PRISTINE_TEST_SLEEP";
 
 #[test]
 #[ignore = "runs as a tool that is killed, started by another test"]
@@ -28,7 +33,9 @@ fn victim() {
         .import(&base, &mut std::io::Cursor::new(small_root()))
         .unwrap();
     let mut clone = backend.open(std::slice::from_ref(&base)).unwrap();
-    let mut command = shell("setsid sleep 97.125 & sleep 97.125 & echo up; sleep 97.125");
+    let sleep = std::env::var(SLEEP).unwrap();
+    let script = format!("setsid sleep {sleep} & sleep {sleep} & echo up; sleep {sleep}");
+    let mut command = shell(&script);
     command.limits.processes = Some(100);
     let mut output = |_stream, bytes: &[u8]| println!("\n{}", String::from_utf8_lossy(bytes));
     clone
@@ -43,14 +50,15 @@ fn victim() {
         .unwrap();
 }
 
-/// Starts a tool of its own and kills it while its command runs; gives its process id.
-fn kill_a_tool(name: &str, store: &Path) -> u32 {
+/// Starts a tool of its own and kills it while its command, which sleeps so long, runs; gives its process id.
+fn kill_a_tool(name: &str, store: &Path, sleep: &str, variables: &[(&str, String)]) -> u32 {
     let mut victim = Process::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "conformance::crash::victim"])
         .arg("--nocapture")
         .env(STORE, store)
         .env(BACKEND, name)
-        .envs(engine::variable(name))
+        .env(SLEEP, sleep)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -59,14 +67,14 @@ fn kill_a_tool(name: &str, store: &Path) -> u32 {
         lines.any(|line| line.unwrap() == "up"),
         "the command inside runs"
     );
-    wait_until("the processes inside are up", || processes("97.125") >= 3);
+    wait_until("the processes inside are up", || processes(sleep) >= 3);
     victim.kill().unwrap();
     victim.wait().unwrap();
     victim.id()
 }
 
 /// Waits for what must happen by itself soon.
-pub(super) fn wait_until(what: &str, done: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, done: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !done() {
         assert!(Instant::now() < end, "{what}");
@@ -78,7 +86,8 @@ pub(super) fn wait_until(what: &str, done: impl Fn() -> bool) {
 fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
     each(|fixture| {
         let store = tempfile::tempdir().unwrap();
-        let victim = kill_a_tool(fixture.name, store.path());
+        let engine: Vec<_> = engine::variable(fixture.name).into_iter().collect();
+        let victim = kill_a_tool(fixture.name, store.path(), "97.125", &engine);
         wait_until("no process is left", || processes("97.125") == 0);
         wait_until("no cgroup is left", || {
             let name = format!("pristine-{victim}-*");
@@ -88,43 +97,87 @@ fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
                 .unwrap();
             found.stdout.is_empty()
         });
-        let backend = open(fixture.name, store.path()).unwrap();
-        let removed = RefCell::new(Vec::new());
-        // The keeper holds the session's lock until it has seen the end.
-        wait_until("something is swept", || {
-            removed.borrow_mut().extend(backend.sweep().unwrap());
-            removed.borrow().iter().any(|line| {
-                line.starts_with("clones of dead run ")
-                    || line.starts_with("container of dead run ")
-            })
-        });
-        let removed = removed.into_inner();
-        assert!(
-            removed
-                .iter()
-                .any(|line| line.starts_with("unfinished root scratch-")),
-            "{removed:?}"
-        );
-        assert_eq!(backend.sweep().unwrap(), Vec::<String>::new());
-        drop(backend);
-        for folder in [
-            "roots",
-            "clones",
-            "trash",
-            "docker/roots",
-            "docker/sessions",
-        ] {
-            let names = std::fs::read_dir(store.path().join(folder));
-            let left: Vec<_> = names
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.file_name())
-                .filter(|name| !name.to_string_lossy().starts_with('.'))
-                .collect();
-            assert!(left.is_empty(), "{folder}: {left:?}");
-        }
+        is_cleared(open(fixture.name, store.path()).unwrap(), store.path());
     });
+}
+
+/// Whether the next run clears up.
+fn is_cleared(backend: Box<dyn Backend>, store: &Path) {
+    let removed = RefCell::new(Vec::new());
+    // The keeper holds the session's lock until it has seen the end.
+    wait_until("something is swept", || {
+        removed.borrow_mut().extend(backend.sweep().unwrap());
+        removed.borrow().iter().any(|line| {
+            line.starts_with("clones of dead run ") || line.starts_with("container of dead run ")
+        })
+    });
+    let removed = removed.into_inner();
+    assert!(
+        removed
+            .iter()
+            .any(|line| line.starts_with("unfinished root scratch-")),
+        "{removed:?}"
+    );
+    assert_eq!(backend.sweep().unwrap(), Vec::<String>::new());
+    drop(backend);
+    for folder in [
+        "roots",
+        "clones",
+        "trash",
+        "docker/roots",
+        "docker/sessions",
+    ] {
+        let names = std::fs::read_dir(store.join(folder));
+        let left: Vec<_> = names
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .filter(|name| !name.to_string_lossy().starts_with('.'))
+            .collect();
+        assert!(left.is_empty(), "{folder}: {left:?}");
+    }
+}
+
+#[test]
+fn kill_9_leaves_nothing_in_an_engine_that_was_reached_by_tls_or_ssh() {
+    let folder = tempfile::tempdir().unwrap();
+    let (Some((engine, tls)), Some(sshd)) =
+        (protected(folder.path(), String::new()), Sshd::start())
+    else {
+        return;
+    };
+    let found = (engine::HOST, engine::FOUND.to_owned());
+    let socket = engine.host().replace("unix://", "");
+    let place = folder.path().display().to_string();
+    let by_tls = [
+        ("DOCKER_HOST", tls),
+        ("DOCKER_TLS_VERIFY", "1".to_owned()),
+        ("DOCKER_CERT_PATH", place),
+    ];
+    let by_ssh = [
+        (
+            "DOCKER_HOST",
+            format!("ssh://root@127.0.0.1:{}{socket}", sshd.port),
+        ),
+        ("PATH", sshd.path("user")),
+    ];
+    for (sleep, way) in [("97.25", &by_tls[..]), ("97.375", &by_ssh)] {
+        let store = tempfile::tempdir().unwrap();
+        let variables: Vec<_> = way.iter().cloned().chain([found.clone()]).collect();
+        kill_a_tool("docker", store.path(), sleep, &variables);
+        wait_until("no process is left", || processes(sleep) == 0);
+        let address = Address::parse(Brand::Docker, &engine.host()).unwrap();
+        let program = crate::support::program();
+        let next = Docker::open_with(store.path(), &address, &program).unwrap();
+        is_cleared(Box::new(next), store.path());
+        let label = "label=io.pristine.session";
+        assert_eq!(engine.docker(&["ps", "-aq", "--filter", label]), "");
+        assert_eq!(
+            engine.docker(&["volume", "ls", "-q", "--filter", label]),
+            ""
+        );
+    }
 }
 
 #[test]

@@ -60,8 +60,12 @@ fn of_engine(store: &Path, brand: Brand) -> Option<Box<dyn Backend>> {
         Err(_) => engine::engine()?.host(),
     };
     let program = crate::support::program();
-    let address = Address::parse(brand, &host).unwrap();
-    let backend = Docker::open_with(store, &address, &program).unwrap();
+    let address = if host == engine::FOUND {
+        Address::find(brand, &|name| std::env::var(name).ok())
+    } else {
+        Address::parse(brand, &host)
+    };
+    let backend = Docker::open_with(store, &address.unwrap(), &program).unwrap();
     Some(Box::new(backend))
 }
 

@@ -116,15 +116,15 @@ fn a_fork_bomb_is_ended_with_its_figures() {
 #[test]
 fn processor_time_is_limited_over_all_processes() {
     each(|fixture| {
-        if fixture.name != "native" {
-            return;
-        }
         let mut command = shell("for i in 1 2 3; do (while :; do :; done) & done; wait");
         command.limits.cpu = Some(Duration::from_millis(600));
         command.limits.time = Some(Duration::from_mins(2));
         let ran = run(&mut *fixture.open(), &command);
         let hit = ended_by(&ran, Limit::Cpu);
-        assert_eq!((hit.value, hit.process.as_deref()), (600, Some("bash")));
+        assert_eq!(hit.value, 600);
+        // Engines tell the sum alone.
+        let process = (fixture.name == "native").then_some("bash");
+        assert_eq!(hit.process.as_deref(), process);
         assert!(hit.peak.is_some_and(|peak| peak >= 600), "{hit:?}");
     });
 }
@@ -132,9 +132,6 @@ fn processor_time_is_limited_over_all_processes() {
 #[test]
 fn the_disk_of_a_clone_is_limited() {
     each(|fixture| {
-        if fixture.name != "native" {
-            return;
-        }
         let mut command = shell(
             "mkdir -p deep/er; head -c 60000000 /dev/zero > deep/er/file; sync deep/er/file; sleep 60",
         );
@@ -159,8 +156,8 @@ fn what_a_command_used_is_told() {
         let used = clone.used().unwrap();
         assert!(used.user.is_some_and(|time| !time.is_zero()), "{used:?}");
         assert!(used.system.is_some() && used.written.is_some(), "{used:?}");
+        assert!(used.disk.is_some_and(|bytes| bytes > 2_000_000), "{used:?}");
         if fixture.name == "native" {
-            assert!(used.disk.is_some_and(|bytes| bytes > 2_000_000), "{used:?}");
             if fixture.backend.capabilities().limits {
                 assert!(used.memory.is_some_and(|bytes| bytes > 100_000), "{used:?}");
                 assert!(

@@ -22,6 +22,7 @@ mod terminal;
 mod trace;
 mod trees;
 
+pub(crate) use crash::wait_until;
 pub(crate) use limits::processes;
 
 /// Says why something was not tried.

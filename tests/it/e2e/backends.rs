@@ -1,9 +1,10 @@
 //! Every backend gives the same, and what goes wrong with an engine is told.
 
 use super::identity::project;
-use super::project::{Project, files};
+use super::project::{Project, files, spec, spec_with};
+use crate::conformance::{processes, wait_until};
 use crate::remote::protected;
-use crate::support::engine::{engine, podman};
+use crate::support::engine::{Engine, engine, podman};
 
 /// Builds with an engine, in a store of its own, what native has built.
 fn same_with(project: &Project, backend: &str, variables: &[(&str, String)]) {
@@ -78,4 +79,53 @@ fn an_engine_without_this_machine_s_files_gives_the_same_bytes() {
     let left = engine.docker(&["ps", "-aq", "--filter", label]);
     let volumes = engine.docker(&["volume", "ls", "-q", "--filter", label]);
     assert_eq!((left.as_str(), volumes.as_str()), ("", ""));
+}
+
+#[test]
+fn an_engine_that_is_killed_in_a_build_is_told_and_the_next_run_goes_on() {
+    let (Some(project), Some(_)) = (Project::new(), engine()) else {
+        return;
+    };
+    // One of its own: others use the tests' engine.
+    let engine = Engine::start("docker").unwrap();
+    // Nobody else's: one that another run of the tests has left would be taken for it.
+    let marker = format!("loses-its-engine-{}", std::process::id());
+    let script = format!("mkfifo /tmp/never; sh -c 'read line < /tmp/never' {marker}");
+    let project = project
+        .package("a", &spec("a", ""))
+        .package("b", &spec_with("b", "BuildRequires: a", "%build", &script));
+    let command = |arguments: &[&str]| {
+        let mut command = project.command(&[&["--backend", "docker", "build"], arguments].concat());
+        command.env("DOCKER_HOST", engine.host());
+        command
+    };
+    let mut running = project.spawn(command(&[]));
+    running.until_so("b is built", || processes(&marker) > 0);
+    engine.kill();
+    let ran = running.wait();
+    let run = project.record().run;
+    let told = ran.failure().replace(&engine.host(), "ENGINE");
+    // Refused or reset, as it dies.
+    let filters = vec![
+        (r"cannot [a-z ]+: the engine", "cannot STEP: the engine"),
+        (r": Connection .*", ": CONNECTION"),
+    ];
+    insta::with_settings!({filters => filters}, {
+        insta::assert_snapshot!(told.replace(&run, "RUN"), @r"
+        exit 4: error: cannot build `b` in a sandbox: cannot STEP: the engine at `ENGINE` does not answer any more: CONNECTION
+          hint: what was built is kept; to go on: pristine build --resume RUN
+        ");
+    });
+    assert_eq!(project.outcomes(), ["a: built", "b: interrupted"]);
+    engine.start_again();
+    project.write("packages/b/b.spec", spec("b", "BuildRequires: a"));
+    let ran = project.spawn(command(&["--resume", "latest"])).wait();
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    let before = format!("a: as in run {run}");
+    assert_eq!(project.outcomes(), [before.as_str(), "b: built"]);
+    wait_until("nothing of it runs", || processes(&marker) == 0);
+    let label = "label=io.pristine.session";
+    let containers = engine.docker(&["ps", "-aq", "--filter", label]);
+    let volumes = engine.docker(&["volume", "ls", "-q", "--filter", label]);
+    assert_eq!((containers.as_str(), volumes.as_str()), ("", ""));
 }

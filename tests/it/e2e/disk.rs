@@ -2,7 +2,9 @@
 
 use std::process::Command;
 
-use super::project::Project;
+use pristine::record::{Class, Outcome};
+
+use super::project::{Project, spec_with};
 use crate::conformance::skip;
 use crate::support::engine::{Engine, Setting, engine};
 use crate::support::program;
@@ -19,6 +21,12 @@ fn script(sizes: &[u32]) -> String {
             run,
         ]);
     }
+    // What is in use then, and a little more.
+    let program = program().display().to_string();
+    script.push_str(&format!(
+        "used=$(df -k --output=used small | tail -n 1)\nmount -o remount,size=$((used + 16384))k small || exit 99\n\
+         {program} --store $PWD/small build --locked --jobs 2 >&2\necho $?\n"
+    ));
     script + "ls -A small/tmp | grep -v ^partial-\nls small/roots | grep ^scratch-\ntrue\n"
 }
 
@@ -31,7 +39,7 @@ fn a_full_disk_is_told_and_afterwards_the_store_is_usable() {
     let Some(project) = Project::hello() else {
         return;
     };
-    // Full while packages are fetched, unpacked, installed; then there is room.
+    // Full while packages are fetched, unpacked, installed; then there is room, and then too little for another run.
     let script = script(&[12, 40, 110, 160, 2000]);
     let mut command = Command::new("unshare");
     command
@@ -45,15 +53,18 @@ fn a_full_disk_is_told_and_afterwards_the_store_is_usable() {
     let said: Vec<&str> = ran
         .err
         .lines()
-        .filter(|line| line.starts_with("error: "))
+        .filter(|line| line.starts_with("error: ") || line.starts_with("  hint: "))
         .collect();
-    assert_eq!(ran.out, "4\n4\n4\n4\n0\n", "{}", ran.all());
-    insta::with_settings!({filters => vec![(r"\d+(\.\d+)? [MKi]*B needed", "SIZE needed"), (r"write `.*` in", "write FILE in")]}, {
+    assert_eq!(ran.out, "4\n4\n4\n4\n0\n4\n", "{}", ran.all());
+    insta::with_settings!({filters => vec![(r"\d+(\.\d+)? [MKi]+B", "SIZE"), (r"write `.*` in", "write FILE in")]}, {
         insta::assert_snapshot!(said.join("\n"), @"
         error: no space left in `PROJECT/small/tmp`: SIZE needed, 0 B free
         error: cannot unpack the tools root: cannot work on the tree: cannot write FILE in the tree: No space left on device (os error 28)
         error: cannot unpack the tools root: cannot work on the tree: cannot write FILE in the tree: No space left on device (os error 28)
         error: cannot unpack the tools root: cannot work on the tree: cannot write FILE in the tree: No space left on device (os error 28)
+        error: the disk is too small for this run: it needs about SIZE, and SIZE are free where `PROJECT/small` is
+          hint: SIZE are missing: it needs SIZE for the environment, SIZE for 2 builds at once, as large as they were, SIZE for the packages that come out
+          hint: see what can go, and let it go: pristine gc --dry-run; pristine gc
         ");
     });
 }
@@ -69,13 +80,16 @@ fn a_full_disk_of_the_engine_is_told_and_afterwards_it_is_usable() {
     };
     let engine = Engine::start_with("docker", &setting).unwrap();
     let data = engine.folder().join("data");
-    let build = |size: &str| {
+    let resize = |size: &str| {
         let resized = Command::new("nsenter")
             .arg(format!("--target={}", engine.pid().as_raw_nonzero()))
             .args(["--mount", "mount", "-o", &format!("remount,size={size}")])
             .arg(&data)
             .status();
         assert!(resized.unwrap().success());
+    };
+    let build = |size: &str| {
+        resize(size);
         let mut command = project.command(&["--backend", "docker", "build"]);
         command.env("DOCKER_HOST", engine.host());
         project.spawn(command).wait()
@@ -101,4 +115,41 @@ fn a_full_disk_of_the_engine_is_told_and_afterwards_it_is_usable() {
     });
     let ran = build("8g");
     assert_eq!(ran.code, Some(0), "{}", ran.all());
+    // A little more than is in use: a build that takes much fills it.
+    let seen = format!(
+        "/proc/{}/root{}",
+        engine.pid().as_raw_nonzero(),
+        data.display()
+    );
+    let facts = rustix::fs::statvfs(seen.as_str()).unwrap();
+    let used = (facts.f_blocks - facts.f_bfree) * facts.f_frsize;
+    let fill = "head -c 900000000 /dev/zero > big";
+    project.write(
+        "packages/hello/hello.spec",
+        spec_with("hello", "", "%build", fill),
+    );
+    resize(&(used + (300 << 20)).to_string());
+    a_build_that_fills_it(&project, &engine);
+}
+
+/// The engine's disk is full while a package is built: the package fails for that reason, and the run has its record.
+fn a_build_that_fills_it(project: &Project, engine: &Engine) {
+    let arguments = ["--backend", "docker", "build", "--reuse-snapshot"];
+    let mut command = project.command(&arguments);
+    command.env("DOCKER_HOST", engine.host());
+    let ran = project.spawn(command).wait();
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    insta::with_settings!({filters => vec![(r"\d+(\.\d+)?[MKGi]+B", "SIZE")]}, {
+        insta::assert_snapshot!(
+            project.outcomes().join("\n"),
+            @"hello: failed: %build failed: no space was left on the disk: the disk of the engine is full; its clone has SIZE; make room on the engine's disk (`docker system df` tells what takes it)"
+        );
+    });
+    let outcome = project.record().packages.remove(0).outcome;
+    let Outcome::Failed { class, .. } = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(class, Class::Infrastructure);
+    let left = engine.docker(&["ps", "-aq"]);
+    assert_eq!(left, "");
 }

@@ -43,6 +43,7 @@ fn a_package_that_fails_is_told_its_dependents_are_skipped_and_the_others_built(
     insta::with_settings!({filters => filters()}, { insta::assert_snapshot!(told, @"
       FAIL broken: failed: %build failed (TIME)
            log: PROJECT/cache/runs/RUN/logs/broken.log
+           look around in it: pristine enter --failed broken
       skip child: skipped: needs `broken`, which was not built (TIME)
       skip grandchild: skipped: needs `child`, which was not built (TIME)
       run  other (4/4)

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use pristine::record::Ending;
+
 use super::project::{Project, Ran, spec, spec_with};
 use crate::support::http::{Answer, Server};
 use crate::support::packages::package;
@@ -115,7 +117,14 @@ fn ctrl_c_while_a_package_is_built() {
         .package("b", &spec_with("b", "BuildRequires: a", "%build", &script))
         .package("c", &spec("c", "BuildRequires: b"))
         .package("d", &spec_with("d", "BuildRequires: a", "%build", &script));
-    let ran = interrupted(&project, &["build", "--jobs", "2"], "builds-for-ever");
+    let arguments = ["build", "--json", "--jobs", "2"];
+    let ran = interrupted(&project, &arguments, "builds-for-ever");
+    let lines = ran
+        .out
+        .lines()
+        .map(serde_json::from_str::<serde_json::Value>);
+    let events: Vec<_> = lines.map(|line| line.unwrap()["event"].clone()).collect();
+    assert_eq!(events[events.len() - 2..], ["run_ended", "error"]);
     let run = project.record().run;
     insta::assert_snapshot!(ran.failure().replace(&run, "RUN"), @r"
     exit 130: error: interrupted
@@ -125,10 +134,7 @@ fn ctrl_c_while_a_package_is_built() {
     let folder = project.run_folder();
     assert!(folder.join("repository/a-1-1.noarch.rpm").exists());
     assert!(folder.join("repository/repodata/repomd.xml").exists());
-    assert_eq!(
-        project.record().ending,
-        pristine::record::Ending::Interrupted
-    );
+    assert_eq!(project.record().ending, Ending::Interrupted);
     assert_eq!(
         project.outcomes(),
         [
@@ -161,16 +167,47 @@ fn kill_9_leaves_no_process_and_the_next_run_clears_up() {
         return;
     };
     let script = wait_for_ever("dies-for-ever");
-    let project = project.package("a", &spec_with("a", "", "%build", &script));
+    let project = project
+        .package("a", &spec("a", ""))
+        .package("b", &spec_with("b", "BuildRequires: a", "%build", &script))
+        .package("c", &spec("c", "BuildRequires: b"));
     let mut running = project.start(&["build"]);
     running.until("dies-for-ever");
+    let during = project.command(&["runs"]).output().unwrap().stdout;
+    let during = String::from_utf8(during).unwrap();
+    assert!(
+        during.contains("no record: ended early, or still going on"),
+        "{during}"
+    );
     running.signal(Signal::KILL);
     assert_eq!(running.wait().code, None);
     assert_ne!(project.rubbish(), Vec::<String>::new(), "it was at work");
     project.good(&["clean"]);
     assert_eq!(project.rubbish(), Vec::<String>::new());
-    project.write("packages/a/a.spec", spec("a", ""));
-    project.good(&["build"]);
+    // What it had done is known, and the next run goes on from there.
+    let run = project.record().run;
+    assert_eq!(project.record().ending, Ending::Interrupted);
+    assert_eq!(
+        project.outcomes(),
+        ["a: built", "b: interrupted", "c: interrupted"]
+    );
+    assert!(project.good(&["show"]).out.contains("interrupted"));
+    assert!(
+        project
+            .good(&["log", "b"])
+            .out
+            .contains("+ mkfifo /tmp/never")
+    );
+    project.write("packages/b/b.spec", spec("b", "BuildRequires: a"));
+    project.good(&["build", "--resume", "latest"]);
+    assert_eq!(
+        project.outcomes(),
+        [
+            format!("a: as in run {run}"),
+            "b: built".into(),
+            "c: built".into()
+        ]
+    );
     assert_eq!(project.rubbish(), Vec::<String>::new());
 }
 

@@ -197,8 +197,7 @@ impl Project {
 
     /// The newest run's record.
     pub(crate) fn record(&self) -> Record {
-        let text = fs_err::read(self.run_folder().join("record.json")).unwrap();
-        serde_json::from_slice(&text).unwrap()
+        Record::load(&self.run_folder()).unwrap()
     }
 
     /// How each package of the newest run ended.
@@ -332,15 +331,21 @@ pub(crate) struct Running<'a> {
 impl Running<'_> {
     /// Waits until one of its processes has `marker` in its command line, and nothing else did.
     pub(crate) fn until(&mut self, marker: &str) {
+        let tool = self.child.id();
+        self.until_so(marker, || Watch::sees(tool, marker));
+        self.watch.remember(tool);
+    }
+
+    /// Waits until something is so.
+    pub(crate) fn until_so(&mut self, what: &str, is_so: impl Fn() -> bool) {
         let start = Instant::now();
-        while !Watch::sees(self.child.id(), marker) {
+        while !is_so() {
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("ended before `{marker}`, {status}: {}", self.said());
+                panic!("ended before `{what}`, {status}: {}", self.said());
             }
-            assert!(start.elapsed() < PATIENCE, "no `{marker}`: {}", self.said());
+            assert!(start.elapsed() < PATIENCE, "no `{what}`: {}", self.said());
             std::thread::yield_now();
         }
-        self.watch.remember(self.child.id());
     }
 
     /// Waits until it says something.

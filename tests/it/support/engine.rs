@@ -1,15 +1,18 @@
 //! A Docker Engine of the tests' own: one for the whole test program, with folders and a
 //! socket of its own and without network. It ends with the program, however that ends.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::conformance::skip;
 
 /// Names the engine to a test program that another one started, or that is to try it by hand.
 pub(crate) const HOST: &str = "PRISTINE_TEST_ENGINE";
+
+/// In its place: the engine is the one that Docker's own variables name.
+pub(crate) const FOUND: &str = "found";
 
 /// Names the backend to test alone, by hand, with the engine that `HOST` names.
 pub(crate) const BACKEND: &str = "PRISTINE_TEST_ENGINE_OF";
@@ -19,14 +22,13 @@ pub(crate) const BACKEND: &str = "PRISTINE_TEST_ENGINE_OF";
 const GUARD: &str = r#"
 folder=$1
 cd "$folder" || exit 1
-kind=$2
+kind=$2 before=$3; shift 3
+start() {
 if [ $kind = podman ]; then
   podman --root "$folder/data" --runroot "$folder/exec" --tmpdir "$folder/tmp" --cgroup-manager cgroupfs --runtime runc \
     --events-backend file --log-level info system service --time=0 "unix://$folder/socket" >log 2>&1 </dev/null &
 else
-  before=$3; shift 3
-  unshare --mount --propagation slave sh -c "$before"'
-exec "$@"' - dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "unix://$folder/socket" \
+  dockerd --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" --host "unix://$folder/socket" \
   --iptables=false --ip6tables=false --bridge=none --shutdown-timeout 5 "$@" >log 2>&1 </dev/null &
 fi
 engine=$!
@@ -35,13 +37,26 @@ until [ -S socket ] && grep -q -e 'API listen on' -e 'API service listening' log
   sleep 0.05
 done
 echo started
-read -r _
+}
+sh -c "$before"
+start "$@"
+# A word more than the end is to kill it, and one more to start it again.
+while read -r _; do
+  kill -9 $engine; wait $engine
+  read -r _
+  # Also where nobody asks for it any more: what it ran ends with it. A process that nobody reaps is taken for alive.
+  rm -f socket exec/containerd/containerd.pid; start "$@"
+done
 kill $engine 2>/dev/null; wait $engine
 if [ $kind = podman ]; then
   podman --root "$folder/data" --runroot "$folder/exec" --tmpdir "$folder/tmp" --cgroup-manager cgroupfs --runtime runc rm --all --force >/dev/null 2>&1
   umount "$folder/data/overlay" 2>/dev/null
 fi
-cd /; umount "$folder"/exec/netns/* 2>/dev/null; rm -rf "$folder"
+cd /
+while read -r _ place _; do
+  case $place in "$folder"/*) umount -l "$place" 2>/dev/null ;; esac
+done </proc/mounts
+rm -rf --one-file-system "$folder"
 "#;
 
 /// What is different about an engine of a test's own.
@@ -57,6 +72,7 @@ pub(crate) struct Setting {
 pub(crate) struct Engine {
     folder: PathBuf,
     guard: Mutex<Child>,
+    said: Mutex<BufReader<ChildStdout>>,
 }
 
 impl Drop for Engine {
@@ -129,7 +145,10 @@ impl Engine {
             .tempdir()
             .unwrap()
             .keep();
-        let guard = Command::new("setsid")
+        // Docker's mounts are in a namespace of their own, in which it can be started again.
+        let own = ["unshare", "--mount", "--propagation", "slave"];
+        let mut guard = Command::new("setsid")
+            .args(own.iter().filter(|_| kind == "docker"))
             .args(["sh", "-c", GUARD, "guard"])
             .arg(&folder)
             .arg(kind)
@@ -139,21 +158,40 @@ impl Engine {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut engine = Self {
+        let said = BufReader::new(guard.stdout.take().unwrap());
+        let engine = Self {
             folder,
             guard: Mutex::new(guard),
+            said: Mutex::new(said),
         };
-        let guard = engine.guard.get_mut().unwrap();
-        let mut line = String::new();
-        BufReader::new(guard.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        engine.started();
         let log = fs_err::read_to_string(engine.folder.join("log")).unwrap_or_default();
         if !engine.folder.join("socket").exists() {
             let last: Vec<_> = log.lines().rev().take(3).collect();
             return Err(format!("{program} does not start here: {last:?}"));
         }
         Ok(engine)
+    }
+
+    fn started(&self) {
+        let mut line = String::new();
+        self.said.lock().unwrap().read_line(&mut line).unwrap();
+    }
+
+    fn say(&self) {
+        let mut guard = self.guard.lock().unwrap();
+        guard.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Ends it by SIGKILL; what runs in containers is left.
+    pub(crate) fn kill(&self) {
+        self.say();
+    }
+
+    /// Starts it again, with all that it had.
+    pub(crate) fn start_again(&self) {
+        self.say();
+        self.started();
     }
 
     /// Its address, as `DOCKER_HOST` takes it.

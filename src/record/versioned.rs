@@ -15,9 +15,10 @@ struct Header {
 }
 
 /// Writes one.
-pub(super) fn save(path: &Path, value: &impl Serialize) -> Result<(), RecordError> {
-    let mut text = serde_json::to_string_pretty(value).map_err(|source| RecordError::Write {
+pub(super) fn save(path: &Path, value: &impl Serialize, newest: u32) -> Result<(), RecordError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|source| RecordError::Format {
         path: path.to_owned(),
+        newest,
         source,
     })?;
     text.push('\n');
