@@ -312,12 +312,48 @@ mod tests {
     #[test]
     fn what_differs_is_told_with_cause_evidence_and_remedy() {
         let mut record = differing();
-        insta::assert_snapshot!(audit(Path::new("AUDIT"), &record), @"");
+        insta::assert_snapshot!(audit(Path::new("AUDIT"), &record), @"
+        p: 0 of 1 reproducible, 1 differ
+        run 20260102-030405-1
+        the second environment is the same, 5ef5ef0364b6
+
+        DIFF a: host name
+             found by rebuilding: host-name
+          a-1-1.x86_64.rpm
+             usr/share/a/text has other content
+               cause: host name, the first has its host name `pristine`, the second `auditor`
+               first  at 3: pr
+                 70 72
+               second at 3: au
+                 61 75
+               remedy: do not write it
+
+        package  version  outcome  time    why
+        a                 differs  0.01 s  host name
+        not varied: umask (switched off)
+
+        AUDIT/audit.json
+        ");
         record.packages[0].outcome = AuditOutcome::Failed {
             reason: "%check failed".to_owned(),
         };
         record.environment.second_tree = crate::digest::Digest::of(b"other");
         record.environment.first_tree = Some(crate::digest::Digest::of(b"tree"));
-        insta::assert_snapshot!(audit(Path::new("AUDIT"), &record), @"");
+        insta::assert_snapshot!(audit(Path::new("AUDIT"), &record), @"
+        p: 0 of 1 reproducible, 1 failed
+        run 20260102-030405-1
+
+        DRIFT the second environment is not the first: dc9c5edb8b2d -> d9298a10d1b0
+             the run's snapshot is not kept any more: nothing tells which files
+
+        FAIL a: it does not build again: %check failed
+             found by rebuilding: host-name
+
+        package  version  outcome  time    why
+        a                 failed   0.01 s  %check failed
+        not varied: umask (switched off)
+
+        AUDIT/audit.json
+        ");
     }
 }

@@ -236,8 +236,15 @@ fn what_was_shipped_is_verified_from_its_record() {
 
     // No run has made it.
     fs_err::remove_dir_all(project.path("cache/runs")).unwrap();
-    insta::assert_snapshot!(project.run(&["verify", good.to_str().unwrap()]).failure(), @"");
-    insta::assert_snapshot!(project.run(&["audit"]).failure(), @"");
+    insta::assert_snapshot!(project.run(&["verify", good.to_str().unwrap()]).failure(), @"
+    exit 2: error: no kept run has made hello-1-1.noarch.rpm
+      hint: name the folder with its record.json and pristine.lock: --record DIR
+      hint: packages of several runs are verified run by run
+    ");
+    insta::assert_snapshot!(project.run(&["audit"]).failure(), @"
+    exit 2: error: there is no run `latest`
+      hint: this store keeps none yet: pristine build
+    ");
 }
 
 #[test]
