@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::documents::config::BackendChoice;
 use crate::documents::{ImageName, Request};
+use crate::record::audit::Variation;
 use crate::record::kept::is_name;
 
 mod statements;
@@ -100,6 +101,12 @@ pub enum Verb {
     Snapshot(SnapshotVerb),
     /// Make the embedded distribution, write a demonstration project, and build it
     Demo(DemoArgs),
+    /// Build a run's packages a second time, elsewhere and otherwise, and say what differs and why
+    ///
+    /// Exit code 0: all are the same, byte for byte; 1: something differs, or does not build again.
+    Audit(AuditArgs),
+    /// Rebuild shipped packages from the record of their run, and say whether they are the same
+    Verify(VerifyArgs),
     /// List the kept runs, newest first
     Runs {
         /// For machines: one JSON document
@@ -214,7 +221,13 @@ impl Verb {
     pub fn takes_long(&self) -> bool {
         matches!(
             self,
-            Self::Build(_) | Self::Run(_) | Self::Lock { .. } | Self::Update { .. } | Self::Demo(_)
+            Self::Build(_)
+                | Self::Run(_)
+                | Self::Audit(_)
+                | Self::Verify(_)
+                | Self::Lock { .. }
+                | Self::Update { .. }
+                | Self::Demo(_)
         )
     }
 
@@ -230,6 +243,8 @@ impl Verb {
             Self::Build(arguments) => arguments.offline,
             Self::Enter(arguments) => arguments.offline,
             Self::Run(arguments) => arguments.offline,
+            Self::Audit(arguments) => arguments.offline,
+            Self::Verify(arguments) => arguments.offline,
             Self::Snapshot(_)
             | Self::Demo(_)
             | Self::Runs { .. }
@@ -306,6 +321,67 @@ pub struct BuildArgs {
     /// What statements say beside that
     #[command(flatten)]
     pub attesting: Attesting,
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, Clone, Args)]
+pub struct AuditArgs {
+    /// A run's name or the beginning of it, `latest`, or a run's folder
+    #[arg(default_value = "latest")]
+    pub run: String,
+    /// Only these packages of it
+    pub packages: Vec<String>,
+    /// Leave this as it was in the run; names separated by commas, or several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = variation_parser())]
+    pub without_variation: Vec<Variation>,
+    /// Vary this too, which is not varied by default: build-path, job-order
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = variation_parser())]
+    pub with_variation: Vec<Variation>,
+    /// Vary this, and what else is named so, and leave the rest as it was
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = variation_parser(),
+        conflicts_with_all = ["without_variation", "with_variation"]
+    )]
+    pub only_variation: Vec<Variation>,
+    /// Find which variation makes a package differ, by rebuilding it with fewer of them
+    #[arg(long)]
+    pub bisect_variation: bool,
+    /// Builds at once, at most; without it, as many as there are processors, and memory for
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
+    /// Ask nothing of the network: what the store does not have is named
+    #[arg(long)]
+    pub offline: bool,
+    /// For machines: the audit's record
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct VerifyArgs {
+    /// Source or binary packages, as they were shipped
+    #[arg(required = true, value_name = "FILE.rpm")]
+    pub files: Vec<PathBuf>,
+    /// What they were made from: a run's folder or record.json; without it, the kept run that made them
+    #[arg(long, value_name = "RECORD")]
+    pub record: Option<PathBuf>,
+    /// Ask nothing of the network: what the store does not have is named
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Reads the name of a variation.
+fn variation_parser() -> impl TypedValueParser<Value = Variation> {
+    let names = Variation::ALL.map(Variation::name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        let mut all = Variation::ALL.into_iter();
+        all.find(|variation| variation.name() == name)
+            .ok_or("there is no such variation")
+    })
 }
 
 /// Arguments of `enter`.

@@ -5,6 +5,7 @@
 #[cfg(test)]
 extern crate self as pristine;
 
+pub mod audit;
 pub mod backend;
 pub mod build;
 pub mod cancel;

@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
+use crate::build::conditions::Conditions;
 use crate::build::declared::Tracing;
 use crate::build::reuse::Earlier;
 use crate::build::run::{self, Ran, Ready, Site};
@@ -56,9 +57,9 @@ fn unknown(error: PlanError) -> Failure {
 }
 
 /// What this machine has for builds.
-pub(super) fn machine(args: &BuildArgs) -> Machine {
+pub(super) fn machine(jobs: Option<NonZero<usize>>) -> Machine {
     let (processors, memory) = (processors(), memory());
-    let jobs = args.jobs.unwrap_or_else(|| {
+    let jobs = jobs.unwrap_or_else(|| {
         let fit = usize::try_from(memory / MEMORY_FOR_ONE).unwrap_or(usize::MAX);
         NonZero::new(fit).map_or(NonZero::<usize>::MIN, |fit| fit.min(processors))
     });
@@ -141,7 +142,7 @@ pub(super) fn build(
         earlier: parts.earlier,
         tracing: tracing.as_ref(),
         started: context.started.instant,
-        journal,
+        journal: Some(journal),
         enter: parts.enter,
         sink: context.ui,
         cancel: &context.cancel,
@@ -251,6 +252,8 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
             has_changelog: locked.facts.changelog,
             demand: demand(package, known),
             limits: (&package.limits).into(),
+            conditions: Conditions::default(),
+            recorded: None,
         });
     }
     Ok(all)
@@ -263,7 +266,7 @@ fn asks(places: &Places, name: &str, build_requires: &[String]) -> Vec<(String, 
         .collect()
 }
 
-fn demand(package: &Package, known: Known) -> Demand {
+pub(super) fn demand(package: &Package, known: Known) -> Demand {
     let limit = package.limits.memory;
     let more = |used: u64| used.saturating_add(used / MEMORY_MORE);
     let memory = known.memory.map(more);

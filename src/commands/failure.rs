@@ -6,6 +6,7 @@ use std::io;
 use crate::backend::{BackendError, Exit};
 use crate::build::package::PackageError;
 use crate::build::run::RunError;
+use crate::compare::CompareError;
 use crate::digest::Digest;
 use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
@@ -107,6 +108,7 @@ always! {
     RepositoryError => CannotRun,
     PackageError => CannotRun,
     RunError => CannotRun,
+    CompareError => CannotRun,
 }
 
 impl From<StatementError> for Failure {

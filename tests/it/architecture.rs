@@ -20,6 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["resolve"],
     &["report", "statement"],
     &["build"],
+    &["audit"],
     &["ui"],
     &["cli"],
     &["commands"],
