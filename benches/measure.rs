@@ -34,7 +34,8 @@ use std::time::Instant;
 
 use pristine::backend::native::{Native, dispatch};
 use pristine::backend::{self, Backend, Command, Io, RootId, User};
-use pristine::build::package::{self, Builder};
+use pristine::build::conditions::Conditions;
+use pristine::build::package::{self, Builder, TOPDIR};
 use pristine::build::run::{self, Ready, Site};
 use pristine::build::schedule::{Demand, Machine};
 use pristine::cancel::Cancel;
@@ -193,6 +194,7 @@ impl Bench {
                 uid: builder.uid,
                 gid: builder.gid,
             },
+            home: TOPDIR.to_owned(),
         }
     }
 
@@ -327,6 +329,8 @@ fn trivial(spec: std::path::PathBuf) -> Ready {
         has_changelog: true,
         demand: Demand::default(),
         limits: backend::Limits::default(),
+        conditions: Conditions::default(),
+        recorded: None,
     }
 }
 
@@ -378,7 +382,7 @@ fn package(bench: &Bench, runs: usize) {
             earlier: None,
             tracing: None,
             started: Instant::now(),
-            journal: &journal,
+            journal: Some(&journal),
             enter: "pristine enter --failed",
             sink: &Silent,
             cancel: &bench.cancel,
