@@ -10,6 +10,10 @@ use crate::documents::config::BackendChoice;
 use crate::documents::{ImageName, Request};
 use crate::record::kept::is_name;
 
+mod statements;
+
+pub use statements::{AttestArgs, Attesting, ExportArgs, SbomArgs, VerifyAttestationArgs};
+
 /// Rebuild the build server on every build, and prove it.
 #[derive(Debug, Parser)]
 #[command(
@@ -122,6 +126,10 @@ pub enum Verb {
     /// Files that end in .rpm are packages, all others statements. Without packages, those are looked at that lie
     /// beside the statements or in the run's repository.
     VerifyAttestation(VerifyAttestationArgs),
+    /// Write bills of materials of a run: of its environment and of each of its packages
+    Sbom(SbomArgs),
+    /// Write the lock's environment in a format of other tools
+    Export(ExportArgs),
     /// Tell what differs between two runs, or two locks
     ///
     /// Each is a run (its name or the beginning of it, `latest`, its folder), a lock's file, or a git revision of the
@@ -228,6 +236,8 @@ impl Verb {
             | Self::Show { .. }
             | Self::Log(_)
             | Self::Attest(_)
+            | Self::Export(_)
+            | Self::Sbom(_)
             | Self::VerifyAttestation(_)
             | Self::Diff { .. }
             | Self::Clean { .. }
@@ -296,54 +306,6 @@ pub struct BuildArgs {
     /// What statements say beside that
     #[command(flatten)]
     pub attesting: Attesting,
-}
-
-/// What statements say that no record knows.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Attesting {
-    /// Who answers for the build: a URI of your CI, say, that those who check statements know
-    #[arg(long, env = "PRISTINE_BUILDER_ID", value_name = "URI")]
-    pub builder_id: Option<String>,
-}
-
-/// Arguments of `attest`.
-#[derive(Debug, Clone, Args)]
-pub struct AttestArgs {
-    /// A run's name or the beginning of it, `latest`, or a run's folder
-    #[arg(default_value = "latest")]
-    pub run: String,
-    /// Sign with this Ed25519 key: PKCS#8 in PEM, or OpenSSH's own form, not encrypted
-    #[arg(long, env = "PRISTINE_ATTEST_KEY", value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Where they go, instead of attestations/ in the run's folder
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// What statements say beside that
-    #[command(flatten)]
-    pub attesting: Attesting,
-}
-
-/// Arguments of `verify-attestation`.
-#[derive(Debug, Clone, Args)]
-pub struct VerifyAttestationArgs {
-    /// Statements, and packages that they must be about
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// Who may have signed: a public key, in PEM or as OpenSSH writes it; may be given several times
-    #[arg(long, value_name = "PUB", required_unless_present = "allowed_signers")]
-    pub key: Vec<PathBuf>,
-    /// Who may have signed: a file of OpenSSH's `allowed_signers`
-    #[arg(long, value_name = "FILE")]
-    pub allowed_signers: Vec<PathBuf>,
-    /// The lock that must have been built, to the last dependency
-    #[arg(long, value_name = "FILE")]
-    pub lock: Option<PathBuf>,
-    /// The run's folder or its record.json: everything must be as they say
-    #[arg(long, value_name = "RUN")]
-    pub record: Option<PathBuf>,
-    /// Who must have built, as `attest --builder-id` was given it
-    #[arg(long, value_name = "URI")]
-    pub builder_id: Option<String>,
 }
 
 /// Arguments of `enter`.

@@ -25,6 +25,7 @@ use crate::registry::RegistryError;
 use crate::report::ReportError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
+use crate::statement::export::ExportError;
 use crate::statement::{KeyError, StatementError};
 use crate::store::StoreError;
 use crate::store::fetch::FetchError;
@@ -121,6 +122,33 @@ impl From<StatementError> for Failure {
             ),
             StatementError::File { doing: "read", .. } => (Kind::Input, None),
             StatementError::File { .. } | StatementError::Json { .. } => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        let hint = match &error {
+            ExportError::NoAddress { repository }
+            | ExportError::Path {
+                repository: Some(repository),
+                ..
+            } => Some(format!(
+                "say where it is for those who read the file: --base-url {repository}=https://…"
+            )),
+            ExportError::NotThere { .. } => {
+                Some("`pristine build` and `pristine lock` fetch what a lock names".to_owned())
+            }
+            _ => None,
+        };
+        let kind = match error {
+            ExportError::Rpm(_) | ExportError::Write(_) => Kind::CannotRun,
+            _ => Kind::Input,
         };
         let failure = failure(kind, error);
         match hint {

@@ -23,6 +23,7 @@ mod diff;
 mod doctor;
 mod earlier;
 mod enter;
+mod export;
 mod failure;
 mod gc;
 mod job;
@@ -33,6 +34,7 @@ mod origin;
 mod recording;
 mod run;
 mod runs;
+mod sbom;
 mod show;
 mod snapshot;
 mod source;
@@ -110,6 +112,8 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Runs { json } => runs::run(&context, *json),
         Verb::Show { run, json } => show::run(&context, run, *json),
         Verb::Log(args) => log::run(&context, args),
+        Verb::Export(args) => export::run(&context, args),
+        Verb::Sbom(args) => sbom::run(&context, args),
         Verb::Attest(args) => attest::run(&context, args),
         Verb::VerifyAttestation(args) => verify_attestation::run(&context, args),
         Verb::Diff { old, new, json } => diff::run(&context, (old, new), *json),
