@@ -191,6 +191,10 @@ pub fn only(first: &First, second: &Second, some: &BTreeSet<Variation>) -> Condi
 }
 
 impl Second {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table: what each variation was and is"
+    )]
     fn apply(&mut self, variation: Variation, first: &First, abilities: &Abilities, room: Room) {
         let conditions = &mut self.conditions;
         let (what, was, is) = match variation {

@@ -21,12 +21,12 @@ impl Watched {
             return;
         };
         let folder = if folder.is_empty() { "/" } else { folder };
-        let names = match self.folders.get_mut(folder) {
-            Some(names) => names,
+        let inside = match self.folders.get_mut(folder) {
+            Some(inside) => inside,
             None => self.folders.entry(folder.to_owned()).or_default(),
         };
         if named {
-            names.push(name.to_owned());
+            inside.push(name.to_owned());
         }
     }
 }

@@ -6,11 +6,13 @@ use std::path::Path;
 use crate::build::run::End;
 use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
-use crate::commands::context::Context;
+use crate::commands::context::{Context, Workshop};
+use crate::commands::creating::Snapshot;
 use crate::commands::recording::{self, Facts};
 use crate::commands::{
     PACKAGE_FAILED, attest, creating, current, earlier, gc, kept, source, space, usage,
 };
+use crate::documents::Lock;
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::Record;
@@ -29,27 +31,22 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
     let workshop = context.workshop(&documents.project)?;
     let source = source::record(context, &documents, &workshop, checkout.as_ref());
     let choice = earlier::choose(&workshop, args)?;
-    let lock = current::lock(
-        context,
-        &documents,
-        &workshop,
-        args.locked || checkout.is_some(),
-    )?;
+    let locked = args.locked || checkout.is_some();
+    let lock = current::lock(context, &documents, &workshop, locked)?;
     let plan = building::plan(&lock, choice.only.as_deref())?;
     let machine = building::machine(args.jobs);
     let known = earlier::known(&workshop);
-    let anew = !args.reuse_snapshot;
-    space::check(&workshop, (&lock, anew), &plan, &known, machine.jobs.get())?;
-    let stock = creating::stock(context, &documents, &workshop, &lock)?;
-    sources::fetch(
-        context.supply(&documents.project, &workshop),
-        &lock.packages,
+    space::check(
+        &workshop,
+        (&lock, !args.reuse_snapshot),
+        &plan,
+        &known,
+        machine.jobs.get(),
     )?;
-    let kept = if args.reuse_snapshot {
-        creating::kept_snapshot(&workshop, &lock)?
-    } else {
-        None
-    };
+    let stock = creating::stock(context, &documents, &workshop, &lock)?;
+    let supply = context.supply(&documents.project, &workshop);
+    sources::fetch(supply, &lock.packages)?;
+    let kept = kept_snapshot(args, &workshop, &lock)?;
     let snapshot = match kept {
         Some(snapshot) => snapshot,
         None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,
@@ -92,6 +89,19 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
     published?;
     gc::after_build(context, &documents.project, &workshop)?;
     Ok(code)
+}
+
+/// The snapshot that is kept, where it may be used again.
+fn kept_snapshot<'a>(
+    args: &BuildArgs,
+    workshop: &'a Workshop,
+    lock: &Lock,
+) -> Result<Option<Snapshot<'a>>, Failure> {
+    if args.reuse_snapshot {
+        creating::kept_snapshot(workshop, lock)
+    } else {
+        Ok(None)
+    }
 }
 
 /// What the user is told, and the exit code.

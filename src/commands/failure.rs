@@ -115,14 +115,15 @@ impl From<StatementError> for Failure {
     fn from(error: StatementError) -> Self {
         let (kind, hint) = match &error {
             StatementError::Key { source, .. } => (Kind::Input, key_hint(source)),
-            StatementError::TooLarge { .. } | StatementError::Outside { .. } => (Kind::Input, None),
+            StatementError::TooLarge { .. }
+            | StatementError::Outside { .. }
+            | StatementError::File { doing: "read", .. } => (Kind::Input, None),
             StatementError::Changed { .. } => (
                 Kind::Lock,
                 Some(
                     "a statement is made of what the build left: build again, or fetch the run's folder anew",
                 ),
             ),
-            StatementError::File { doing: "read", .. } => (Kind::Input, None),
             StatementError::File { .. } | StatementError::Json { .. } => (Kind::CannotRun, None),
         };
         let failure = failure(kind, error);

@@ -139,8 +139,7 @@ impl Draft {
         builder: &'a Builder,
         lock: &Lock,
         supplies: &'a Supplies,
-        (macros, spool): (&'a BTreeMap<String, String>, &'a Path),
-        conditions: &'a Conditions,
+        (macros, spool, conditions): (&'a BTreeMap<String, String>, &'a Path, &'a Conditions),
     ) -> Job<'a> {
         Job {
             name: &self.name,

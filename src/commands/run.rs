@@ -156,7 +156,7 @@ fn build(
     });
     let (macros, spool) = (documents.macros(), workshop.store.temporary_folder());
     let usual = Conditions::default();
-    let job = draft.job(builder, lock, supplies, (&macros, &spool), &usual);
+    let job = draft.job(builder, lock, supplies, (&macros, &spool, &usual));
     let backend = &*workshop.backend;
     let built = package::build(backend, &snapshot.roots, &job, &mut log, &context.cancel)?;
     log.finish().map_err(failed)?;

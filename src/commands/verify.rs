@@ -196,9 +196,12 @@ fn find(
 /// The package of a run that made a file: one with that content, or else with that name.
 fn maker<'a>(record: &'a Record, shipped: &Shipped, exact: bool) -> Option<&'a PackageRecord> {
     record.packages.iter().find(|package| {
-        package.outputs.iter().any(|file| match exact {
-            true => file.sha256 == shipped.digest,
-            false => file.path == shipped.name,
+        package.outputs.iter().any(|file| {
+            if exact {
+                file.sha256 == shipped.digest
+            } else {
+                file.path == shipped.name
+            }
         })
     })
 }

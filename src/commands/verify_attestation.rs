@@ -11,7 +11,7 @@ use crate::documents::lock::FILE;
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
 use crate::record::{FILE_NAME, Record};
-use crate::statement::{self, Checked, Expected, PublicKey, Statement};
+use crate::statement::{self, Checked, Descriptor, Expected, PublicKey, Statement};
 use crate::words::clean;
 
 /// The folder of a run's packages, beside that of its statements.
@@ -192,7 +192,7 @@ impl Findings {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let stated = subjects().find(|subject| subject.name == name);
-        match stated.and_then(|subject| subject.sha256()) {
+        match stated.and_then(Descriptor::sha256) {
             Some(stated) => self.bad(
                 path,
                 &format!("it is {digest}, the statement says {stated}"),

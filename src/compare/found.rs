@@ -79,6 +79,7 @@ impl<'a> Found<'a> {
         self.budget = self.budget.saturating_sub(bytes as u64);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a difference is made of")]
     pub(super) fn add(
         &mut self,
         place: &Place,
@@ -93,7 +94,7 @@ impl<'a> Found<'a> {
         }
         let remedy = finding.remedy(format);
         self.differences
-            .push(difference(place, kind, finding, remedy, evidence));
+            .push(difference(place, kind, &finding, remedy, evidence));
     }
 
     /// A difference that must be there.
@@ -107,26 +108,22 @@ impl<'a> Found<'a> {
         if self.by_nature.len() < MOST {
             let finding = Finding::new(Cause::Consequence, because);
             self.by_nature
-                .push(difference(place, kind, finding, String::new(), evidence));
+                .push(difference(place, kind, &finding, String::new(), evidence));
         }
     }
 
     /// Two values that are no bytes of a file.
+    #[expect(clippy::too_many_arguments, reason = "what a difference is made of")]
     pub(super) fn values(
         &mut self,
         place: &Place,
         kind: Kind,
         format: Format,
         finding: Finding,
-        values: (String, String),
+        (first, second): (String, String),
     ) {
-        self.add(
-            place,
-            kind,
-            format,
-            finding,
-            Some(Evidence::values(values.0, values.1)),
-        );
+        let evidence = Some(Evidence::values(first, second));
+        self.add(place, kind, format, finding, evidence);
     }
 
     /// Since a mark (`count`), only causes that are unknown: they follow from what was found before it.
@@ -171,7 +168,7 @@ impl<'a> Found<'a> {
 fn difference(
     place: &Place,
     kind: Kind,
-    finding: Finding,
+    finding: &Finding,
     remedy: String,
     evidence: Option<Evidence>,
 ) -> Difference {

@@ -110,6 +110,7 @@ fn stream(
 }
 
 /// Reads a payload to its end; contents under the keys of `wanted` are sent as they pass by.
+#[expect(clippy::needless_pass_by_value, reason = "the channel ends with it")]
 fn digest(
     package: &Package,
     wanted: &HashMap<usize, usize>,

@@ -149,6 +149,7 @@ fn kept(
     Ok(())
 }
 
+#[expect(clippy::too_many_lines, reason = "one entry for each fact of a member")]
 fn facts(place: &Place, a: &Member, b: &Member, found: &mut Found<'_>) {
     let conditions = found.conditions;
     if a.kind != b.kind {

@@ -279,7 +279,7 @@ fn unescaped<'a>(text: &BytesText<'a>) -> Result<Cow<'a, str>, String> {
     plain.map_err(|error| error.to_string())
 }
 
-/// An attribute's value. Some repositories have ampersands that were escaped twice (createrepo_c, issue 286).
+/// An attribute's value. Some repositories have ampersands that were escaped twice (`createrepo_c`, issue 286).
 fn value<'a>(attribute: &Attribute<'a>) -> Result<Cow<'a, str>, String> {
     let mut value = attribute
         .normalized_value(XML)

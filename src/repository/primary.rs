@@ -160,7 +160,7 @@ impl Sink for Entries<'_> {
         };
         let [provides, requires, others @ ..] = &mut draft.lists;
         facts.provides = plain(provides);
-        facts.requires = requires.drain(..).collect();
+        facts.requires = std::mem::take(requires);
         [
             facts.conflicts,
             facts.obsoletes,

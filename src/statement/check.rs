@@ -282,7 +282,7 @@ fn differences(expected: &BTreeSet<&Descriptor>, found: &BTreeSet<&Descriptor>) 
     let more = lines.len().saturating_sub(TOLD);
     let mut text: String = lines.into_iter().take(TOLD).collect();
     if more > 0 {
-        text.push_str(&format!("\n  and {more} more"));
+        text = format!("{text}\n  and {more} more");
     }
     text
 }
@@ -336,6 +336,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a message for each case")]
     fn a_statement_says_what_lock_and_record_say() {
         let mut value = serde_json::to_value(statement()).unwrap();
         let all = value["predicate"]["buildDefinition"]["resolvedDependencies"].take();

@@ -72,16 +72,14 @@ impl DockerClone {
 
     /// The container, of any shape.
     pub(super) fn any_container(&mut self) -> Result<String, BackendError> {
-        match &self.container {
-            Some(made) => Ok(made.id.clone()),
-            None => {
-                let shape = Shape {
-                    host_name: Surroundings::default().host_name,
-                    ..Shape::default()
-                };
-                self.container(shape, &Limits::default())
-            }
+        if let Some(made) = &self.container {
+            return Ok(made.id.clone());
         }
+        let shape = Shape {
+            host_name: Surroundings::default().host_name,
+            ..Shape::default()
+        };
+        self.container(shape, &Limits::default())
     }
 
     /// A container of this shape.

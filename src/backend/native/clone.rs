@@ -261,7 +261,8 @@ impl NativeClone {
         if gated {
             let_go(&started, cgroup.as_ref())?;
         }
-        let (exit, usage) = self.supervise(command, io, (started, terminal, ends), cgroup)?;
+        let (exit, usage) =
+            self.supervise(command, io, (started, terminal, ends), cgroup.as_ref())?;
         if exit == Exit::Killed && self.measure().is_err() {
             let why = "its sandbox was killed, and with it what had started it";
             return Err(step("follow the command")(io::Error::other(why)));
@@ -275,16 +276,15 @@ impl NativeClone {
         command: &Command,
         io: Io<'_>,
         (started, terminal, ends): (Started, Option<[bool; 3]>, Ends),
-        cgroup: Option<Cgroup>,
+        cgroup: Option<&Cgroup>,
     ) -> Result<(Exit, Usage), BackendError> {
         let (channel, sandbox) = started;
         let first = processes::id(&sandbox).unwrap_or_default();
         let signals = cgroup
-            .as_ref()
             .map(|cgroup| cgroup.signals(&command.limits))
             .unwrap_or_default();
         let disk = Held(self);
-        let watch = Watch::new(&command.limits, (cgroup.as_ref(), signals), &disk, first);
+        let watch = Watch::new(&command.limits, (cgroup, signals), &disk, first);
         let limits = (&command.limits, watch);
         if terminal.is_some() {
             return on_terminal(&channel, sandbox, io.cancel);

@@ -1,7 +1,7 @@
 //! The line for a spec that declares a package, in the form that says best what is used of it.
 
 use crate::record::UsedFile;
-use crate::rpm::PackageFacts;
+use crate::rpm::{Dependency, PackageFacts};
 
 /// Where pkg-config looks.
 const PKG_CONFIG: &str = "/pkgconfig/";
@@ -37,7 +37,7 @@ fn provided(facts: &PackageFacts, path: &str) -> Option<(u8, String)> {
     }
     if let Some(path) = path.strip_suffix(".pm") {
         let path = path.replace('/', "::");
-        let modules = facts.provides.iter().map(|provided| provided.name());
+        let modules = facts.provides.iter().map(Dependency::name);
         let module = modules
             .filter_map(|name| name.strip_prefix("perl(")?.strip_suffix(')'))
             .filter(|module| path.ends_with(&format!("::{module}")))
@@ -45,7 +45,7 @@ fn provided(facts: &PackageFacts, path: &str) -> Option<(u8, String)> {
         return module.map(|module| (2, format!("perl({module})")));
     }
     if path.contains("/site-packages/") || path.contains("/dist-packages/") {
-        let mut names = facts.provides.iter().map(|provided| provided.name());
+        let mut names = facts.provides.iter().map(Dependency::name);
         let dist = names.find(|name| name.starts_with("python3dist("));
         return dist.map(|dist| (3, dist.to_owned()));
     }
@@ -61,7 +61,7 @@ fn program(facts: &PackageFacts, used: &[&UsedFile]) -> Option<String> {
         folder.is_some_and(|folder| !file.path[folder.len()..].contains('/'))
     };
     let named = |file: &&UsedFile| file.path.ends_with(&format!("/{}", facts.nevra.name));
-    let programs = used.iter().copied().collect::<Vec<_>>();
+    let programs = used.to_vec();
     if !programs.iter().all(is_program) || programs.iter().any(named) {
         return None;
     }

@@ -86,11 +86,11 @@ fn lying(ground: Ground<'_>, package: &PackageRecord) -> Option<Vec<(String, Pat
     package.inputs.iter().map(find).collect()
 }
 
+/// Inputs by name, and the folder that they lie in.
+type Unpacked = (ScratchFolder, Vec<(String, PathBuf)>);
+
 /// The inputs out of the source package that the run keeps, where it keeps one.
-fn unpacked(
-    ground: Ground<'_>,
-    package: &PackageRecord,
-) -> Result<Option<(ScratchFolder, Vec<(String, PathBuf)>)>, Failure> {
+fn unpacked(ground: Ground<'_>, package: &PackageRecord) -> Result<Option<Unpacked>, Failure> {
     let is_source = |file: &&FileRecord| file.path.display().to_string().ends_with(".src.rpm");
     let Some(kept) = package.outputs.iter().find(is_source) else {
         return Ok(None);

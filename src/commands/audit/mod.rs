@@ -10,6 +10,7 @@ mod telling;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 pub(super) use audited::Audited;
 pub(super) use drift::environment;
@@ -131,10 +132,7 @@ fn audit(
         .iter()
         .filter_map(|one| packages.remove(one.name.as_str()))
         .collect();
-    let steps = context
-        .steps
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let steps = context.steps.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(AuditRecord {
         format: FORMAT,
         audit: folder.name(),
@@ -142,7 +140,7 @@ fn audit(
         project: audited.record.project.clone(),
         tool: concat!("pristine ", env!("CARGO_PKG_VERSION")).to_owned(),
         started: timestamp(context.started.time),
-        ended: timestamp(now()),
+        ended: timestamp(context.started.present()),
         ending: Ending::Complete,
         host: recording::host(ground.workshop, ground.machine),
         lock: audited.record.lock,

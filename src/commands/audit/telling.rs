@@ -116,10 +116,10 @@ fn details(out: &mut String, package: &PackageAudit) {
                 match (&artefact.first, &artefact.second, &artefact.comparison) {
                     (None, ..) => line(out, &format!("  {path}: only the second build made it")),
                     (_, None, _) => {
-                        line(out, &format!("  {path}: the second build did not make it"))
+                        line(out, &format!("  {path}: the second build did not make it"));
                     }
                     (.., None) => {
-                        line(out, &format!("  {path}: the run does not keep it any more"))
+                        line(out, &format!("  {path}: the run does not keep it any more"));
                     }
                     (.., Some(comparison)) => {
                         line(out, &format!("  {path}"));

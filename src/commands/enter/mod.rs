@@ -166,7 +166,7 @@ fn unpack(
 ) -> Result<(), Failure> {
     let (macros, spool) = (documents.macros(), workshop.store.temporary_folder());
     let usual = Conditions::default();
-    let job = draft.job(builder, lock, supplies, (&macros, &spool), &usual);
+    let job = draft.job(builder, lock, supplies, (&macros, &spool, &usual));
     let unpacked = context.step(
         &format!("unpacking the sources of {}", draft.name),
         || unpack::unpack(clone, &job, &context.cancel),

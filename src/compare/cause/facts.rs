@@ -67,6 +67,10 @@ fn numbers(conditions: &Conditions) -> [[Option<String>; 3]; 2] {
     })
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "one entry for each thing that is known of both sides"
+)]
 fn facts<'a>(conditions: &'a Conditions, numbers: &'a [[Option<String>; 3]; 2]) -> Vec<Fact<'a>> {
     let (a, b) = (&conditions.first, &conditions.second);
     let mut facts = Vec::new();

@@ -208,17 +208,16 @@ pub(in crate::compare) fn local_times(
 ) -> Finding {
     let (first, second) = (&conditions.first, &conditions.second);
     let offsets = first.utc_offset.zip(second.utc_offset);
-    let one_time = match offsets {
-        Some((own, other)) => own != other && a - i64::from(own) == b - i64::from(other),
-        None => {
-            let apart = (a - b).abs();
-            let times_apart = matches!((first.time, second.time), (Some(first), Some(second)) if first.to < second.from || second.to < first.from);
-            apart != 0
-                && apart <= FARTHEST
-                && apart % QUARTER == 0
-                && !times_apart
-                && first.time.is_some()
-        }
+    let one_time = if let Some((own, other)) = offsets {
+        own != other && a - i64::from(own) == b - i64::from(other)
+    } else {
+        let apart = (a - b).abs();
+        let times_apart = matches!((first.time, second.time), (Some(first), Some(second)) if first.to < second.from || second.to < first.from);
+        apart != 0
+            && apart <= FARTHEST
+            && apart % QUARTER == 0
+            && !times_apart
+            && first.time.is_some()
     };
     if a == b {
         Finding::new(Cause::TimeZone, format!("{both} differ in the zone alone"))

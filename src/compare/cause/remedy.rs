@@ -3,6 +3,7 @@
 use super::{Cause, Format};
 
 /// What usually mends `cause` in a `format`; empty where nothing needs to be mended there.
+#[expect(clippy::too_many_lines, reason = "a table of texts")]
 pub(super) fn remedy(cause: Cause, format: Format) -> &'static str {
     match cause {
         Cause::EmbeddedTime => time(format),

@@ -92,7 +92,7 @@ fn separator(bytes: &[u8]) -> Option<u8> {
     if sample.iter().filter(odd).count() * 20 > sample.len() {
         return None;
     }
-    let count = |wanted: u8| sample.iter().filter(|byte| **byte == wanted).count();
+    let count = |wanted: u8| memchr::memchr_iter(wanted, sample).count();
     let (lines, ends) = (count(b'\n'), count(0));
     if ends == 0 {
         Some(b'\n')

@@ -47,6 +47,7 @@ fn named(first: &[u8], second: &[u8], conditions: &Conditions) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn causes_are_named_by_what_is_in_the_bytes() {
     let conditions = all_varied();
     let table: &[(&str, &str, &str)] = &[

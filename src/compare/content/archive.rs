@@ -21,6 +21,9 @@ pub(super) enum Kind {
     Tar,
 }
 
+/// Reads the members of an archive.
+type Reader = fn(&[u8], &mut Found<'_>) -> io::Result<Vec<Member>>;
+
 /// Compares two archives; finds nothing where one of them cannot be read as such.
 pub(super) fn compare(
     place: &Place,
@@ -28,7 +31,7 @@ pub(super) fn compare(
     kind: Kind,
     found: &mut Found<'_>,
 ) {
-    let (read, format): (fn(&[u8], &mut Found<'_>) -> io::Result<Vec<Member>>, _) = match kind {
+    let (read, format): (Reader, _) = match kind {
         Kind::Ar => (ar, Format::Ar),
         Kind::Cpio => (cpio, Format::Tar),
         Kind::Tar => (tar, Format::Tar),

@@ -69,7 +69,7 @@ fn sorted(builders: &[Builder]) -> Vec<Placed<'_>> {
         parts.collect()
     });
     // This sort finds what is in order already.
-    all.sort();
+    all.sort_unstable();
     all
 }
 

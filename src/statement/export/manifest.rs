@@ -1,4 +1,5 @@
 //! The manifest of libpkgmanifest, as `dnf manifest` reads it: version 0.2.0.
+#![expect(clippy::struct_field_names, reason = "the format's own names")]
 
 use std::collections::BTreeMap;
 

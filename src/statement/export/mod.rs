@@ -217,6 +217,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "each format whole")]
     fn each_format_has_what_its_readers_look_for() {
         let folder = tempfile::tempdir().unwrap();
         let (lock, path) = lock(folder.path());

@@ -1,4 +1,5 @@
 //! `rpms.lock.yaml` of rpm-lockfile-prototype, as hermeto reads it: `lockfileVersion` 1.
+#![expect(clippy::struct_field_names, reason = "the format's own names")]
 
 use serde::Serialize;
 

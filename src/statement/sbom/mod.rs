@@ -103,6 +103,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "each format whole")]
     fn both_formats_say_what_the_model_says() {
         let [_, package] = bills();
         insta::assert_snapshot!(BillFormat::Spdx.write(&package).unwrap(), @r#"

@@ -238,12 +238,12 @@ fn program(tool: &str) -> (String, String) {
 
 /// The same for the same things.
 fn identity(items: &[Item], tool: &str) -> Digest {
-    let mut text = tool.to_owned();
-    for item in items {
+    let lines = items.iter().map(|item| {
         let digest = item.digest().map(|digest| digest.to_string());
-        text.push_str(&format!("\n{} {}", item.id(), digest.unwrap_or_default()));
-    }
-    Digest::of(text.as_bytes())
+        format!("{} {}", item.id(), digest.unwrap_or_default())
+    });
+    let all: Vec<String> = std::iter::once(tool.to_owned()).chain(lines).collect();
+    Digest::of(all.join("\n").as_bytes())
 }
 
 /// A time as both formats write it.

@@ -1,4 +1,5 @@
 //! SPDX 2.3 in JSON, the part of it that a bill has.
+#![expect(clippy::struct_field_names, reason = "the format's own names")]
 
 use std::collections::BTreeMap;
 

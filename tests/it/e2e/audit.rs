@@ -66,7 +66,7 @@ fn found(record: &AuditRecord) -> BTreeMap<String, String> {
             let comparisons = package.artefacts.iter();
             let mut causes: Vec<String> = comparisons
                 .filter_map(|artefact| artefact.comparison.as_ref())
-                .flat_map(|comparison| comparison.causes())
+                .flat_map(pristine::compare::Comparison::causes)
                 .map(|(cause, _)| {
                     serde_json::to_value(cause)
                         .unwrap()
