@@ -15,6 +15,8 @@
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
 //! measure plan PROJECT PACKAGES  what as many builds of no work take, each
 //! measure universe FOLDER        writes the metadata of a large universe: Debian's whole index
+//! measure packages FOLDER MIB    writes `first.rpm`, its copy `twin.rpm`, and `other.rpm`, in which one file differs
+//! measure compare FIRST SECOND   two package files compared, once
 //! measure solve STORE REPOSITORY NAME…   the packages that these names need, from a repository's metadata
 //! ```
 #![expect(
@@ -32,7 +34,8 @@ use std::time::Instant;
 
 use pristine::backend::native::{Native, dispatch};
 use pristine::backend::{self, Backend, Command, Io, RootId, User};
-use pristine::build::package::{self, Builder};
+use pristine::build::conditions::Conditions;
+use pristine::build::package::{self, Builder, TOPDIR};
 use pristine::build::run::{self, Ready, Site};
 use pristine::build::schedule::{Demand, Machine};
 use pristine::cancel::Cancel;
@@ -55,6 +58,8 @@ use pristine::store::Store;
 use pristine::store::fetch::{FetchOptions, Fetcher};
 use pristine::tree::Normalise;
 
+#[path = "measure/comparing.rs"]
+mod comparing;
 #[path = "measure/engine.rs"]
 mod engine;
 #[path = "measure/plan.rs"]
@@ -94,6 +99,10 @@ fn main() {
         ["package", project, runs] => package(&Bench::open(project), runs.parse().unwrap()),
         ["plan", project, packages] => plan::plan(&Bench::open(project), packages.parse().unwrap()),
         ["universe", folder] => universe(folder),
+        ["packages", folder, mebibytes] => {
+            comparing::packages(Path::new(folder), mebibytes.parse().unwrap());
+        }
+        ["compare", first, second] => comparing::compare(Path::new(first), Path::new(second)),
         ["solve", store, repository, names @ ..] => solve(store, repository, names, started),
         // `cargo bench` without words: there is nothing to measure without a project.
         [] => println!("run benches/compare"),
@@ -185,6 +194,7 @@ impl Bench {
                 uid: builder.uid,
                 gid: builder.gid,
             },
+            home: TOPDIR.to_owned(),
         }
     }
 
@@ -319,6 +329,8 @@ fn trivial(spec: std::path::PathBuf) -> Ready {
         has_changelog: true,
         demand: Demand::default(),
         limits: backend::Limits::default(),
+        conditions: Conditions::default(),
+        recorded: None,
     }
 }
 
@@ -370,7 +382,7 @@ fn package(bench: &Bench, runs: usize) {
             earlier: None,
             tracing: None,
             started: Instant::now(),
-            journal: &journal,
+            journal: Some(&journal),
             enter: "pristine enter --failed",
             sink: &Silent,
             cancel: &bench.cancel,

@@ -8,7 +8,12 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::documents::config::BackendChoice;
 use crate::documents::{ImageName, Request};
+use crate::record::audit::Variation;
 use crate::record::kept::is_name;
+
+mod statements;
+
+pub use statements::{AttestArgs, Attesting, ExportArgs, SbomArgs, VerifyAttestationArgs};
 
 /// Rebuild the build server on every build, and prove it.
 #[derive(Debug, Parser)]
@@ -96,6 +101,12 @@ pub enum Verb {
     Snapshot(SnapshotVerb),
     /// Make the embedded distribution, write a demonstration project, and build it
     Demo(DemoArgs),
+    /// Build a run's packages a second time, elsewhere and otherwise, and say what differs and why
+    ///
+    /// Exit code 0: all are the same, byte for byte; 1: something differs, or does not build again.
+    Audit(AuditArgs),
+    /// Rebuild shipped packages from the record of their run, and say whether they are the same
+    Verify(VerifyArgs),
     /// List the kept runs, newest first
     Runs {
         /// For machines: one JSON document
@@ -122,6 +133,10 @@ pub enum Verb {
     /// Files that end in .rpm are packages, all others statements. Without packages, those are looked at that lie
     /// beside the statements or in the run's repository.
     VerifyAttestation(VerifyAttestationArgs),
+    /// Write bills of materials of a run: of its environment and of each of its packages
+    Sbom(SbomArgs),
+    /// Write the lock's environment in a format of other tools
+    Export(ExportArgs),
     /// Tell what differs between two runs, or two locks
     ///
     /// Each is a run (its name or the beginning of it, `latest`, its folder), a lock's file, or a git revision of the
@@ -206,7 +221,13 @@ impl Verb {
     pub fn takes_long(&self) -> bool {
         matches!(
             self,
-            Self::Build(_) | Self::Run(_) | Self::Lock { .. } | Self::Update { .. } | Self::Demo(_)
+            Self::Build(_)
+                | Self::Run(_)
+                | Self::Audit(_)
+                | Self::Verify(_)
+                | Self::Lock { .. }
+                | Self::Update { .. }
+                | Self::Demo(_)
         )
     }
 
@@ -222,12 +243,16 @@ impl Verb {
             Self::Build(arguments) => arguments.offline,
             Self::Enter(arguments) => arguments.offline,
             Self::Run(arguments) => arguments.offline,
+            Self::Audit(arguments) => arguments.offline,
+            Self::Verify(arguments) => arguments.offline,
             Self::Snapshot(_)
             | Self::Demo(_)
             | Self::Runs { .. }
             | Self::Show { .. }
             | Self::Log(_)
             | Self::Attest(_)
+            | Self::Export(_)
+            | Self::Sbom(_)
             | Self::VerifyAttestation(_)
             | Self::Diff { .. }
             | Self::Clean { .. }
@@ -298,52 +323,65 @@ pub struct BuildArgs {
     pub attesting: Attesting,
 }
 
-/// What statements say that no record knows.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Attesting {
-    /// Who answers for the build: a URI of your CI, say, that those who check statements know
-    #[arg(long, env = "PRISTINE_BUILDER_ID", value_name = "URI")]
-    pub builder_id: Option<String>,
-}
-
-/// Arguments of `attest`.
+/// Arguments of `audit`.
 #[derive(Debug, Clone, Args)]
-pub struct AttestArgs {
+pub struct AuditArgs {
     /// A run's name or the beginning of it, `latest`, or a run's folder
     #[arg(default_value = "latest")]
     pub run: String,
-    /// Sign with this Ed25519 key: PKCS#8 in PEM, or OpenSSH's own form, not encrypted
-    #[arg(long, env = "PRISTINE_ATTEST_KEY", value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Where they go, instead of attestations/ in the run's folder
-    #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
-    /// What statements say beside that
-    #[command(flatten)]
-    pub attesting: Attesting,
+    /// Only these packages of it
+    pub packages: Vec<String>,
+    /// Leave this as it was in the run; names separated by commas, or several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = variation_parser())]
+    pub without_variation: Vec<Variation>,
+    /// Vary this too, which is not varied by default: build-path, job-order
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = variation_parser())]
+    pub with_variation: Vec<Variation>,
+    /// Vary this, and what else is named so, and leave the rest as it was
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = variation_parser(),
+        conflicts_with_all = ["without_variation", "with_variation"]
+    )]
+    pub only_variation: Vec<Variation>,
+    /// Find which variation makes a package differ, by rebuilding it with fewer of them
+    #[arg(long)]
+    pub bisect_variation: bool,
+    /// Builds at once, at most; without it, as many as there are processors, and memory for
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<NonZero<usize>>,
+    /// Ask nothing of the network: what the store does not have is named
+    #[arg(long)]
+    pub offline: bool,
+    /// For machines: the audit's record
+    #[arg(long)]
+    pub json: bool,
 }
 
-/// Arguments of `verify-attestation`.
+/// Arguments of `verify`.
 #[derive(Debug, Clone, Args)]
-pub struct VerifyAttestationArgs {
-    /// Statements, and packages that they must be about
-    #[arg(required = true, value_name = "FILE")]
+pub struct VerifyArgs {
+    /// Source or binary packages, as they were shipped
+    #[arg(required = true, value_name = "FILE.rpm")]
     pub files: Vec<PathBuf>,
-    /// Who may have signed: a public key, in PEM or as OpenSSH writes it; may be given several times
-    #[arg(long, value_name = "PUB", required_unless_present = "allowed_signers")]
-    pub key: Vec<PathBuf>,
-    /// Who may have signed: a file of OpenSSH's `allowed_signers`
-    #[arg(long, value_name = "FILE")]
-    pub allowed_signers: Vec<PathBuf>,
-    /// The lock that must have been built, to the last dependency
-    #[arg(long, value_name = "FILE")]
-    pub lock: Option<PathBuf>,
-    /// The run's folder or its record.json: everything must be as they say
-    #[arg(long, value_name = "RUN")]
+    /// What they were made from: a run's folder or record.json; without it, the kept run that made them
+    #[arg(long, value_name = "RECORD")]
     pub record: Option<PathBuf>,
-    /// Who must have built, as `attest --builder-id` was given it
-    #[arg(long, value_name = "URI")]
-    pub builder_id: Option<String>,
+    /// Ask nothing of the network: what the store does not have is named
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// Reads the name of a variation.
+fn variation_parser() -> impl TypedValueParser<Value = Variation> {
+    let names = Variation::ALL.map(Variation::name);
+    PossibleValuesParser::new(names).try_map(|name| {
+        let mut all = Variation::ALL.into_iter();
+        all.find(|variation| variation.name() == name)
+            .ok_or("there is no such variation")
+    })
 }
 
 /// Arguments of `enter`.

@@ -80,13 +80,15 @@ impl FromStr for Digest {
         if hex.len() != 64 {
             return Err(error());
         }
+        let digit = |digit: u8| {
+            char::from(digit)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| error())?;
-            if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return Err(error());
-            }
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| error())?;
+            let high = digit(pair[0]).ok_or_else(error)?;
+            *byte = high << 4 | digit(pair[1]).ok_or_else(error)?;
         }
         Ok(Self(bytes))
     }

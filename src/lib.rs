@@ -5,11 +5,13 @@
 #[cfg(test)]
 extern crate self as pristine;
 
+pub mod audit;
 pub mod backend;
 pub mod build;
 pub mod cancel;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod digest;
 pub mod documents;
 pub mod engine;

@@ -10,6 +10,7 @@ use std::time::Instant;
 use pristine::backend::{
     self, Backend, BackendError, Capabilities, Command, Exit, Io, RootId, Usage, Writers,
 };
+use pristine::build::conditions::Conditions;
 use pristine::build::run::{self, Ready, Site};
 use pristine::build::schedule::{Demand, Machine};
 use pristine::digest::Digest;
@@ -131,7 +132,7 @@ fn build(
         earlier: None,
         tracing: None,
         started: Instant::now(),
-        journal: &journal,
+        journal: Some(&journal),
         enter: "pristine enter --failed",
         sink: &Silent,
         cancel: &bench.cancel,
@@ -163,6 +164,8 @@ fn ready(node: &Node, spec: &Path) -> Ready {
         has_changelog: true,
         demand: Demand::default(),
         limits: backend::Limits::default(),
+        conditions: Conditions::default(),
+        recorded: None,
     }
 }
 

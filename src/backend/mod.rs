@@ -18,9 +18,11 @@ use crate::digest::{Digest, HashingWriter};
 pub mod docker;
 mod limits;
 pub mod native;
+mod surroundings;
 mod trace;
 
 pub use limits::{Limit, LimitHit, Limits, Usage};
+pub use surroundings::{Pinned, Surroundings};
 pub use trace::{Touch, Touched, Trace, Watched};
 
 /// An immutable file tree that a backend keeps: one layer of a root file system.
@@ -108,6 +110,13 @@ pub enum Mount {
         /// Absolute path inside; made where it is missing.
         target: String,
     },
+    /// An empty folder in memory that every user may write, of so many bytes at most. It ends with the command.
+    Memory {
+        /// Absolute path inside; made where it is missing.
+        target: String,
+        /// Bytes.
+        size: u64,
+    },
     /// A root of the same backend, writable: how a target root is filled by a tools root's `rpm`.
     Root {
         /// The root; no clone of it may be open.
@@ -147,6 +156,8 @@ pub struct Command {
     pub inner_root: Option<String>,
     /// Limits on all its processes together.
     pub limits: Limits,
+    /// What it sees of the machine.
+    pub surroundings: Surroundings,
     /// Standard streams.
     pub streams: Streams,
     /// `fsync` and its kin return at once: only for trees that are verified as a whole afterwards.
@@ -174,6 +185,7 @@ impl Command {
             mounts: Vec::new(),
             inner_root: None,
             limits: Limits::default(),
+            surroundings: Surroundings::default(),
             streams: Streams::Piped,
             skip_sync: false,
         }

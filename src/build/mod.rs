@@ -1,5 +1,6 @@
 //! Building the packages: one package, its log and what a failure means, the schedule, the run.
 
+pub mod conditions;
 pub mod declared;
 pub mod diagnosis;
 mod limits;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -9,6 +10,7 @@ use thiserror::Error;
 use crate::backend::{
     self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, Trace, User, Watched,
 };
+use crate::build::conditions::{Conditions, TIME_ZONE};
 use crate::build::diagnosis::Verdict;
 use crate::build::log::Log;
 use crate::build::{limits, results};
@@ -23,9 +25,11 @@ pub struct Builder {
     pub name: String,
     /// Its ids inside.
     pub user: User,
+    /// Its home, and rpmbuild's `_topdir`.
+    pub home: String,
 }
 
-/// The builder's home and rpmbuild's `_topdir`.
+/// The builder's usual home and rpmbuild's `_topdir`.
 pub const TOPDIR: &str = "/builddir";
 /// Where the run's repository is visible.
 const REPOSITORY: &str = "/run/pristine/repository";
@@ -43,8 +47,12 @@ pub struct Job<'a> {
     pub files: Vec<(String, PathBuf)>,
     /// The project's own packages to install first, file names in `repository`, in order.
     pub own_packages: Vec<String>,
-    /// The run's repository on the host.
+    /// The folder on the host that has them.
     pub repository: &'a Path,
+    /// Where the packages go that are built: as a rule the same folder.
+    pub results: &'a Path,
+    /// What it should not show.
+    pub conditions: &'a Conditions,
     /// Macros beside those that make builds reproducible.
     pub macros: &'a BTreeMap<String, String>,
     /// More arguments of rpmbuild (`--with=x`).
@@ -205,7 +213,7 @@ pub(super) fn copy_in(
         source,
     })?;
     clone
-        .copy_in(TOPDIR, &mut sources)
+        .copy_in(&job.builder.home, &mut sources)
         .map_err(|source| PackageError::Sandbox {
             package: job.name.to_owned(),
             source,
@@ -245,23 +253,23 @@ impl Builder {
     }
 
     fn script(&self) -> String {
-        let Self { name, user } = self;
+        let Self { name, user, home } = self;
         let User { uid, gid } = user;
         format!(
             "set -e\n\
-             grep -q '^{name}:' /etc/passwd || echo '{name}:x:{uid}:{gid}::{TOPDIR}:/bin/sh' >> /etc/passwd\n\
+             grep -q '^{name}:' /etc/passwd || echo '{name}:x:{uid}:{gid}::{home}:/bin/sh' >> /etc/passwd\n\
              grep -q '^{name}:' /etc/group || echo '{name}:x:{gid}:' >> /etc/group\n\
-             [ -d {TOPDIR} ] || {{ mkdir {TOPDIR} && chown {uid}:{gid} {TOPDIR}; }}\n"
+             [ -d {home} ] || {{ mkdir {home} && chown {uid}:{gid} {home}; }}\n"
         )
     }
 
     /// The environment variables of its processes.
     pub fn environment(&self) -> [(String, String); 4] {
         [
-            ("HOME", TOPDIR),
+            ("HOME", self.home.as_str()),
             ("USER", &self.name),
             ("LOGNAME", &self.name),
-            ("TZ", "UTC"),
+            ("TZ", TIME_ZONE),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
     }
@@ -299,8 +307,7 @@ impl Builder {
 }
 
 /// The macros that make an RPM the same whenever and wherever it is built (rpm 4.18 and newer).
-const REPRODUCIBLE: [(&str, &str); 6] = [
-    ("_topdir", TOPDIR),
+const REPRODUCIBLE: [(&str, &str); 5] = [
     ("_buildhost", "pristine"),
     ("source_date_epoch_from_changelog", "1"),
     ("use_source_date_epoch_as_buildtime", "1"),
@@ -312,7 +319,8 @@ const REPRODUCIBLE: [(&str, &str); 6] = [
 pub(super) fn macros<'a>(job: &Job<'a>) -> impl Iterator<Item = (&'a str, &'a str)> {
     let own = job.macros.iter();
     let own = own.map(|(key, value)| (key.as_str(), value.as_str()));
-    REPRODUCIBLE.into_iter().chain(own)
+    let topdir = [("_topdir", job.builder.home.as_str())];
+    topdir.into_iter().chain(REPRODUCIBLE).chain(own)
 }
 
 /// As the builder: rpmbuild up to a stage (`-ba` is all of it).
@@ -325,20 +333,23 @@ pub(super) fn rpmbuild(job: &Job<'_>, stage: &str) -> Command {
     for (key, value) in macros(job) {
         argv.extend(["--define".to_owned(), format!("{key} {value}")]);
     }
-    argv.push(format!("{TOPDIR}/SPECS/{}", job.spec));
+    argv.push(format!("{}/SPECS/{}", job.builder.home, job.spec));
     let mut command = Command::new(argv);
-    TOPDIR.clone_into(&mut command.cwd);
+    command.cwd.clone_from(&job.builder.home);
     command.user = job.builder.user;
     command.limits = job.limits.clone();
     command.env.extend(job.builder.environment());
+    let processors = job.conditions.processors;
+    let processors = processors.map_or(job.processors, NonZero::get);
     command
         .env
-        .insert("RPM_BUILD_NCPUS".to_owned(), job.processors.to_string());
+        .insert("RPM_BUILD_NCPUS".to_owned(), processors.to_string());
     if !job.has_changelog {
         command
             .env
             .insert("SOURCE_DATE_EPOCH".to_owned(), job.epoch.to_string());
     }
+    job.conditions.apply(&mut command);
     command
 }
 

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, Write};
 use std::path::Path;
 
-use super::package::{Job, PackageError, TOPDIR};
+use super::package::{Job, PackageError};
 use crate::backend::Clone;
 use crate::digest::HashingWriter;
 use crate::record::FileRecord;
@@ -17,11 +17,11 @@ use crate::tree::member::{Kind, Members};
 /// The results, or in words why they cannot be taken.
 pub(super) type Results = Result<Vec<FileRecord>, String>;
 
-/// Takes the packages into the repository's folder, sorted by name.
+/// Takes the packages into the folder of the results, sorted by name.
 pub(super) fn collect(clone: &mut dyn Clone, job: &Job<'_>) -> Result<Results, PackageError> {
     let most = most(job).map_err(failed(job))?;
     let mut packages = Taken {
-        folder: job.repository,
+        folder: job.results,
         files: Vec::new(),
     };
     for folder in ["SRPMS", "RPMS"] {
@@ -65,7 +65,7 @@ fn copy_out(
         left: most,
         exceeded: false,
     };
-    match clone.copy_out(&format!("{TOPDIR}/{folder}"), &mut spool) {
+    match clone.copy_out(&format!("{}/{folder}", job.builder.home), &mut spool) {
         Err(_) if spool.exceeded => Ok(Err(format!(
             "what it left in {folder} is larger than the {} MiB that there is room for",
             most >> 20

@@ -39,7 +39,7 @@ struct MadeFrom<'a> {
 }
 
 /// The digest of all that a package is made from; `own` are the project's packages that are installed for it.
-pub(super) fn made_from(site: &Site<'_>, ready: &Ready, own: &[FileRecord]) -> Digest {
+pub fn made_from(site: &Site<'_>, ready: &Ready, own: &[FileRecord]) -> Digest {
     let user = site.builder.user;
     let mut inputs: Vec<_> = ready
         .inputs

@@ -14,6 +14,7 @@ use std::time::Instant;
 use thiserror::Error;
 
 use crate::backend::{Backend, BackendError, Limits, RootId};
+use crate::build::conditions::Conditions;
 use crate::build::declared::{Ground, Tracing};
 use crate::build::needed::{Installed, Own};
 use crate::build::package::{Builder, PackageError};
@@ -60,6 +61,19 @@ pub struct Ready {
     pub demand: Demand,
     /// Limits.
     pub limits: Limits,
+    /// What it should not show.
+    pub conditions: Conditions,
+    /// The own packages that are to be installed for it, where an earlier build has settled that.
+    pub recorded: Option<Recorded>,
+}
+
+/// The project's own packages as an earlier build had them.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The folder that has them.
+    pub repository: PathBuf,
+    /// In the order of their installation.
+    pub own: Vec<FileRecord>,
 }
 
 /// What all builds of a run share.
@@ -101,8 +115,8 @@ pub struct Site<'a> {
     pub tracing: Option<&'a Tracing>,
     /// The run's start: times in the record count from here.
     pub started: Instant,
-    /// Keeps what is done, should the run be killed.
-    pub journal: &'a Journal,
+    /// Keeps what is done, should the run be killed; none where that is of no use to anybody.
+    pub journal: Option<&'a Journal>,
     /// The command that opens what a failed build left, but for the package's name at its end.
     pub enter: &'a str,
     /// Hears of progress.
@@ -212,7 +226,7 @@ pub fn run(site: Site<'_>, plan: &Plan, packages: &[Ready]) -> Result<Ran, RunEr
     let shared = (&installed, ground.as_ref());
     let mut run = Run::new(inside, plan, packages, shared);
     for place in 0..run.packages.len() {
-        inside.journal.add(&run.unfinished(place))?;
+        run.note(&run.unfinished(place))?;
     }
     run.writer.update()?;
     thread::scope(|scope| run.follow(scope));
@@ -252,6 +266,13 @@ impl<'a> Run<'a> {
             installed,
             ground,
         }
+    }
+
+    /// Notes what is known of a package, should the run be killed.
+    fn note(&self, package: &PackageRecord) -> Result<(), RecordError> {
+        self.site
+            .journal
+            .map_or(Ok(()), |journal| journal.add(package))
     }
 
     /// Starts what may start and hears what has ended, until nothing runs.
@@ -301,7 +322,7 @@ impl<'a> Run<'a> {
             processors: start.processors,
         };
         self.started.insert(place, Instant::now());
-        if let Err(error) = self.site.journal.add(&self.unfinished(place)) {
+        if let Err(error) = self.note(&self.unfinished(place)) {
             self.broken(error.into());
         }
         let record = self.blank(place);

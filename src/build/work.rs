@@ -53,10 +53,13 @@ impl Work<'_> {
         let ready = self.ready;
         let mut excerpt = Vec::new();
         let asked_by = format!("package {} (BuildRequires)", ready.name);
-        match self
-            .installed
-            .choose(&asked_by, &ready.build_requires, own)?
-        {
+        let chosen = match &ready.recorded {
+            Some(recorded) => Ok(recorded.own.clone()),
+            None => self
+                .installed
+                .choose(&asked_by, &ready.build_requires, own)?,
+        };
+        match chosen {
             Err(reason) => record.outcome = Outcome::failed(reason, Class::Dependency),
             Ok(chosen) => {
                 record.made_from = Some(reuse::made_from(&self.site, ready, &chosen));
@@ -114,13 +117,17 @@ impl Work<'_> {
             .ground
             .map(|ground| ground.watched(&ready.asks, chosen));
         let own = record.own_packages.iter();
+        let repository = site.folder.join(REPOSITORY);
+        let recorded = ready.recorded.as_ref();
         let job = Job {
             name: &ready.name,
-            builder: site.builder,
+            builder: &ready.conditions.builder(site.builder),
             spec: &ready.spec,
             files: ready.files.clone(),
             own_packages: own.map(|file| file.path.display().to_string()).collect(),
-            repository: &site.folder.join(REPOSITORY),
+            repository: recorded.map_or(&repository, |recorded| &recorded.repository),
+            results: &repository,
+            conditions: &ready.conditions,
             macros: site.macros,
             options: &ready.options,
             epoch: site.epoch,

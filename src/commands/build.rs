@@ -36,7 +36,7 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         args.locked || checkout.is_some(),
     )?;
     let plan = building::plan(&lock, choice.only.as_deref())?;
-    let machine = building::machine(args);
+    let machine = building::machine(args.jobs);
     let known = earlier::known(&workshop);
     let anew = !args.reuse_snapshot;
     space::check(&workshop, (&lock, anew), &plan, &known, machine.jobs.get())?;

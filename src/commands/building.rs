@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 
+use crate::build::conditions::Conditions;
 use crate::build::declared::Tracing;
 use crate::build::reuse::Earlier;
 use crate::build::run::{self, Ran, Ready, Site};
@@ -56,9 +57,9 @@ fn unknown(error: PlanError) -> Failure {
 }
 
 /// What this machine has for builds.
-pub(super) fn machine(args: &BuildArgs) -> Machine {
+pub(super) fn machine(jobs: Option<NonZero<usize>>) -> Machine {
     let (processors, memory) = (processors(), memory());
-    let jobs = args.jobs.unwrap_or_else(|| {
+    let jobs = jobs.unwrap_or_else(|| {
         let fit = usize::try_from(memory / MEMORY_FOR_ONE).unwrap_or(usize::MAX);
         NonZero::new(fit).map_or(NonZero::<usize>::MIN, |fit| fit.min(processors))
     });
@@ -115,7 +116,7 @@ pub(super) fn build(
     } = parts;
     let ready = ready(parts)?;
     let installed = installed(context, parts)?;
-    let tracing = tracing(context, parts, args.strict)?;
+    let tracing = tracing(context, parts, args.strict);
     context.ui.note(&format!(
         "building {} packages, results in {}",
         plan.steps.len(),
@@ -141,7 +142,7 @@ pub(super) fn build(
         earlier: parts.earlier,
         tracing: tracing.as_ref(),
         started: context.started.instant,
-        journal,
+        journal: Some(journal),
         enter: parts.enter,
         sink: context.ui,
         cancel: &context.cancel,
@@ -173,11 +174,7 @@ fn installed(context: &Context<'_>, parts: Parts<'_>) -> Result<Vec<PackageFacts
 }
 
 /// How builds are watched, and what every one of them may use; none where the project file says that they are not.
-fn tracing(
-    context: &Context<'_>,
-    parts: Parts<'_>,
-    strict: bool,
-) -> Result<Option<Tracing>, Failure> {
+fn tracing(context: &Context<'_>, parts: Parts<'_>, strict: bool) -> Option<Tracing> {
     let Parts {
         documents,
         workshop,
@@ -187,21 +184,30 @@ fn tracing(
     let mut settings = documents.project.trace.clone();
     settings.strict |= strict;
     if !settings.enabled && !settings.strict {
-        return Ok(None);
+        return None;
     }
     let template = &documents.template;
     let mut base = request::specs_root(template, &documents.places());
     if !template.groups.is_empty() {
         let supply = context.supply(&documents.project, workshop);
-        let offer = Offer::of_lock(supply, template, documents.recipe.as_ref(), lock)?;
-        base.extend(offer.template_groups());
+        match Offer::of_lock(supply, template, documents.recipe.as_ref(), lock) {
+            Ok(offer) => base.extend(offer.template_groups()),
+            // No reason to build nothing: they are read for this alone.
+            Err(error) => {
+                let text = format!(
+                    "what builds use is not watched: the template's groups cannot be read: {error}"
+                );
+                context.ui.emit(Event::Warning { text });
+                return None;
+            }
+        }
     }
     let given = lock.base.iter().flat_map(|base| &base.installed);
-    Ok(Some(Tracing {
+    Some(Tracing {
         settings,
         base,
         given: given.map(|rpm| rpm.nevra.clone()).collect(),
-    }))
+    })
 }
 
 /// The packages of the plan with all that their builds take.
@@ -246,6 +252,8 @@ fn ready(parts: Parts<'_>) -> Result<Vec<Ready>, Failure> {
             has_changelog: locked.facts.changelog,
             demand: demand(package, known),
             limits: (&package.limits).into(),
+            conditions: Conditions::default(),
+            recorded: None,
         });
     }
     Ok(all)
@@ -258,7 +266,7 @@ fn asks(places: &Places, name: &str, build_requires: &[String]) -> Vec<(String, 
         .collect()
 }
 
-fn demand(package: &Package, known: Known) -> Demand {
+pub(super) fn demand(package: &Package, known: Known) -> Demand {
     let limit = package.limits.memory;
     let more = |used: u64| used.saturating_add(used / MEMORY_MORE);
     let memory = known.memory.map(more);

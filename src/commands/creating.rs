@@ -1,10 +1,11 @@
 //! The steps that `lock`, `build` and `enter` share: the stock of packages, the environment, the snapshot.
 
-use crate::backend::{Backend, RootId};
+use crate::backend::RootId;
 use crate::commands::base;
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::failure::mismatch;
 use crate::commands::origin;
+use crate::commands::scratch::Scratch;
 use crate::digest::Digest;
 use crate::documents::{Lock, Recipe};
 use crate::environment::base::Additions;
@@ -37,42 +38,6 @@ pub(super) fn stock(
             format!("{} packages, {}", lock.rpms().count(), ui::size(bytes))
         },
     )
-}
-
-/// A root of this run alone: removed again, unless it is left to later runs.
-#[derive(Debug)]
-struct Scratch<'a> {
-    backend: &'a dyn Backend,
-    root: RootId,
-    published: bool,
-}
-
-impl<'a> Scratch<'a> {
-    fn new(backend: &'a dyn Backend, root: RootId) -> Self {
-        Self {
-            backend,
-            root,
-            published: false,
-        }
-    }
-
-    /// Leaves it in the store under its digest; one that is there already stays.
-    fn publish(&mut self, diff_id: &Digest) -> Result<(), Failure> {
-        self.backend
-            .rename(&self.root, &snapshot::root_id(diff_id))?;
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Drop for Scratch<'_> {
-    fn drop(&mut self) {
-        if !self.published
-            && let Err(error) = self.backend.remove(&self.root)
-        {
-            tracing::warn!(%error, root = self.root.0, "a root was not removed; the next run will");
-        }
-    }
 }
 
 /// A new environment that nobody else uses yet: its layers, lowest first.
@@ -260,6 +225,58 @@ pub(super) fn fresh_snapshot<'a>(
     {
         return Err(mismatch(&expected, &fresh.keep()?));
     }
+    let anew = prepare(context, documents, workshop, lock, fresh)?;
+    let name = documents.project.name.as_str();
+    let image = snapshot::keep(&workshop.layout, &anew.layers, name, lock)?.manifest;
+    origin::made(documents, workshop, lock, &image)?;
+    Ok(Snapshot {
+        roots: anew.roots(),
+        environment: anew.environment,
+        tree: anew.tree,
+        image,
+        own: anew.own,
+    })
+}
+
+/// An environment with the recipe's changes that was made anew; nobody else uses it.
+#[derive(Debug)]
+pub(super) struct Anew<'a> {
+    /// Digest of the environment's tree, whatever the lock says.
+    pub(super) environment: Digest,
+    /// Digest of the tree of all its layers.
+    pub(super) tree: Digest,
+    /// Its layers, lowest first, which are in the store.
+    pub(super) layers: Vec<Layer>,
+    own: Vec<(Scratch<'a>, Digest)>,
+}
+
+impl Anew<'_> {
+    /// Its layers' roots, lowest first.
+    pub(super) fn roots(&self) -> Vec<RootId> {
+        self.own.iter().map(|(root, _)| root.root.clone()).collect()
+    }
+}
+
+/// The full way, to an environment of the lock beside the kept one.
+pub(super) fn anew<'a>(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &'a Workshop,
+    lock: &Lock,
+    stock: &Stock,
+) -> Result<Anew<'a>, Failure> {
+    let fresh = create(context, documents, workshop, lock, stock)?;
+    prepare(context, documents, workshop, lock, fresh)
+}
+
+/// The recipe's changes on top of an environment.
+fn prepare<'a>(
+    context: &Context<'_>,
+    documents: &Documents,
+    workshop: &'a Workshop,
+    lock: &Lock,
+    fresh: Fresh<'a>,
+) -> Result<Anew<'a>, Failure> {
     let environment = fresh.tree();
     let below = roots(&fresh.layers);
     let (mut own, mut layers) = (Vec::new(), Vec::new());
@@ -277,15 +294,11 @@ pub(super) fn fresh_snapshot<'a>(
         own.push((changed, layer.diff_id));
         layers.push(layer);
     }
-    let name = documents.project.name.as_str();
-    let image = snapshot::keep(&workshop.layout, &layers, name, lock)?.manifest;
     let tree = snapshot::tree_of(layers.iter().map(|layer| layer.diff_id)).unwrap_or(environment);
-    origin::made(documents, workshop, lock, &image)?;
-    Ok(Snapshot {
-        tree,
-        roots: own.iter().map(|(root, _)| root.root.clone()).collect(),
+    Ok(Anew {
         environment,
-        image,
+        tree,
+        layers,
         own,
     })
 }

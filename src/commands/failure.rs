@@ -6,6 +6,7 @@ use std::io;
 use crate::backend::{BackendError, Exit};
 use crate::build::package::PackageError;
 use crate::build::run::RunError;
+use crate::compare::CompareError;
 use crate::digest::Digest;
 use crate::documents::DocumentError;
 use crate::documents::lock::Drift;
@@ -25,6 +26,7 @@ use crate::registry::RegistryError;
 use crate::report::ReportError;
 use crate::repository::RepositoryError;
 use crate::resolve::ResolveError;
+use crate::statement::export::ExportError;
 use crate::statement::{KeyError, StatementError};
 use crate::store::StoreError;
 use crate::store::fetch::FetchError;
@@ -106,6 +108,7 @@ always! {
     RepositoryError => CannotRun,
     PackageError => CannotRun,
     RunError => CannotRun,
+    CompareError => CannotRun,
 }
 
 impl From<StatementError> for Failure {
@@ -121,6 +124,33 @@ impl From<StatementError> for Failure {
             ),
             StatementError::File { doing: "read", .. } => (Kind::Input, None),
             StatementError::File { .. } | StatementError::Json { .. } => (Kind::CannotRun, None),
+        };
+        let failure = failure(kind, error);
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        let hint = match &error {
+            ExportError::NoAddress { repository }
+            | ExportError::Path {
+                repository: Some(repository),
+                ..
+            } => Some(format!(
+                "say where it is for those who read the file: --base-url {repository}=https://…"
+            )),
+            ExportError::NotThere { .. } => {
+                Some("`pristine build` and `pristine lock` fetch what a lock names".to_owned())
+            }
+            _ => None,
+        };
+        let kind = match error {
+            ExportError::Rpm(_) | ExportError::Write(_) => Kind::CannotRun,
+            _ => Kind::Input,
         };
         let failure = failure(kind, error);
         match hint {

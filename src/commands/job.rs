@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{Limits, RootId, User};
-use crate::build::package::{Builder, Job};
+use crate::build::conditions::Conditions;
+use crate::build::package::{Builder, Job, TOPDIR};
 use crate::commands::context::{Context, Documents, Workshop, processors};
 use crate::commands::lock;
 use crate::commands::supplies::Supplies;
@@ -139,6 +140,7 @@ impl Draft {
         lock: &Lock,
         supplies: &'a Supplies,
         (macros, spool): (&'a BTreeMap<String, String>, &'a Path),
+        conditions: &'a Conditions,
     ) -> Job<'a> {
         Job {
             name: &self.name,
@@ -147,6 +149,8 @@ impl Draft {
             files: self.files.clone(),
             own_packages: supplies.names.clone(),
             repository: supplies.folder(),
+            results: supplies.folder(),
+            conditions,
             macros,
             options: &self.options,
             epoch: u64::try_from(lock.epoch).unwrap_or(0),
@@ -169,6 +173,7 @@ pub(super) fn builder(documents: &Documents) -> Builder {
             uid: template.uid,
             gid: template.gid,
         },
+        home: TOPDIR.to_owned(),
     }
 }
 

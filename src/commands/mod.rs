@@ -10,6 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::ui::{Manner, Ui};
 
 mod attest;
+mod audit;
 mod base;
 mod build;
 mod building;
@@ -23,6 +24,7 @@ mod diff;
 mod doctor;
 mod earlier;
 mod enter;
+mod export;
 mod failure;
 mod gc;
 mod job;
@@ -33,6 +35,8 @@ mod origin;
 mod recording;
 mod run;
 mod runs;
+mod sbom;
+mod scratch;
 mod show;
 mod snapshot;
 mod source;
@@ -41,6 +45,7 @@ mod store;
 mod supplies;
 mod tables;
 mod usage;
+mod verify;
 mod verify_attestation;
 mod why;
 mod why_not;
@@ -107,9 +112,13 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Why { name, .. } => why::why(&context, name),
         Verb::WhyNot { name, .. } => why_not::why_not(&context, name),
         Verb::Build(args) => build::run(&mut context, args),
+        Verb::Audit(args) => audit::run(&context, args),
+        Verb::Verify(args) => verify::run(&context, args),
         Verb::Runs { json } => runs::run(&context, *json),
         Verb::Show { run, json } => show::run(&context, run, *json),
         Verb::Log(args) => log::run(&context, args),
+        Verb::Export(args) => export::run(&context, args),
+        Verb::Sbom(args) => sbom::run(&context, args),
         Verb::Attest(args) => attest::run(&context, args),
         Verb::VerifyAttestation(args) => verify_attestation::run(&context, args),
         Verb::Diff { old, new, json } => diff::run(&context, (old, new), *json),

@@ -107,7 +107,7 @@ pub(super) fn begun(context: &Context<'_>, facts: &Facts<'_>) -> Record {
     }
 }
 
-fn host(workshop: &Workshop, machine: Machine) -> HostRecord {
+pub(super) fn host(workshop: &Workshop, machine: Machine) -> HostRecord {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let kernel = rustix::system::uname();
     HostRecord {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::build::conditions::Conditions;
 use crate::build::log::Log;
 use crate::build::package::{self, Builder, Built};
 use crate::cli::RunArgs;
@@ -154,7 +155,8 @@ fn build(
         expected: None,
     });
     let (macros, spool) = (documents.macros(), workshop.store.temporary_folder());
-    let job = draft.job(builder, lock, supplies, (&macros, &spool));
+    let usual = Conditions::default();
+    let job = draft.job(builder, lock, supplies, (&macros, &spool), &usual);
     let backend = &*workshop.backend;
     let built = package::build(backend, &snapshot.roots, &job, &mut log, &context.cancel)?;
     log.finish().map_err(failed)?;

@@ -162,6 +162,7 @@ mod tests {
         let bad = crate::record::RecordError::Newer {
             path: "runs/c/record.json".into(),
             found: 99,
+            newest: 2,
         };
         let entry = |name: &str, record| Entry {
             name: name.to_owned(),

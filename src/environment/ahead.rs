@@ -12,6 +12,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use crate::environment::create::Ingredient;
 use crate::environment::turns::{Turns, Watch};
 use crate::tree::payload::write_plain;
@@ -129,9 +131,21 @@ impl<'a> Ahead<'a> {
                 .map_err(io::IntoInnerError::into_error)?;
             new.as_file()
                 .set_permissions(Permissions::from_mode(READABLE))?;
-            new.persist(self.folder.join(name(at)))?;
+            put(new, &self.folder.join(name(at)))?;
         }
         Ok(())
+    }
+}
+
+/// Puts a new file in the place of another, in one step.
+///
+/// They are exchanged where the file system can do that: what is renamed over another file, ext4 writes to the disk at
+/// once, and these files live for a second.
+fn put(new: tempfile::NamedTempFile, place: &Path) -> io::Result<()> {
+    match renameat_with(CWD, new.path(), CWD, place, RenameFlags::EXCHANGE) {
+        // Under the temporary name is now what was there; it is removed.
+        Ok(()) => new.close(),
+        Err(_) => Ok(new.persist(place).map(drop)?),
     }
 }
 

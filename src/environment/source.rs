@@ -72,6 +72,9 @@ pub fn unpack(
     };
     let entries = [
         Entry::folder("./", user),
+        // rpm makes neither where it has nothing to put there.
+        Entry::folder("./SPECS", user),
+        Entry::folder("./SOURCES", user),
         Entry::host("package.src.rpm".to_owned(), package.to_owned(), user),
     ];
     let mut clone = backend.open(roots).map_err(sandbox)?;

@@ -56,6 +56,7 @@ impl Journal {
     fn line(&self, value: &impl serde::Serialize) -> Result<(), RecordError> {
         let wrong = |source| RecordError::Format {
             path: self.path.clone(),
+            newest: super::FORMAT,
             source,
         };
         let mut text = serde_json::to_vec(value).map_err(wrong)?;

@@ -11,11 +11,13 @@ use crate::digest::Digest;
 use crate::files;
 use crate::rpm::Nevra;
 
+pub mod audit;
 pub mod journal;
 pub mod kept;
 pub mod retention;
 pub mod runs;
 mod usage;
+mod versioned;
 
 pub use usage::{How, Means, Undeclared, Unused, UsageRecord, UsedFile};
 
@@ -423,19 +425,23 @@ pub enum RecordError {
     },
     /// A newer version wrote it.
     #[error(
-        "`{path}` has format {found}, which is newer than the newest that this version reads ({FORMAT})"
+        "`{path}` has format {found}, which is newer than the newest that this version reads ({newest})"
     )]
     Newer {
         /// The record.
         path: PathBuf,
         /// Its format.
         found: u64,
+        /// The newest that is read.
+        newest: u32,
     },
     /// It is not a record of a format that this version reads.
-    #[error("`{path}` is not a record that this version reads (format {FORMAT} and older)")]
+    #[error("`{path}` is not a record that this version reads (format {newest} and older)")]
     Format {
         /// The record.
         path: PathBuf,
+        /// The newest that is read.
+        newest: u32,
         /// What the reader said.
         source: serde_json::Error,
     },
@@ -454,6 +460,7 @@ impl Record {
         let mut text =
             serde_json::to_string_pretty(self).map_err(|source| RecordError::Format {
                 path: path.clone(),
+                newest: FORMAT,
                 source,
             })?;
         text.push('\n');
@@ -483,7 +490,11 @@ impl Record {
             }
         };
         check_format(&text, &path)?;
-        serde_json::from_str(&text).map_err(|source| RecordError::Format { path, source })
+        serde_json::from_str(&text).map_err(|source| RecordError::Format {
+            path,
+            newest: FORMAT,
+            source,
+        })
     }
 
     /// The same; none where the run left nothing, or still goes on.
@@ -500,12 +511,14 @@ fn check_format(text: &str, path: &Path) -> Result<(), RecordError> {
     let header = serde_json::from_str(text);
     let Header { format } = header.map_err(|source| RecordError::Format {
         path: path.to_owned(),
+        newest: FORMAT,
         source,
     })?;
     if format > u64::from(FORMAT) {
         return Err(RecordError::Newer {
             path: path.to_owned(),
             found: format,
+            newest: FORMAT,
         });
     }
     Ok(())

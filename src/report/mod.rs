@@ -1,6 +1,7 @@
 //! What a run leaves for its readers, all from its record: `report.html` for people, `junit.xml` for CI,
 //! a copy of the lock for the next comparison, and `index.html` over all kept runs (`docs/reports.md`).
 
+mod audit;
 mod comparison;
 mod counts;
 mod graph;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use crate::documents::{DocumentError, Lock};
 use crate::files;
 use crate::record::Record;
+use crate::record::audit::AuditRecord;
 use crate::record::runs::{self, RunsError};
 
 pub use comparison::{
@@ -30,6 +32,8 @@ pub use night::{class_name, excerpt, limit_figure, processor_time};
 pub const REPORT: &str = "report.html";
 /// The outcomes of one run for CI servers, in its folder.
 pub const JUNIT: &str = "junit.xml";
+/// The page of one audit, in its folder.
+pub const AUDIT: &str = "audit.html";
 /// The page over all kept runs, beside the folder of the runs: that one holds runs and nothing else.
 pub const INDEX: &str = "index.html";
 
@@ -77,6 +81,12 @@ pub fn write(runs: &Path, folder: &Path, record: &Record, lock: &Lock) -> Result
         index(runs)?;
     }
     Ok(())
+}
+
+/// Writes the page of an audit into its `folder`, beside its record; the history comes from `runs`, the store's folder of runs.
+pub fn audit(runs: &Path, folder: &Path, record: &AuditRecord) -> Result<(), ReportError> {
+    let audit = audit::Audit::new(record, folder.starts_with(runs).then_some(runs));
+    save(&folder.join(AUDIT), &html::audit::page(&audit))
 }
 
 /// Writes the page over the kept runs anew.

@@ -5,6 +5,7 @@
 //! and a package or a file without a strong checksum is refused.
 
 mod comps;
+mod draft;
 mod error;
 mod index;
 mod metalink;
@@ -24,7 +25,7 @@ pub use index::{
 pub use metalink::{Metalink, Version};
 pub use mirrorlist::parse_mirrorlist;
 pub use modules::{Modules, Stream};
-pub use primary::{PackageEntry, find_files, read_primary};
+pub use primary::{PackageEntry, find_files, index_primary, read_primary};
 pub use repomd::{Checksum, Record, Repomd};
 pub use writer::{Described, Writer, write};
 

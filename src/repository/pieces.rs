@@ -1,6 +1,6 @@
 //! A long list of packages in pieces of whole packages, which all processors read at once.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -10,62 +10,53 @@ use memchr::memmem;
 /// A piece has at least so many bytes, but for the last.
 const PIECE: usize = 1 << 20;
 /// A package that takes more is none.
-const MOST: usize = 256 << 20;
+const MOST: usize = 16 << 20;
+/// More than any distribution's list unpacks to.
+const MAX_OPEN_SIZE: u64 = 8 << 30;
+/// More lanes only wait for what comes before them, which is decompressed on one processor.
+const MOST_LANES: usize = 8;
 /// What a package ends with.
 const END: &[u8] = b"</package>";
 /// What stands before the packages of all pieces but the first, and after those of all but the last.
 const OPEN: &[u8] = b"<metadata packages=\"0\">";
 const CLOSE: &[u8] = b"</metadata>";
 
-/// Packages that follow each other.
-#[derive(Debug)]
-pub(super) struct Piece {
-    bytes: Vec<u8>,
-    first: bool,
-    last: bool,
-}
-
-impl Piece {
-    /// The packages as a document of their own.
-    pub(super) fn document(&self) -> impl BufRead {
-        let open = if self.first { &[] } else { OPEN };
-        let close = if self.last { &[] } else { CLOSE };
-        open.chain(self.bytes.as_slice()).chain(close)
-    }
-}
-
 /// A document that is split between packages.
 struct Splitter<R> {
-    document: R,
+    document: io::Take<R>,
+    /// What was read of the next piece.
     kept: Vec<u8>,
-    first: bool,
     ended: bool,
 }
 
 impl<R: Read> Splitter<R> {
     fn new(document: R) -> Self {
         Self {
-            document,
+            document: document.take(MAX_OPEN_SIZE),
             kept: Vec::new(),
-            first: true,
             ended: false,
         }
     }
 
-    fn next(&mut self) -> io::Result<Option<Piece>> {
+    /// Packages that follow each other, as a document of their own.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.ended {
             return Ok(None);
         }
         let mut wanted = PIECE;
         loop {
-            let missing = wanted.saturating_sub(self.kept.len());
-            let mut part = self.document.by_ref().take(missing as u64);
-            self.ended = part.read_to_end(&mut self.kept)? < missing;
+            self.fill(wanted)?;
             if self.ended {
-                return Ok(Some(self.piece(self.kept.len())));
+                return Ok(Some(std::mem::take(&mut self.kept)));
             }
             if let Some(at) = last_end(&self.kept) {
-                return Ok(Some(self.piece(at)));
+                let mut next = Vec::with_capacity(PIECE + (PIECE >> 2));
+                next.extend_from_slice(OPEN);
+                next.extend_from_slice(&self.kept[at..]);
+                let mut piece = std::mem::replace(&mut self.kept, next);
+                piece.truncate(at);
+                piece.extend_from_slice(CLOSE);
+                return Ok(Some(piece));
             }
             if self.kept.len() >= MOST {
                 return Err(io::Error::other("it has a package that is too long"));
@@ -74,13 +65,23 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    fn piece(&mut self, length: usize) -> Piece {
-        let rest = self.kept.split_off(length);
-        Piece {
-            bytes: std::mem::replace(&mut self.kept, rest),
-            first: std::mem::take(&mut self.first),
-            last: self.ended,
+    /// Reads until so much is kept, or the document ends.
+    fn fill(&mut self, wanted: usize) -> io::Result<()> {
+        let mut length = self.kept.len();
+        self.kept.resize(wanted.max(length), 0);
+        while length < self.kept.len() && !self.ended {
+            match self.document.read(&mut self.kept[length..]) {
+                Ok(0) => self.ended = true,
+                Ok(count) => length += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
+        self.kept.truncate(length);
+        if self.ended && self.document.limit() == 0 {
+            return Err(io::Error::other("it is too large"));
+        }
+        Ok(())
     }
 }
 
@@ -88,7 +89,8 @@ impl<R: Read> Splitter<R> {
 fn last_end(bytes: &[u8]) -> Option<usize> {
     let at = memmem::rfind(bytes, END)?;
     let before = &bytes[..at];
-    if let Some(mark) = memmem::rfind(before, b"<!") {
+    // Forwards: that is the way that is fast.
+    if let Some(mark) = memmem::find_iter(before, b"<!").last() {
         let inside = &before[mark..];
         let end: &[u8] = match inside {
             [_, _, b'-', ..] => b"-->",
@@ -100,26 +102,33 @@ fn last_end(bytes: &[u8]) -> Option<usize> {
     Some(at + END.len())
 }
 
-/// Reads a document: `parse` on all processors, `take` on this one, in the document's order.
-pub(super) fn read<T: Send, E: Send>(
+/// Reads a document in pieces: `parse` on all processors, each with a lane of its own that `lane` makes, and `take` on
+/// this one, in the document's order. Gives the lanes: piece by piece they had their turns, beginning with the first.
+pub(super) fn read<L: Send, T: Send, E: Send>(
     document: impl Read + Send,
     unreadable: impl Fn(io::Error) -> E + Sync,
-    parse: impl Fn(&Piece) -> Result<T, E> + Sync,
+    lane: impl Fn() -> L,
+    parse: impl Fn(&mut L, &[u8]) -> Result<T, E> + Sync,
     mut take: impl FnMut(T) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<Vec<L>, E> {
     let mut splitter = Splitter::new(document);
     let first = splitter.next().map_err(&unreadable)?;
-    if let Some(whole) = first.as_ref().filter(|piece| piece.last) {
-        return take(parse(whole)?);
+    if splitter.ended {
+        let mut only = lane();
+        if let Some(piece) = first {
+            take(parse(&mut only, &piece)?)?;
+        }
+        return Ok(vec![only]);
     }
     let lanes = thread::available_parallelism().map_or(1, NonZero::get);
     let (parse, unreadable) = (&parse, &unreadable);
     thread::scope(|scope| {
-        let (mut starts, mut ends) = (Vec::new(), Vec::new());
-        for _ in 0..lanes {
+        let (mut starts, mut ends, mut workers) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..lanes.min(MOST_LANES) {
             let (start, pieces) = sync_channel(1);
             let (results, end) = sync_channel(1);
-            scope.spawn(move || work(&pieces, &results, parse));
+            let lane = lane();
+            workers.push(scope.spawn(move || work(lane, &pieces, &results, parse)));
             starts.push(start);
             ends.push(end);
         }
@@ -143,20 +152,28 @@ pub(super) fn read<T: Send, E: Send>(
                 Err(_) => break,
             }
         }
-        Ok(())
+        let lanes = workers.into_iter().map(|worker| {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        Ok(lanes.collect())
     })
 }
 
-fn work<T, E>(
-    pieces: &Receiver<Result<Piece, E>>,
+fn work<L, T, E>(
+    mut lane: L,
+    pieces: &Receiver<Result<Vec<u8>, E>>,
     results: &SyncSender<Result<T, E>>,
-    parse: impl Fn(&Piece) -> Result<T, E>,
-) {
+    parse: impl Fn(&mut L, &[u8]) -> Result<T, E>,
+) -> L {
     for piece in pieces {
-        if results.send(piece.and_then(|piece| parse(&piece))).is_err() {
-            return;
+        let result = piece.and_then(|piece| parse(&mut lane, &piece));
+        if results.send(result).is_err() {
+            break;
         }
     }
+    lane
 }
 
 #[cfg(test)]
@@ -169,25 +186,26 @@ mod tests {
         format!("<?xml?>\n<metadata packages=\"{packages}\">\n{all}</metadata>\n")
     }
 
-    fn text(piece: &Piece) -> Result<String, String> {
-        let mut text = String::new();
-        match piece.document().read_to_string(&mut text) {
-            Ok(_) => Ok(text),
-            Err(error) => Err(error.to_string()),
-        }
+    fn text(count: &mut usize, piece: &[u8]) -> Result<String, String> {
+        *count += 1;
+        String::from_utf8(piece.to_vec()).map_err(|error| error.to_string())
     }
 
     fn pieces(document: &str) -> Result<Vec<String>, String> {
         let mut pieces = Vec::new();
-        read(
+        let lanes = read(
             document.as_bytes(),
             |error| error.to_string(),
+            || 0,
             text,
             |piece| {
                 pieces.push(piece);
                 Ok(())
             },
         )?;
+        let turns = |lane: usize| (pieces.len() + lanes.len() - 1 - lane) / lanes.len();
+        let expected: Vec<usize> = (0..lanes.len()).map(turns).collect();
+        assert_eq!(lanes, expected);
         Ok(pieces)
     }
 
@@ -238,7 +256,8 @@ mod tests {
         let outcome = read(
             document.as_bytes(),
             |error| error.to_string(),
-            |piece| match text(piece)? {
+            || 0,
+            |count, piece| match text(count, piece)? {
                 text if text.contains("<name>20000</name>") => Err("refused".to_owned()),
                 text => Ok(text),
             },
@@ -250,11 +269,12 @@ mod tests {
         assert_eq!(outcome, Err("refused".to_owned()));
         assert!(taken > 0);
         let failing = document.as_bytes().chain(Failing);
-        let outcome = read(failing, |error| error.to_string(), text, |_| Ok(()));
+        let outcome = read(failing, |error| error.to_string(), || 0, text, |_| Ok(()));
         assert_eq!(outcome, Err("broken".to_owned()));
         let outcome = read(
             document.as_bytes(),
             |_| String::new(),
+            || 0,
             text,
             |_| Err("full".to_owned()),
         );

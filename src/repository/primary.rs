@@ -3,19 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rpmrepo_metadata::visitor::{
-    FilelistsVisitor, PrimaryVisitor, RequirementData, parse_filelists, parse_primary,
-};
-use rpmrepo_metadata::{FileType, RequirementType};
+use quick_xml::events::BytesStart;
+use rpmrepo_metadata::FileType;
+use rpmrepo_metadata::visitor::{FilelistsVisitor, parse_filelists};
 
 use super::RepositoryError;
-use super::pieces::{self, Piece};
+use super::draft::{self, Draft, DraftOf, Sink};
+use super::index::{Builder, Head, Required, Strings, TooLarge};
+use super::pieces;
 use super::repomd::{Checksum, check_location};
-use super::stream::{damaged, events, guarded, open};
-use crate::rpm::{Comparison, Dependency, Nevra, PackageFacts, Requirement};
+use super::stream::{compressed, damaged, events, guarded, open};
+use crate::digest::Digest;
+use crate::rpm::{Dependency, Nevra, PackageFacts, Requirement};
 
 /// More packages than any repository has.
 const MAX_PACKAGES: usize = 2_000_000;
+/// The elements of dependencies that each processor remembers have at most so many bytes together.
+const MOST_KNOWN: usize = 32 << 20;
 
 /// One package of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,17 +51,21 @@ pub fn read_primary(
     name: &str,
     mut visit: impl FnMut(PackageEntry),
 ) -> Result<usize, RepositoryError> {
-    let document = open(path, name, "</metadata>")?.into_inner();
     let mut count = 0;
     pieces::read(
-        document,
+        compressed(path, name)?,
         |error| damaged(name, &error),
-        |piece| parse(piece, name),
+        || Entries {
+            name,
+            read: Vec::new(),
+        },
+        |entries, piece| {
+            draft::read(piece, entries)?;
+            Ok(std::mem::take(&mut entries.read))
+        },
         |entries| {
             count += entries.len();
-            if count > MAX_PACKAGES {
-                return Err(damaged(name, &"it has too many packages"));
-            }
+            check_count(count, name)?;
             entries.into_iter().for_each(&mut visit);
             Ok(())
         },
@@ -65,266 +73,235 @@ pub fn read_primary(
     Ok(count)
 }
 
-fn parse(piece: &Piece, name: &str) -> Result<Vec<PackageEntry>, RepositoryError> {
-    let mut reader = events(piece.document());
-    let mut collector = Collector {
-        name,
-        entries: Vec::new(),
-        entry: None,
-        error: None,
-    };
-    guarded(name, || parse_primary(&mut reader, &mut collector))?;
-    match (collector.error, collector.entry) {
-        (Some(error), _) => Err(error),
-        (None, Some(_)) => Err(damaged(name, &"it ends inside a package")),
-        (None, None) => Ok(collector.entries),
+/// Makes the index of the `primary` metadata at `path`, as [`read_primary`] reads them, that have the digest `primary`.
+pub fn index_primary(
+    path: &Path,
+    name: &str,
+    primary: &Digest,
+) -> Result<Vec<u8>, RepositoryError> {
+    let mut count = 0;
+    let lanes = pieces::read(
+        compressed(path, name)?,
+        |error| damaged(name, &error),
+        || Indexing {
+            name,
+            builder: Builder::new(),
+            known: Strings::default(),
+            numbers: Vec::new(),
+        },
+        |indexing, piece| {
+            draft::read(piece, indexing)?;
+            Ok(indexing.builder.end_piece())
+        },
+        |packages| {
+            count += packages;
+            check_count(count, name)
+        },
+    )?;
+    let builders = lanes.into_iter().map(|lane| lane.builder).collect();
+    Builder::join(builders, primary).map_err(|TooLarge| too_large(name))
+}
+
+fn check_count(count: usize, name: &str) -> Result<(), RepositoryError> {
+    if count > MAX_PACKAGES {
+        return Err(damaged(name, &"it has too many packages"));
     }
+    Ok(())
 }
 
-/// A package that is being read.
-struct Draft {
-    facts: PackageFacts,
-    epoch: String,
-    location: Option<String>,
-    size: Option<u64>,
-    checksum: (String, String),
+fn too_large(name: &str) -> RepositoryError {
+    damaged(name, &"it has more than any repository")
 }
 
-struct Collector<'a> {
+/// Collects packages with all that they say.
+struct Entries<'a> {
     name: &'a str,
-    entries: Vec<PackageEntry>,
-    entry: Option<Draft>,
-    error: Option<RepositoryError>,
+    read: Vec<PackageEntry>,
 }
 
-impl Collector<'_> {
-    fn finish(&self, draft: Draft) -> Result<PackageEntry, RepositoryError> {
-        let mut facts = draft.facts;
-        let shown = facts.nevra.to_string();
-        let missing = |what: &str| {
-            damaged(
-                self.name,
-                &format_args!("the package `{shown}` has no {what}"),
-            )
+impl Sink for Entries<'_> {
+    type Dependency = Requirement;
+    type Path = String;
+    type Error = RepositoryError;
+
+    fn damaged(&self, reason: String) -> RepositoryError {
+        damaged(self.name, &reason)
+    }
+
+    fn dependency(&mut self, element: &BytesStart<'_>) -> Result<Requirement, RepositoryError> {
+        draft::requirement(element).map_err(|reason| self.damaged(reason))
+    }
+
+    fn path(&mut self, path: &str) -> String {
+        path.to_owned()
+    }
+
+    fn package(&mut self, draft: &mut DraftOf<Self>) -> Result<(), RepositoryError> {
+        if is_source(draft) {
+            return Ok(());
+        }
+        let head = head(draft, self.name)?;
+        let mut facts = PackageFacts::new(Nevra {
+            name: head.name.to_owned(),
+            epoch: head.epoch,
+            version: head.version.to_owned(),
+            release: head.release.to_owned(),
+            arch: head.arch.to_owned(),
+        });
+        head.summary.clone_into(&mut facts.summary);
+        head.vendor.clone_into(&mut facts.vendor);
+        facts.source_rpm = head.source_rpm.map(str::to_owned);
+        facts.installed_size = head.installed_size;
+        facts.build_time = head.build_time;
+        let (location, size) = (head.location.to_owned(), head.size);
+        let (checksum, id) = (checksum(draft, self.name)?, draft.checksum.1.clone());
+        let plain = |list: &mut Vec<Requirement>| -> Vec<Dependency> {
+            list.drain(..).map(|one| one.dependency).collect()
         };
-        let epoch = if draft.epoch.is_empty() {
-            Ok(0)
-        } else {
-            draft.epoch.parse()
-        };
-        facts.nevra.epoch = epoch.map_err(|_| missing("usable epoch"))?;
-        check_nevra(&facts.nevra).map_err(|reason| {
-            damaged(self.name, &format_args!("the package `{shown}` {reason}"))
-        })?;
-        let (kind, hex) = draft.checksum;
-        let checksum =
-            Checksum::parse(&kind, &hex).ok_or_else(|| RepositoryError::WeakChecksum {
-                name: self.name.to_owned(),
-                what: shown.clone(),
-                kind,
-            })?;
-        let location = draft.location.ok_or_else(|| missing("location"))?;
-        check_location(&location, self.name)?;
-        shrink(&mut facts);
-        Ok(PackageEntry {
+        let [provides, requires, others @ ..] = &mut draft.lists;
+        facts.provides = plain(provides);
+        facts.requires = requires.drain(..).collect();
+        [
+            facts.conflicts,
+            facts.obsoletes,
+            facts.recommends,
+            facts.suggests,
+            facts.supplements,
+            facts.enhances,
+        ] = others.each_mut().map(plain);
+        facts.files = draft.paths.drain(..).collect();
+        self.read.push(PackageEntry {
             facts,
             location,
-            size: draft.size.ok_or_else(|| missing("size"))?,
+            size,
             checksum,
-            id: hex,
-        })
-    }
-
-    fn fail(&mut self, error: RepositoryError) {
-        self.error.get_or_insert(error);
-    }
-
-    fn change(&mut self, change: impl FnOnce(&mut PackageFacts)) {
-        if let Some(draft) = &mut self.entry {
-            change(&mut draft.facts);
-        }
+            id,
+        });
+        Ok(())
     }
 }
 
-/// A repository has a million dependencies: spare room in every list would be a third of the memory.
-fn shrink(facts: &mut PackageFacts) {
-    facts.requires.shrink_to_fit();
-    facts.files.shrink_to_fit();
-    for list in [
-        &mut facts.provides,
-        &mut facts.conflicts,
-        &mut facts.obsoletes,
-        &mut facts.recommends,
-        &mut facts.suggests,
-        &mut facts.supplements,
-        &mut facts.enhances,
-    ] {
-        list.shrink_to_fit();
+/// Puts packages into an index.
+struct Indexing<'a> {
+    name: &'a str,
+    builder: Builder,
+    /// Dependencies by their elements: most occur many times, and are read once.
+    known: Strings,
+    numbers: Vec<Required>,
+}
+
+impl Sink for Indexing<'_> {
+    type Dependency = Required;
+    type Path = u32;
+    type Error = RepositoryError;
+
+    fn damaged(&self, reason: String) -> RepositoryError {
+        damaged(self.name, &reason)
     }
+
+    fn dependency(&mut self, element: &BytesStart<'_>) -> Result<Required, RepositoryError> {
+        let text: &str = element;
+        if let Some(known) = self.known.find(text) {
+            return Ok(self.numbers[known as usize]);
+        }
+        let requirement = draft::requirement(element).map_err(|reason| self.damaged(reason))?;
+        let number = self.builder.requirement(&requirement);
+        if self.known.bytes() + text.len() < MOST_KNOWN {
+            self.known.number(text);
+            self.numbers.push(number);
+        }
+        Ok(number)
+    }
+
+    fn path(&mut self, path: &str) -> u32 {
+        self.builder.string(path)
+    }
+
+    fn package(&mut self, draft: &mut DraftOf<Self>) -> Result<(), RepositoryError> {
+        if is_source(draft) {
+            return Ok(());
+        }
+        checksum(draft, self.name)?;
+        let head = head(draft, self.name)?;
+        let lists = draft.lists.each_ref().map(Vec::as_slice);
+        let added = self.builder.package(&head, &lists, &draft.paths);
+        added.map_err(|TooLarge| too_large(self.name))
+    }
+}
+
+fn is_source<D, P>(draft: &Draft<D, P>) -> bool {
+    matches!(draft.arch.as_str(), "src" | "nosrc")
+}
+
+/// How messages name a package before its parts are known to be good.
+fn shown<D, P>(draft: &Draft<D, P>) -> String {
+    let Draft {
+        name,
+        version,
+        release,
+        arch,
+        ..
+    } = draft;
+    format!("{name}-{version}-{release}.{arch}")
+}
+
+/// What every package has, checked; but for its checksum.
+fn head<'a, D, P>(draft: &'a Draft<D, P>, name: &str) -> Result<Head<'a>, RepositoryError> {
+    let wrong = |what: &str| damaged(name, &format_args!("the package `{}` {what}", shown(draft)));
+    let epoch = match draft.epoch.as_str() {
+        "" | "0" => 0,
+        epoch => epoch.parse().map_err(|_| wrong("has no usable epoch"))?,
+    };
+    check_nevra([&draft.name, &draft.version, &draft.release, &draft.arch]).map_err(wrong)?;
+    if draft.location.is_empty() {
+        return Err(wrong("has no location"));
+    }
+    check_location(&draft.location, name)?;
+    Ok(Head {
+        name: &draft.name,
+        epoch,
+        version: &draft.version,
+        release: &draft.release,
+        arch: &draft.arch,
+        vendor: &draft.vendor,
+        summary: &draft.summary,
+        source_rpm: Some(draft.source_rpm.as_str()).filter(|text| !matches!(*text, "" | "(none)")),
+        location: &draft.location,
+        id: &draft.checksum.1,
+        long: draft.checksum.0 == "sha512",
+        size: draft.size.ok_or_else(|| wrong("has no size"))?,
+        installed_size: draft.installed_size,
+        build_time: draft.build_time,
+    })
+}
+
+fn checksum<D, P>(draft: &Draft<D, P>, name: &str) -> Result<Checksum, RepositoryError> {
+    let (kind, hex) = &draft.checksum;
+    if kind.is_empty() && hex.is_empty() {
+        return Err(damaged(name, &"it has a package without a checksum"));
+    }
+    Checksum::parse(kind, hex).ok_or_else(|| RepositoryError::WeakChecksum {
+        name: name.to_owned(),
+        what: shown(draft),
+        kind: kind.clone(),
+    })
 }
 
 /// The parts become file names and lines of the lock: they must not hold what could lead elsewhere.
-fn check_nevra(nevra: &Nevra) -> Result<(), &'static str> {
-    let parts = [&nevra.name, &nevra.version, &nevra.release, &nevra.arch];
+fn check_nevra(parts: [&str; 4]) -> Result<(), &'static str> {
+    let [name, version, release, arch] = parts;
     if parts.iter().any(|part| part.is_empty()) {
         return Err("lacks a name, version, release or architecture");
     }
     let unfit =
         |character: char| character.is_whitespace() || character.is_control() || character == '/';
-    if parts.iter().any(|part| part.contains(unfit)) || nevra.name.starts_with('.') {
+    if parts.iter().any(|part| part.contains(unfit)) || name.starts_with('.') {
         return Err("has a name that no package can have");
     }
-    if nevra.version.contains('-') || nevra.release.contains('-') || nevra.arch.contains('.') {
+    if version.contains('-') || release.contains('-') || arch.contains('.') {
         return Err("has a `-` in its version or a `.` in its architecture");
     }
     Ok(())
-}
-
-impl PrimaryVisitor for Collector<'_> {
-    fn begin_package(&mut self, name: &str, arch: &str, checksum_type: &str, pkgid: &str) {
-        if self.entry.is_some() {
-            self.fail(damaged(
-                self.name,
-                &format_args!("the package `{name}` has two checksums"),
-            ));
-        }
-        self.entry = Some(Draft {
-            facts: PackageFacts::new(Nevra {
-                name: name.to_owned(),
-                epoch: 0,
-                version: String::new(),
-                release: String::new(),
-                arch: arch.to_owned(),
-            }),
-            epoch: String::new(),
-            location: None,
-            size: None,
-            checksum: (checksum_type.to_owned(), pkgid.to_owned()),
-        });
-    }
-
-    fn set_evr(&mut self, epoch: &str, version: &str, release: &str) {
-        if let Some(draft) = &mut self.entry {
-            epoch.clone_into(&mut draft.epoch);
-            version.clone_into(&mut draft.facts.nevra.version);
-            release.clone_into(&mut draft.facts.nevra.release);
-        }
-    }
-
-    fn set_summary(&mut self, summary: &str) {
-        self.change(|facts| summary.clone_into(&mut facts.summary));
-    }
-
-    fn set_time(&mut self, _file: u64, build: u64) {
-        self.change(|facts| facts.build_time = build);
-    }
-
-    fn set_size(&mut self, package: u64, installed: u64, _archive: u64) {
-        if let Some(draft) = &mut self.entry {
-            draft.size = Some(package);
-            draft.facts.installed_size = installed;
-        }
-    }
-
-    fn set_location(&mut self, href: &str, base: Option<&str>) {
-        if base.is_some() {
-            self.fail(damaged(
-                self.name,
-                &format_args!("`{href}` has a base address of its own, which is not supported"),
-            ));
-        }
-        if let Some(draft) = &mut self.entry {
-            draft.location = Some(href.to_owned());
-        }
-    }
-
-    fn set_rpm_vendor(&mut self, vendor: &str) {
-        self.change(|facts| vendor.clone_into(&mut facts.vendor));
-    }
-
-    fn set_rpm_sourcerpm(&mut self, sourcerpm: &str) {
-        self.change(|facts| {
-            facts.source_rpm =
-                Some(sourcerpm.to_owned()).filter(|name| !matches!(name.as_str(), "" | "(none)"));
-        });
-    }
-
-    fn add_provide(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| facts.provides.push(dependency(&given)));
-    }
-
-    fn add_require(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| {
-            facts.requires.push(Requirement {
-                dependency: dependency(&given),
-                pre: given.preinstall,
-            });
-        });
-    }
-
-    fn add_conflict(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| facts.conflicts.push(dependency(&given)));
-    }
-
-    fn add_obsolete(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| facts.obsoletes.push(dependency(&given)));
-    }
-
-    fn add_suggest(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| facts.suggests.push(dependency(&given)));
-    }
-
-    fn add_enhance(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| facts.enhances.push(dependency(&given)));
-    }
-
-    fn add_recommend(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| facts.recommends.push(dependency(&given)));
-    }
-
-    fn add_supplement(&mut self, given: RequirementData<'_>) {
-        self.change(|facts| facts.supplements.push(dependency(&given)));
-    }
-
-    fn add_file(&mut self, _kind: FileType, path: &str) {
-        self.change(|facts| facts.files.push(path.to_owned()));
-    }
-
-    fn end_package(&mut self) {
-        match self.entry.take() {
-            None => self.fail(damaged(self.name, &"it has a package without a checksum")),
-            Some(_) if self.error.is_some() => {}
-            Some(draft) if draft.facts.is_source() => {}
-            Some(draft) => match self.finish(draft) {
-                Ok(entry) => self.entries.push(entry),
-                Err(error) => self.fail(error),
-            },
-        }
-    }
-}
-
-fn dependency(given: &RequirementData<'_>) -> Dependency {
-    let comparison = given.flags.map(|flags| match flags {
-        RequirementType::LT => Comparison::Less,
-        RequirementType::LE => Comparison::LessOrEqual,
-        RequirementType::EQ => Comparison::Equal,
-        RequirementType::GE => Comparison::GreaterOrEqual,
-        RequirementType::GT => Comparison::Greater,
-    });
-    let mut version = String::new();
-    if let Some(epoch) = given.epoch.filter(|epoch| !matches!(*epoch, "" | "0")) {
-        version.push_str(epoch);
-        version.push(':');
-    }
-    version.push_str(given.version.unwrap_or_default());
-    if let Some(release) = given.release.filter(|release| !release.is_empty()) {
-        version.push('-');
-        version.push_str(release);
-    }
-    Dependency::new(
-        given.name,
-        comparison.map(|comparison| (comparison, version.as_str())),
-    )
 }
 
 /// Reads the `filelists` metadata at `path` and says which packages have one of the `wanted` paths.

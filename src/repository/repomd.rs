@@ -199,6 +199,9 @@ pub(super) fn check_location<'a>(
 
 /// `%2e%2e` is `..` for a server, `%2f` a separator.
 fn hides_dots(location: &str) -> bool {
+    if !location.contains('%') {
+        return false;
+    }
     let lower = location.to_ascii_lowercase();
     ["%2e", "%2f", "%5c", "%00"]
         .iter()

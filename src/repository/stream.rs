@@ -29,13 +29,18 @@ pub(super) fn open(
     name: &str,
     end: &'static str,
 ) -> Result<BufReader<Whole<Box<dyn Read + Send>>>, RepositoryError> {
+    let inner = compressed(path, name)?;
+    Ok(BufReader::with_capacity(1 << 16, Whole::new(inner, end)))
+}
+
+/// Opens the possibly compressed file at `path`; what it unpacks to is not bounded here.
+pub(super) fn compressed(path: &Path, name: &str) -> Result<Box<dyn Read + Send>, RepositoryError> {
     // Opened here first: below, a file that is missing and a file that is too short look alike.
     File::open(path).map_err(|source| RepositoryError::Read {
         path: path.to_owned(),
         source,
     })?;
-    let inner = utils::reader_from_file(path).map_err(|error| damaged(name, &error))?;
-    Ok(BufReader::with_capacity(1 << 16, Whole::new(inner, end)))
+    utils::reader_from_file(path).map_err(|error| damaged(name, &error))
 }
 
 /// The events of an XML document.

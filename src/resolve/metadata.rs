@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::repository::{
-    INDEX_VERSION, Index, IndexBuilder, RepositoryError, TooLarge, find_files, read_primary,
-};
+use crate::repository::{INDEX_VERSION, Index, RepositoryError, find_files, index_primary};
 use crate::resolve::ResolveError;
 use crate::store::Store;
 
@@ -58,24 +56,11 @@ pub fn make_index(store: &Store, primary: &Kept) -> Result<Index, ResolveError> 
         name: primary.label.clone(),
         source,
     };
-    let mut builder = IndexBuilder::new();
-    let mut large = None;
-    read_primary(&path, &primary.label, |entry| {
-        if large.is_none() {
-            large = builder.add(&entry).err();
-        }
-    })
-    .map_err(in_repository)?;
-    if let Some(TooLarge) = large {
-        return Err(in_repository(damaged(
-            "it has more than any repository".to_owned(),
-        )));
-    }
-    let bytes = builder.finish(&primary.digest);
+    let bytes = index_primary(&path, &primary.label, &primary.digest).map_err(in_repository)?;
     if let Err(error) = store.keep_derived(&index_name(&primary.digest), &bytes) {
         tracing::warn!(%error, "the index of a repository is not kept");
     }
-    Index::from_bytes(&bytes, &primary.digest)
+    Index::from_bytes(bytes, &primary.digest)
         .map_err(|damage| in_repository(damaged(damage.to_string())))
 }
 

@@ -6,6 +6,8 @@ use std::io::{self, Read};
 
 use thiserror::Error;
 
+use super::tags::Value;
+
 /// `headerMagic` of rpm, the four reserved bytes included.
 const MAGIC: [u8; 8] = [0x8e, 0xad, 0xe8, 0x01, 0, 0, 0, 0];
 /// The magic, the number of index entries and the size of the data.
@@ -15,7 +17,7 @@ const INDEX_ENTRY: usize = 16;
 const MAX_SIZE: u64 = 256 * 1024 * 1024;
 
 /// Size of the obsolete lead before the signature header, and what it begins with.
-const LEAD: usize = 96;
+pub(super) const LEAD: usize = 96;
 const LEAD_MAGIC: [u8; 4] = [0xed, 0xab, 0xee, 0xdb];
 
 /// Bytes that are not an RPM header.
@@ -182,6 +184,34 @@ impl Header {
         Some(String::from_utf8_lossy(&rest[..end]).into_owned())
     }
 
+    /// What an entry holds; after `check`. A type that holds nothing is no value.
+    pub(super) fn value(&self, entry: Entry) -> Option<Value> {
+        let rest = self.data().get(entry.start()?..)?;
+        let count = usize::try_from(entry.count).ok()?;
+        let fixed = |width: usize| -> Option<Vec<u64>> {
+            Some(
+                rest.get(..entry.fixed_size()?)?
+                    .chunks_exact(width)
+                    .map(number)
+                    .collect(),
+            )
+        };
+        match entry.kind {
+            2 => fixed(1).map(Value::Numbers),
+            3 => fixed(2).map(Value::Numbers),
+            4 => fixed(4).map(Value::Numbers),
+            5 => fixed(8).map(Value::Numbers),
+            1 | 7 => Some(Value::Bytes(rest.get(..entry.fixed_size()?)?.to_vec())),
+            6 | 8 | 9 => Some(Value::Texts(
+                rest.split(|byte| *byte == 0)
+                    .take(count)
+                    .map(<[u8]>::to_vec)
+                    .collect(),
+            )),
+            _ => None,
+        }
+    }
+
     /// Checks that every entry's data is where the index says, so that other code may rely on it.
     pub(super) fn check(&self) -> Result<(), HeaderError> {
         self.entries().into_iter().try_for_each(|entry| {
@@ -238,6 +268,13 @@ impl Entry {
             _ => false,
         }
     }
+}
+
+/// A big-endian number of up to eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -130,6 +130,11 @@ pub enum RpmError {
 ///
 /// Neither digests nor signatures are checked here.
 pub fn read_package(path: &Path) -> Result<PackageFacts, RpmError> {
+    facts(&read_metadata(path)?).map_err(content(path))
+}
+
+/// The headers of a package file, with its signatures.
+pub(super) fn read_metadata(path: &Path) -> Result<PackageMetadata, RpmError> {
     let file = std::fs::File::open(path).map_err(|source| RpmError::Read {
         path: path.to_owned(),
         source,
@@ -138,13 +143,15 @@ pub fn read_package(path: &Path) -> Result<PackageFacts, RpmError> {
         path: path.to_owned(),
         source,
     })?;
-    let content = |reason: String| RpmError::Content {
+    PackageMetadata::parse(&mut bytes.as_slice()).map_err(|error| content(path)(error.to_string()))
+}
+
+/// The error of a package at `path` for a reason.
+pub(super) fn content(path: &Path) -> impl Fn(String) -> RpmError {
+    move |reason| RpmError::Content {
         path: path.to_owned(),
         reason,
-    };
-    let metadata = PackageMetadata::parse(&mut bytes.as_slice())
-        .map_err(|error| content(error.to_string()))?;
-    facts(&metadata).map_err(content)
+    }
 }
 
 /// What one header of a database says; its entries were checked.
@@ -161,7 +168,7 @@ pub(super) fn header_facts(header: &[u8]) -> Result<PackageFacts, RpmError> {
     facts(&metadata).map_err(content)
 }
 
-fn facts(metadata: &PackageMetadata) -> Result<PackageFacts, String> {
+pub(super) fn facts(metadata: &PackageMetadata) -> Result<PackageFacts, String> {
     let text = |value: Result<&str, rpm::Error>, what: &str| {
         value
             .map(str::to_owned)

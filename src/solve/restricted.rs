@@ -145,7 +145,7 @@ fn index(entries: &[PackageEntry]) -> Index {
         builder.add(entry).unwrap();
     }
     let key = Digest::of(b"test");
-    Index::from_bytes(&builder.finish(&key), &key).unwrap()
+    Index::from_bytes(builder.finish(&key).unwrap(), &key).unwrap()
 }
 
 fn synthetic(seeds: &[u64]) -> Vec<Read> {

@@ -8,9 +8,11 @@
 mod check;
 mod descriptor;
 mod envelope;
+pub mod export;
 mod key;
 mod provenance;
 mod run;
+pub mod sbom;
 
 use std::path::{Path, PathBuf};
 
@@ -20,8 +22,8 @@ pub use check::{Checked, Expected, Problem, check};
 pub use descriptor::Descriptor;
 pub use envelope::{Envelope, PAYLOAD_TYPE};
 pub use key::{KeyError, PublicKey, SigningKey, allowed_signers};
-pub use provenance::{BUILD_TYPE, BUILDER, PREDICATE_TYPE, STATEMENT_TYPE, Statement};
-pub use run::{FOLDER, Source, Written, digest, write};
+pub use provenance::{BUILD_TYPE, BUILDER, PREDICATE_TYPE, STATEMENT_TYPE, Statement, url};
+pub use run::{FOLDER, Source, Written, digest, output, write};
 
 /// The largest statement, envelope or key file that is read, bytes.
 const LIMIT: u64 = 64 << 20;

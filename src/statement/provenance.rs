@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Descriptor;
 use crate::digest::Digest;
-use crate::documents::Lock;
 use crate::documents::lock::{BaseOrigin, LockedRpm, Origin};
 use crate::documents::template::RepositorySource;
+use crate::documents::{Lock, Name};
 use crate::record::{FILE_NAME, PackageRecord, Record, Scope, SourceRecord};
 
 /// The type of an in-toto statement.
@@ -309,12 +309,17 @@ fn rpm(lock: &Lock, rpm: &LockedRpm, kind: &str) -> Descriptor {
         Origin::Repository { name, location } => (name, location),
     };
     let found = found.annotate("repository", name.as_str());
-    let source = lock.repository(name).map(|repository| &repository.source);
-    match source {
-        Some(RepositorySource::BaseUrls(urls)) if !urls.is_empty() => {
-            found.from(&join(urls[0].as_str(), location))
-        }
-        _ => found.from(location),
+    match url(lock, name, location) {
+        Some(url) => found.from(&url),
+        None => found.from(location),
+    }
+}
+
+/// Where a package of a repository is, by the repository's first base URL; `None` where it has none.
+pub fn url(lock: &Lock, repository: &Name, location: &str) -> Option<String> {
+    match &lock.repository(repository)?.source {
+        RepositorySource::BaseUrls(urls) => Some(join(urls.first()?.as_str(), location)),
+        _ => None,
     }
 }
 

@@ -86,7 +86,7 @@ fn reused(
         return Ok(None);
     };
     for output in &package.outputs {
-        verified(&source.folder, Path::new(REPOSITORY), output)?;
+        self::output(&source.folder, output)?;
     }
     statement(&built_in, built, builder).map(Some)
 }
@@ -101,7 +101,7 @@ fn statement(
         return Err(outside(&package.name));
     }
     for output in &package.outputs {
-        verified(&source.folder, Path::new(REPOSITORY), output)?;
+        self::output(&source.folder, output)?;
     }
     let log = package.log.as_ref();
     let log = log.map(|log| digest(&inside(&source.folder, log)?));
@@ -139,11 +139,12 @@ fn save(
     Ok(path)
 }
 
-fn verified(folder: &Path, below: &Path, file: &FileRecord) -> Result<(), StatementError> {
-    let path = inside(folder, &below.join(&file.path))?;
+/// A package of the run, hashed again: its file in the run's `folder`.
+pub fn output(folder: &Path, file: &FileRecord) -> Result<PathBuf, StatementError> {
+    let path = inside(folder, &Path::new(REPOSITORY).join(&file.path))?;
     let found = digest(&path)?;
     if found == file.sha256 {
-        return Ok(());
+        return Ok(path);
     }
     Err(StatementError::Changed {
         path,

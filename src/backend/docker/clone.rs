@@ -19,7 +19,8 @@ use super::wire::Work;
 use super::{Shared, changes, collect, figures, images, step, sweep};
 use crate::backend::native::wire::Answer;
 use crate::backend::{
-    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Usage, User, Writers,
+    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Surroundings, Usage,
+    User, Writers,
 };
 
 /// A clone of a stack of roots.
@@ -49,7 +50,9 @@ pub(super) struct Made {
 /// What is fixed when a container is made.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Shape {
+    host_name: String,
     mounts: Vec<EngineMount>,
+    memory: Vec<(String, u64)>,
     network: bool,
     mounting: bool,
 }
@@ -71,7 +74,13 @@ impl DockerClone {
     pub(super) fn any_container(&mut self) -> Result<String, BackendError> {
         match &self.container {
             Some(made) => Ok(made.id.clone()),
-            None => self.container(Shape::default(), &Limits::default()),
+            None => {
+                let shape = Shape {
+                    host_name: Surroundings::default().host_name,
+                    ..Shape::default()
+                };
+                self.container(shape, &Limits::default())
+            }
         }
     }
 
@@ -92,8 +101,10 @@ impl DockerClone {
         mounts.extend(shape.mounts.iter().cloned());
         let frame = Frame {
             image,
+            host_name: shape.host_name.clone(),
             labels: self.shared.labels(),
             mounts,
+            memory: shape.memory.clone(),
             network: shape.network,
             mounting: shape.mounting,
             limits: limits.clone(),
@@ -167,9 +178,13 @@ impl DockerClone {
     }
 
     fn shape(&mut self, command: &Command) -> Result<Shape, BackendError> {
-        let mut mounts = Vec::new();
+        let (mut mounts, mut memory) = (Vec::new(), Vec::new());
         for mount in &command.mounts {
             mounts.push(match mount {
+                Mount::Memory { target, size } => {
+                    memory.push((target.clone(), *size));
+                    continue;
+                }
                 Mount::Host { source, target } => {
                     self.shared.show(source, target, &mut self.copied)?
                 }
@@ -184,7 +199,9 @@ impl DockerClone {
             });
         }
         Ok(Shape {
+            host_name: command.surroundings.host_name.clone(),
             mounts,
+            memory,
             network: command.network,
             mounting: command.inner_root.is_some(),
         })

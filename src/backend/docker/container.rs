@@ -47,16 +47,17 @@ const MASKED: [&str; 16] = [
     "/proc/mdstat",
 ];
 const READ_ONLY: [&str; 3] = ["/proc/fs", "/proc/irq", "/proc/sys"];
-/// Every container's host name.
-const HOST_NAME: &str = "pristine";
-
 /// What a container is made of.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     /// Image id or name.
     pub(super) image: String,
+    /// The machine's name inside.
+    pub(super) host_name: String,
     pub(super) labels: HashMap<String, String>,
     pub(super) mounts: Vec<Mount>,
+    /// Folders in memory, and how many bytes each may hold.
+    pub(super) memory: Vec<(String, u64)>,
     /// The host's network; else none.
     pub(super) network: bool,
     /// The program inside mounts something before it gives the right to do so away.
@@ -104,6 +105,12 @@ pub(super) fn empty_mount(target: &str) -> Mount {
     volume_mount("", target, false)
 }
 
+/// An empty folder in memory that everybody may write: as a mount of the newer kind it could run no program.
+fn in_memory((target, size): (String, u64)) -> (String, String) {
+    let options = format!("rw,exec,nosuid,nodev,mode=1777,size={size}");
+    (target, options)
+}
+
 /// Makes a container; gives its id.
 pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, BackendError> {
     let text = |values: &[&str]| Some(values.iter().map(|&value| value.to_owned()).collect());
@@ -122,6 +129,7 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
     }
     let host = HostConfig {
         mounts: Some(frame.mounts),
+        tmpfs: Some(frame.memory.into_iter().map(in_memory).collect()),
         network_mode: Some(if frame.network { "host" } else { "none" }.to_owned()),
         cap_drop: text(&["ALL"]),
         cap_add: text(&capabilities),
@@ -141,7 +149,7 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
     };
     let body = ContainerCreateBody {
         image: Some(frame.image),
-        hostname: Some(HOST_NAME.to_owned()),
+        hostname: Some(frame.host_name),
         user: Some("0:0".to_owned()),
         working_dir: Some("/".to_owned()),
         entrypoint: text(&[

@@ -156,7 +156,8 @@ fn run_command(
         kernel(path)?;
     }
     limits(command).doing(|| "set resource limits".to_owned())?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let settled = command.surroundings.settle();
+    settled.doing(|| "settle what is seen of the machine".to_owned())?;
     let filters = Filters::compile().doing(|| "compile the system call filter".to_owned())?;
     let streams = match terminal {
         Some(size) => Ends::terminal(size, command.user.uid),

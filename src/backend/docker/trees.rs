@@ -10,7 +10,7 @@ use super::roots::{Draft, Facts, Finished, Form, empty_archive};
 use super::wire::{TreeStep, VOLUME, Work};
 use super::{Shared, step};
 use crate::backend::native::wire::Answer;
-use crate::backend::{BackendError, Limits, RootId, Stream};
+use crate::backend::{BackendError, Limits, RootId, Stream, Surroundings};
 use crate::tree::{Normalise, TreeError};
 
 impl Shared {
@@ -56,11 +56,13 @@ impl Shared {
         let (program, image) = self.prepared()?;
         let frame = Frame {
             image,
+            host_name: Surroundings::default().host_name,
             labels: self.labels(),
             mounts: vec![
                 program_mount(&program),
                 volume_mount(volume.unwrap_or_default(), VOLUME, false),
             ],
+            memory: Vec::new(),
             network: false,
             mounting: false,
             limits: Limits::default(),

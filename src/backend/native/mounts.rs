@@ -134,6 +134,15 @@ pub(super) fn empty() -> io::Result<OwnedFd> {
     )
 }
 
+/// An empty folder in memory that everybody may write, attached nowhere.
+pub(super) fn memory(size: u64) -> io::Result<OwnedFd> {
+    make(
+        "tmpfs",
+        &[("mode", "1777"), ("size", &size.to_string())],
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+}
+
 /// A copy of one device's mount, which must stay usable as a device.
 pub(super) fn copy_device(path: impl AsRef<Path>) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

@@ -21,9 +21,6 @@ use super::wire::{self, Answer, Doing, Failure, Spent, Start};
 use super::{keeper, mounts, terminal, zygote};
 use crate::backend::Command;
 
-/// The name of every sandbox's machine.
-const HOST_NAME: &[u8] = b"pristine";
-
 /// Runs the sandbox. Files: three streams, the clone's mount, one mount per target. Never returns.
 pub(super) fn run(
     start: &Start,
@@ -183,7 +180,8 @@ pub(in crate::backend) fn own_folder(clone: &OwnedFd, name: &str) -> Result<Owne
 
 /// What is set once for all processes inside.
 fn settle(command: &Command) -> Result<(), Failure> {
-    rustix::system::sethostname(HOST_NAME).doing(|| "set the host name".to_owned())?;
+    rustix::system::sethostname(command.surroundings.host_name.as_bytes())
+        .doing(|| "set the host name".to_owned())?;
     if !command.network {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)
             .doing(|| "make a socket".to_owned())?;
@@ -195,8 +193,8 @@ fn settle(command: &Command) -> Result<(), Failure> {
         result => result.doing(|| "leave the session keyring".to_owned())?,
     }
     limits(command).doing(|| "set resource limits".to_owned())?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
-    Ok(())
+    let settled = command.surroundings.settle();
+    settled.doing(|| "settle what is seen of the machine".to_owned())
 }
 
 /// The same for every caller, as far as the caller's own limits allow.

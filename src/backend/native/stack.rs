@@ -200,6 +200,9 @@ pub(super) fn source(mount: &Mount) -> Result<OwnedFd, Failure> {
         Mount::Empty { target } => {
             mounts::empty().doing(|| format!("make an empty folder for `{target}`"))
         }
+        Mount::Memory { target, size } => {
+            mounts::memory(*size).doing(|| format!("make a folder in memory for `{target}`"))
+        }
         Mount::Root { root: id, .. } => {
             mounts::copy(root(id), false).doing(|| format!("share root `{}`", id.0))
         }
@@ -212,6 +215,7 @@ pub(super) fn target(mount: &Mount) -> &str {
         Mount::Host { target, .. }
         | Mount::Writable { target, .. }
         | Mount::Empty { target }
+        | Mount::Memory { target, .. }
         | Mount::Root { target, .. } => target,
     }
 }

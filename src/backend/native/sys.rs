@@ -80,6 +80,16 @@ pub(in crate::backend) fn used_by_children() -> io::Result<libc::rusage> {
     }
 }
 
+/// From now on `uname` tells this process, and what it starts, a release `2.6.…`.
+pub(in crate::backend) fn tell_old_kernel() -> io::Result<()> {
+    const ASK: libc::c_ulong = 0xffff_ffff;
+    // SAFETY: always sound.
+    let now = check(unsafe { libc::personality(ASK) }.into())?;
+    let old = libc::c_ulong::from(libc::UNAME26.unsigned_abs()) | now.unsigned_abs();
+    // SAFETY: always sound.
+    check(unsafe { libc::personality(old) }.into()).map(drop)
+}
+
 /// Ends this process without running anything else.
 pub(in crate::backend) fn exit_now(code: i32) -> ! {
     // SAFETY: always sound.

@@ -257,13 +257,7 @@ impl<'a> Seen<'a> {
 
     /// Something is seen for the first time.
     fn note(&mut self, folders: &[String], name: &str, touch: Touch, process: Option<i32>) {
-        let by = process.and_then(|process| match touch {
-            // Who became the program; what has just been forked is still its parent.
-            Touch::Executed if !self.programs.contains_key(&process) => {
-                self.program(parent(process)?)
-            }
-            _ => self.program(process),
-        });
+        let by = process.and_then(|process| self.program(process));
         for folder in folders {
             let seen = Touched {
                 touch,
@@ -287,9 +281,10 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// The name of what a process executes.
+    /// The name of what a process executes: what has been forked, and executes nothing else yet, is still its parent.
     fn program(&self, process: i32) -> Option<String> {
-        if let Some(program) = self.programs.get(&process) {
+        let known = self.programs.get(&process);
+        if let Some(program) = known.or_else(|| self.programs.get(&parent(process)?)) {
             return Some(program.clone());
         }
         let name = fs_err::read_to_string(format!("/proc/{process}/comm")).ok()?;

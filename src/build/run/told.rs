@@ -45,7 +45,7 @@ impl Run<'_> {
 
     /// A package has its outcome.
     pub(super) fn keep(&mut self, place: usize, record: PackageRecord) {
-        if let Err(error) = self.site.journal.add(&record) {
+        if let Err(error) = self.note(&record) {
             self.broken(error.into());
         }
         self.records.insert(place, record);

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use crate::backend::{self, BackendError, Command, Exit, Io, RootId};
+use crate::build::conditions::Conditions;
 use crate::build::package::Builder;
 use crate::build::unpack;
 use crate::cli::EnterArgs;
@@ -164,7 +165,8 @@ fn unpack(
     (clone, start): (&mut dyn backend::Clone, &mut Start),
 ) -> Result<(), Failure> {
     let (macros, spool) = (documents.macros(), workshop.store.temporary_folder());
-    let job = draft.job(builder, lock, supplies, (&macros, &spool));
+    let usual = Conditions::default();
+    let job = draft.job(builder, lock, supplies, (&macros, &spool), &usual);
     let unpacked = context.step(
         &format!("unpacking the sources of {}", draft.name),
         || unpack::unpack(clone, &job, &context.cancel),

@@ -3,30 +3,31 @@
 use maud::{Markup, html};
 
 use super::t;
-use crate::record::{PackageRecord, UsageRecord};
-use crate::report::night::Night;
+use crate::record::UsageRecord;
 
-pub(super) fn section(night: &Night<'_>) -> Markup {
-    let packages = night.record.packages.iter();
-    let told: Vec<(&PackageRecord, &UsageRecord)> = packages
-        .filter_map(|package| Some((package, package.usage.as_ref()?)))
+/// Of the packages of a run or of an audit, by name, those for which there is something to say.
+pub(super) fn section<'a>(
+    packages: impl Iterator<Item = (&'a str, Option<&'a UsageRecord>)>,
+) -> Markup {
+    let told: Vec<(&str, &UsageRecord)> = packages
+        .filter_map(|(name, usage)| Some((name, usage?)))
         .filter(|(_, usage)| !usage.undeclared.is_empty() || !usage.unused.is_empty())
         .collect();
     html! {
         @if !told.is_empty() {
             section #declared {
                 h2 { "Declared and used" }
-                @for (package, usage) in told { (card(package, usage)) }
+                @for (name, usage) in told { (card(name, usage)) }
             }
         }
     }
 }
 
-fn card(package: &PackageRecord, usage: &UsageRecord) -> Markup {
+fn card(name: &str, usage: &UsageRecord) -> Markup {
     html! {
         details open[usage.to_declare().next().is_some()] {
             summary {
-                b { (t(&package.name)) } " "
+                b { (t(name)) } " "
                 span.muted { (words(usage)) }
             }
             ul {

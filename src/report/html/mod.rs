@@ -10,6 +10,7 @@ mod gantt;
 mod picture;
 mod tables;
 
+pub(super) mod audit;
 pub(super) mod index;
 pub(super) mod run;
 

@@ -18,7 +18,7 @@ pub(in crate::report) fn page(night: &Night<'_>) -> String {
         (header(night))
         (failures::section(night))
         (changes::section(night))
-        (declared::section(night))
+        (declared::section(night.record.packages.iter().map(|package| (package.name.as_str(), package.usage.as_ref()))))
         (course(night))
         (chain(night))
         (tables::packages(night))

@@ -26,10 +26,18 @@ pub(super) struct Span {
     pub(super) length: usize,
 }
 
+/// Where blocks are read.
+#[derive(Debug)]
+enum Source {
+    File(File),
+    /// All of the file, whose checksums were compared.
+    Memory(Vec<u8>),
+}
+
 /// The sections' bytes.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    file: Option<File>,
+    source: Source,
     start: usize,
     length: usize,
     sums: Vec<u32>,
@@ -158,7 +166,7 @@ impl Blocks {
         file.read_exact_at(&mut bytes, 0).map_err(unreadable)?;
         let sums = header.sums(&bytes)?;
         let blocks = Self {
-            file: Some(file),
+            source: Source::File(file),
             start: header.whole(),
             length: header.length,
             loaded: vec![OnceCell::new(); sums.len()],
@@ -169,43 +177,45 @@ impl Blocks {
 
     /// The same from memory, all of it checked.
     pub(super) fn from_bytes(
-        bytes: &[u8],
+        bytes: Vec<u8>,
         primary: &Digest,
     ) -> Result<(Self, [Span; SECTIONS]), Damage> {
         let fixed = bytes.first_chunk().ok_or(Damage("it is cut off"))?;
         let header = Header::parse(fixed, primary)?;
-        let sums = header.sums(bytes)?;
+        let sums = header.sums(&bytes)?;
         let body = bytes.get(header.whole()..).unwrap_or_default();
         if body.len() != header.length {
             return Err(Damage("it is cut off"));
         }
-        let mut loaded = Vec::with_capacity(sums.len());
         for (block, sum) in body.chunks(BLOCK).zip(&sums) {
             if crc32fast::hash(block) != *sum {
                 return Err(Damage("a block has a wrong checksum"));
             }
-            loaded.push(OnceCell::from(Box::from(block)));
         }
         let blocks = Self {
-            file: None,
-            start: 0,
+            source: Source::Memory(bytes),
+            start: header.whole(),
             length: header.length,
             sums,
-            loaded,
+            loaded: Vec::new(),
         };
         Ok((blocks, header.sections))
     }
 
     fn block(&self, place: usize) -> Result<&[u8], Damage> {
         let outside = Damage("a number points outside");
+        let start = self.start + place * BLOCK;
+        let length = BLOCK.min(self.length.saturating_sub(place * BLOCK));
+        let file = match &self.source {
+            Source::File(file) => file,
+            Source::Memory(bytes) => return bytes.get(start..start + length).ok_or(outside),
+        };
         let cell = self.loaded.get(place).ok_or(outside)?;
         if let Some(block) = cell.get() {
             return Ok(block);
         }
-        let file = self.file.as_ref().ok_or(outside)?;
-        let start = place * BLOCK;
-        let mut block = vec![0; BLOCK.min(self.length - start)];
-        file.read_exact_at(&mut block, (self.start + start) as u64)
+        let mut block = vec![0; length];
+        file.read_exact_at(&mut block, start as u64)
             .map_err(|_| Damage("it cannot be read"))?;
         if crc32fast::hash(&block) != self.sums[place] {
             return Err(Damage("a block has a wrong checksum"));

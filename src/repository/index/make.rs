@@ -2,39 +2,71 @@
 
 use ahash::AHashMap;
 
-use super::blocks::{MAX_LENGTH, seal};
+use super::blocks::MAX_LENGTH;
+use super::strings::Strings;
 use super::{
-    DEPENDENCIES, DEPENDENCY, DETAILS, ENDS, FILE, LISTS, OBSOLETERS, PACKAGE, PACKAGES, PRE,
-    PROVIDER_ENDS, PROVIDERS, RICH, RPMLIB, SECTIONS, SUPPLEMENTERS, TEXT, WORD,
+    DEPENDENCY, DEPENDENCY_LISTS, FILE, OBSOLETES, PACKAGE, PRE, PROVIDES, REQUIRES, RICH, RPMLIB,
+    SUPPLEMENTS, WORD,
 };
 use crate::digest::Digest;
 use crate::repository::{Checksum, PackageEntry};
-use crate::rpm::{Dependency, PackageFacts};
+use crate::rpm::{Dependency, Requirement};
 
-/// Makes the index of a repository.
+/// What an index has of a package but for its lists.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::repository) struct Head<'a> {
+    pub(in crate::repository) name: &'a str,
+    pub(in crate::repository) epoch: u32,
+    pub(in crate::repository) version: &'a str,
+    pub(in crate::repository) release: &'a str,
+    pub(in crate::repository) arch: &'a str,
+    pub(in crate::repository) vendor: &'a str,
+    pub(in crate::repository) summary: &'a str,
+    pub(in crate::repository) source_rpm: Option<&'a str>,
+    pub(in crate::repository) location: &'a str,
+    /// The hex digits of its checksum.
+    pub(in crate::repository) id: &'a str,
+    /// Whether that is SHA-512, not SHA-256.
+    pub(in crate::repository) long: bool,
+    pub(in crate::repository) size: u64,
+    pub(in crate::repository) installed_size: u64,
+    pub(in crate::repository) build_time: u64,
+}
+
+/// A dependency by its number, and whether scriptlets need it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::repository) struct Required {
+    number: u32,
+    pre: bool,
+}
+
+/// Makes the index of a repository, or of a part of it.
 ///
 /// Strings get their numbers as they come; the final ones, which are in byte order, replace them at the end.
 #[derive(Debug, Default)]
 pub struct Builder {
-    strings: AHashMap<Box<str>, u32>,
-    bytes: usize,
+    pub(super) strings: Strings,
     known: AHashMap<(u32, u32, u32), u32>,
-    dependencies: Vec<[u32; DEPENDENCY]>,
-    packages: Vec<[u32; PACKAGE]>,
+    /// The rich ones among the dependencies.
+    rich: AHashMap<u32, Dependency>,
+    pub(super) dependencies: Vec<[u32; DEPENDENCY]>,
+    pub(super) packages: Vec<[u32; PACKAGE]>,
     /// Numbers of dependencies, and of strings where a list of paths is.
-    lists: Vec<u32>,
+    pub(super) lists: Vec<u32>,
     /// Strings and the packages that provide them.
-    provided: Vec<(u32, u32)>,
-    obsoleted: Vec<(u32, u32)>,
-    supplemented: Vec<(u32, u32)>,
-    details: Vec<u8>,
+    pub(super) provided: Vec<(u32, u32)>,
+    pub(super) obsoleted: Vec<(u32, u32)>,
+    pub(super) supplemented: Vec<(u32, u32)>,
+    pub(super) details: Vec<u8>,
+    /// How many packages there were at the end of each piece.
+    pub(super) pieces: Vec<usize>,
 }
 
 /// A repository that is larger than any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge;
 
-fn small(value: usize) -> u32 {
+pub(super) fn small(value: usize) -> u32 {
     // Lengths are below `MAX_LENGTH`, which `add` keeps.
     u32::try_from(value).unwrap_or(u32::MAX)
 }
@@ -48,98 +80,158 @@ impl Builder {
     /// Adds a package; refuses one with which the index would be larger than any repository's.
     pub fn add(&mut self, entry: &PackageEntry) -> Result<(), TooLarge> {
         let facts = &entry.facts;
-        let nevra = &facts.nevra;
-        let package = small(self.packages.len());
-        let name = self.string(&nevra.name);
-        self.provided.push((name, package));
-        let lists = small(self.lists.len());
-        self.lists(facts, package);
-        self.names(facts, package);
-        let start = self.details.len();
-        self.detail(entry);
-        let [version, release, arch, vendor] =
-            [&nevra.version, &nevra.release, &nevra.arch, &facts.vendor]
-                .map(|text| self.string(text));
-        let length = small(self.details.len() - start);
-        let start = small(start);
-        let epoch = nevra.epoch;
-        self.packages.push([
-            name, epoch, version, release, arch, vendor, lists, start, length,
-        ]);
-        let size = self.bytes
-            + (self.lists.len() + self.dependencies.len() * DEPENDENCY + self.strings.len() * 2)
-                * WORD
-            + self.packages.len() * PACKAGE * WORD
-            + (self.provided.len() + self.obsoleted.len() * 2 + self.supplemented.len() * 2) * WORD
-            + self.details.len();
-        if size + (1 << 16) < MAX_LENGTH {
-            Ok(())
-        } else {
-            Err(TooLarge)
-        }
-    }
-
-    /// What the package says of itself, and its paths.
-    fn lists(&mut self, facts: &PackageFacts, package: u32) {
-        self.list(&facts.provides);
-        self.lists.push(small(facts.requires.len()));
-        for requirement in &facts.requires {
-            let dependency = self.dependency(&requirement.dependency);
-            self.lists
-                .push(dependency | if requirement.pre { PRE } else { 0 });
-        }
-        for list in [
+        let mut numbers = |list: &[Dependency]| -> Vec<Required> {
+            let number = |dependency| Required {
+                number: self.dependency(dependency),
+                pre: false,
+            };
+            list.iter().map(number).collect()
+        };
+        let provides = numbers(&facts.provides);
+        let rest = [
             &facts.conflicts,
             &facts.obsoletes,
             &facts.recommends,
             &facts.suggests,
             &facts.supplements,
             &facts.enhances,
-        ] {
-            self.list(list);
+        ]
+        .map(|list| numbers(list));
+        let requires: Vec<Required> = facts
+            .requires
+            .iter()
+            .map(|requirement| self.requirement(requirement))
+            .collect();
+        let [
+            conflicts,
+            obsoletes,
+            recommends,
+            suggests,
+            supplements,
+            enhances,
+        ] = &rest;
+        let lists = [
+            &provides,
+            &requires,
+            conflicts,
+            obsoletes,
+            recommends,
+            suggests,
+            supplements,
+            enhances,
+        ];
+        let paths: Vec<u32> = facts.files.iter().map(|path| self.string(path)).collect();
+        self.package(&head(entry), &lists.map(Vec::as_slice), &paths)
+    }
+
+    /// The same of a package whose dependencies and paths have their numbers.
+    pub(in crate::repository) fn package(
+        &mut self,
+        head: &Head<'_>,
+        lists: &[&[Required]; DEPENDENCY_LISTS],
+        paths: &[u32],
+    ) -> Result<(), TooLarge> {
+        let package = small(self.packages.len());
+        let [name, version, release, arch, vendor] = [
+            head.name,
+            head.version,
+            head.release,
+            head.arch,
+            head.vendor,
+        ]
+        .map(|text| self.string(text));
+        self.provided.push((name, package));
+        let place = small(self.lists.len());
+        self.lists(lists, paths);
+        self.names(lists, paths, package);
+        let start = self.details.len();
+        self.detail(head);
+        let length = small(self.details.len() - start);
+        self.packages.push([
+            name,
+            head.epoch,
+            version,
+            release,
+            arch,
+            vendor,
+            place,
+            small(start),
+            length,
+        ]);
+        if self.size() < MAX_LENGTH {
+            Ok(())
+        } else {
+            Err(TooLarge)
         }
-        self.lists.push(small(facts.files.len()));
-        for path in &facts.files {
-            let path = self.string(path);
-            self.lists.push(path);
-            self.provided.push((path, package));
+    }
+
+    /// Ends a piece of a repository whose pieces go to several builders in turn; gives how many packages it had.
+    pub(in crate::repository) fn end_piece(&mut self) -> usize {
+        let before = self.pieces.last().copied().unwrap_or_default();
+        self.pieces.push(self.packages.len());
+        self.packages.len() - before
+    }
+
+    /// At least as much as the index will have, bytes.
+    pub(super) fn size(&self) -> usize {
+        let numbers = self.lists.len()
+            + self.dependencies.len() * DEPENDENCY
+            + self.strings.len() * 2
+            + self.packages.len() * PACKAGE
+            + self.provided.len()
+            + self.obsoleted.len() * 2
+            + self.supplemented.len() * 2;
+        self.strings.bytes() + numbers * WORD + self.details.len() + (1 << 16)
+    }
+
+    /// What the package says of itself, and its paths.
+    fn lists(&mut self, lists: &[&[Required]; DEPENDENCY_LISTS], paths: &[u32]) {
+        for (place, list) in lists.iter().enumerate() {
+            self.lists.push(small(list.len()));
+            let mark = |one: &Required| match one {
+                Required { number, pre: true } if place == REQUIRES => number | PRE,
+                Required { number, .. } => *number,
+            };
+            self.lists.extend(list.iter().map(mark));
         }
+        self.lists.push(small(paths.len()));
+        self.lists.extend_from_slice(paths);
     }
 
     /// By which names the package is found.
-    fn names(&mut self, facts: &PackageFacts, package: u32) {
-        for dependency in facts.provides.iter().filter(|given| !given.is_rich()) {
-            let name = self.string(dependency.name());
-            self.provided.push((name, package));
-        }
-        for dependency in &facts.obsoletes {
-            let name = self.string(dependency.name());
-            self.obsoleted.push((name, package));
-        }
-        for dependency in &facts.supplements {
-            for leaf in dependency.leaf_names() {
-                let name = self.string(&leaf);
-                self.supplemented.push((name, package));
-            }
+    fn names(&mut self, lists: &[&[Required]; DEPENDENCY_LISTS], paths: &[u32], package: u32) {
+        let stored = |one: &Required| self.dependencies[one.number as usize];
+        let provided = lists[PROVIDES].iter().map(stored);
+        let plain = provided.filter(|[_, comparison, _]| comparison & RICH == 0);
+        self.provided
+            .extend(plain.map(|[name, ..]| (name, package)));
+        self.provided
+            .extend(paths.iter().map(|path| (*path, package)));
+        let obsoleted = lists[OBSOLETES].iter().map(stored);
+        self.obsoleted
+            .extend(obsoleted.map(|[name, ..]| (name, package)));
+        for one in lists[SUPPLEMENTS] {
+            let names = match self.rich.get(&one.number).map(Dependency::leaf_names) {
+                Some(leaves) => leaves.iter().map(|leaf| self.string(leaf)).collect(),
+                None => vec![self.dependencies[one.number as usize][0]],
+            };
+            let pairs = names.into_iter().map(|name| (name, package));
+            self.supplemented.extend(pairs);
         }
     }
 
-    fn string(&mut self, text: &str) -> u32 {
-        if let Some(known) = self.strings.get(text) {
-            return *known;
+    /// The number of a dependency.
+    pub(in crate::repository) fn requirement(&mut self, requirement: &Requirement) -> Required {
+        let number = self.dependency(&requirement.dependency);
+        Required {
+            number,
+            pre: requirement.pre,
         }
-        let number = small(self.strings.len());
-        self.bytes += text.len();
-        self.strings.insert(text.into(), number);
-        number
     }
 
-    fn list(&mut self, dependencies: &[Dependency]) {
-        self.lists.push(small(dependencies.len()));
-        for dependency in dependencies {
-            let number = self.dependency(dependency);
-            self.lists.push(number);
-        }
+    /// The number of a string, for now.
+    pub(in crate::repository) fn string(&mut self, text: &str) -> u32 {
+        self.strings.number(text)
     }
 
     fn dependency(&mut self, dependency: &Dependency) -> u32 {
@@ -162,28 +254,22 @@ impl Builder {
             .or_insert(next);
         if number == next {
             self.dependencies.push([name, comparison, version]);
+            if dependency.is_rich() {
+                self.rich.insert(number, dependency.clone());
+            }
         }
         number
     }
 
     /// Sizes and time, then texts, each after its length.
-    fn detail(&mut self, entry: &PackageEntry) {
-        let facts = &entry.facts;
-        for number in [entry.size, facts.installed_size, facts.build_time] {
+    fn detail(&mut self, head: &Head<'_>) {
+        for number in [head.size, head.installed_size, head.build_time] {
             self.details.extend_from_slice(&number.to_le_bytes());
         }
-        self.details.push(match entry.checksum {
-            Checksum::Sha256(_) => 0,
-            Checksum::Sha512(_) => 1,
-        });
-        self.details.push(u8::from(facts.source_rpm.is_some()));
-        let source = facts.source_rpm.as_deref().unwrap_or_default();
-        for text in [
-            entry.id.as_str(),
-            entry.location.as_str(),
-            facts.summary.as_str(),
-            source,
-        ] {
+        self.details.push(u8::from(head.long));
+        self.details.push(u8::from(head.source_rpm.is_some()));
+        let source = head.source_rpm.unwrap_or_default();
+        for text in [head.id, head.location, head.summary, source] {
             self.details
                 .extend_from_slice(&small(text.len()).to_le_bytes());
             self.details.extend_from_slice(text.as_bytes());
@@ -191,94 +277,29 @@ impl Builder {
     }
 
     /// The whole file, which names the `primary` that it was made from.
-    pub fn finish(mut self, primary: &Digest) -> Vec<u8> {
-        self.known = AHashMap::new();
-        let mut order: Vec<(Box<str>, u32)> =
-            std::mem::take(&mut self.strings).into_iter().collect();
-        order.sort_unstable();
-        let mut ranks = vec![0; order.len()];
-        let mut text = Vec::with_capacity(self.bytes);
-        let mut ends = Vec::with_capacity(order.len());
-        for (rank, (string, number)) in order.into_iter().enumerate() {
-            ranks[number as usize] = small(rank);
-            text.extend_from_slice(string.as_bytes());
-            ends.push(small(text.len()));
-        }
-        self.rank(&ranks);
-        let mut sections: [Vec<u8>; SECTIONS] = Default::default();
-        sections[TEXT] = text;
-        sections[ENDS] = words(ends);
-        sections[DEPENDENCIES] = words(self.dependencies.into_iter().flatten());
-        sections[PACKAGES] = words(self.packages.into_iter().flatten());
-        sections[LISTS] = words(self.lists);
-        let (provider_ends, providers) = grouped(self.provided, ranks.len());
-        sections[PROVIDER_ENDS] = words(provider_ends);
-        sections[PROVIDERS] = words(providers);
-        for (section, mut pairs) in [
-            (OBSOLETERS, self.obsoleted),
-            (SUPPLEMENTERS, self.supplemented),
-        ] {
-            pairs.sort_unstable();
-            pairs.dedup();
-            sections[section] = words(
-                pairs
-                    .into_iter()
-                    .flat_map(|(name, package)| [name, package]),
-            );
-        }
-        sections[DETAILS] = self.details;
-        seal(sections, primary)
-    }
-
-    /// Replaces the numbers of strings by their final ones.
-    fn rank(&mut self, ranks: &[u32]) {
-        let replace = |number: &mut u32| *number = ranks[*number as usize];
-        for [name, _, version] in &mut self.dependencies {
-            replace(name);
-            replace(version);
-        }
-        for [name, _, version, release, arch, vendor, lists, _, _] in &mut self.packages {
-            [name, version, release, arch, vendor]
-                .into_iter()
-                .for_each(replace);
-            let mut at = *lists as usize;
-            for _list in 0..super::DEPENDENCY_LISTS {
-                at += 1 + self.lists[at] as usize;
-            }
-            let paths = self.lists[at] as usize;
-            self.lists[at + 1..=at + paths].iter_mut().for_each(replace);
-        }
-        for pairs in [
-            &mut self.provided,
-            &mut self.obsoleted,
-            &mut self.supplemented,
-        ] {
-            for (name, _) in pairs {
-                replace(name);
-            }
-        }
+    pub fn finish(mut self, primary: &Digest) -> Result<Vec<u8>, TooLarge> {
+        self.end_piece();
+        Self::join(vec![self], primary)
     }
 }
 
-/// Pairs of string and package as the end of each string's packages, and the packages.
-fn grouped(mut pairs: Vec<(u32, u32)>, strings: usize) -> (Vec<u32>, Vec<u32>) {
-    pairs.sort_unstable();
-    pairs.dedup();
-    let mut ends = vec![0_u32; strings];
-    for (name, _) in &pairs {
-        ends[*name as usize] += 1;
+fn head(entry: &PackageEntry) -> Head<'_> {
+    let facts = &entry.facts;
+    let nevra = &facts.nevra;
+    Head {
+        name: &nevra.name,
+        epoch: nevra.epoch,
+        version: &nevra.version,
+        release: &nevra.release,
+        arch: &nevra.arch,
+        vendor: &facts.vendor,
+        summary: &facts.summary,
+        source_rpm: facts.source_rpm.as_deref(),
+        location: &entry.location,
+        id: &entry.id,
+        long: matches!(entry.checksum, Checksum::Sha512(_)),
+        size: entry.size,
+        installed_size: facts.installed_size,
+        build_time: facts.build_time,
     }
-    let mut sum = 0;
-    for end in &mut ends {
-        sum += *end;
-        *end = sum;
-    }
-    (
-        ends,
-        pairs.into_iter().map(|(_, package)| package).collect(),
-    )
-}
-
-fn words(numbers: impl IntoIterator<Item = u32>) -> Vec<u8> {
-    numbers.into_iter().flat_map(u32::to_le_bytes).collect()
 }

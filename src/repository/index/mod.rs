@@ -4,7 +4,8 @@
 //! - it is made from one `primary` file and names that file's digest; it can be thrown away at any time;
 //! - it is not trusted when it is read: each block has a checksum, every number is checked against what it counts,
 //!   and whatever does not fit is [`Damage`], after which the index is made anew;
-//! - opening it reads the header alone, and a question reads only the blocks that it touches.
+//! - opening it reads the header alone, and a question reads only the blocks that it touches;
+//! - several builders can make it together: its bytes then depend on how many there are, what it says does not.
 //!
 //! The file is little-endian: a header with the checksums of the blocks, then these sections, of numbers of 32 bits
 //! unless something else is said:
@@ -21,9 +22,11 @@
 //! | details | what only the lock needs; bytes |
 
 mod blocks;
+mod join;
 mod make;
 mod reach;
 mod read;
+mod strings;
 
 use std::path::Path;
 
@@ -32,7 +35,9 @@ use thiserror::Error;
 use crate::digest::Digest;
 
 pub use make::{Builder, TooLarge};
+pub(in crate::repository) use make::{Head, Required};
 pub use reach::{Offered, Reach};
+pub(in crate::repository) use strings::Strings;
 
 use blocks::{Blocks, Span};
 
@@ -100,7 +105,7 @@ impl Index {
     }
 
     /// An index in memory, as [`Builder::finish`] gives it.
-    pub fn from_bytes(bytes: &[u8], primary: &Digest) -> Result<Self, Damage> {
+    pub fn from_bytes(bytes: Vec<u8>, primary: &Digest) -> Result<Self, Damage> {
         let (blocks, sections) = Blocks::from_bytes(bytes, primary)?;
         Self::checked(blocks, sections)
     }

@@ -63,7 +63,7 @@ fn bytes(entries: &[PackageEntry]) -> Vec<u8> {
     for entry in entries {
         builder.add(entry).unwrap();
     }
-    builder.finish(&key())
+    builder.finish(&key()).unwrap()
 }
 
 fn key() -> Digest {
@@ -98,7 +98,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         fs_err::write(&path, &bytes).unwrap();
-        for index in [Index::open(&path, &key()), Index::from_bytes(&bytes, &key())] {
+        for index in [Index::open(&path, &key()), Index::from_bytes(bytes.clone(), &key())] {
             let index = index.unwrap();
             prop_assert_eq!(index.len(), entries.len());
             for (place, entry) in entries.iter().enumerate() {
@@ -117,6 +117,32 @@ proptest! {
     }
 
     #[test]
+    fn several_builders_make_one_index(
+        entries in proptest::collection::vec(entry(), 0..12), lanes in 1..4_usize, length in 1..4_usize,
+    ) {
+        let mut builders: Vec<Builder> = (0..lanes).map(|_| Builder::new()).collect();
+        for (piece, entries) in entries.chunks(length).enumerate() {
+            let builder = &mut builders[piece % lanes];
+            for entry in entries {
+                builder.add(entry).unwrap();
+            }
+            prop_assert_eq!(builder.end_piece(), entries.len());
+        }
+        let joined = Index::from_bytes(Builder::join(builders, &key()).unwrap(), &key()).unwrap();
+        let alone = Index::from_bytes(bytes(&entries), &key()).unwrap();
+        prop_assert_eq!(&ask_all(&joined).unwrap(), &entries);
+        let mut names = Vec::new();
+        alone.capabilities(|name| names.push(name.to_owned())).unwrap();
+        let mut others = Vec::new();
+        joined.capabilities(|name| others.push(name.to_owned())).unwrap();
+        prop_assert_eq!(&names, &others);
+        for name in names {
+            prop_assert_eq!(joined.packages_of(&name).unwrap(), alone.packages_of(&name).unwrap());
+            prop_assert_eq!(joined.obsoleters_of(&name).unwrap(), alone.obsoleters_of(&name).unwrap());
+        }
+    }
+
+    #[test]
     fn every_damage_is_seen(entries in proptest::collection::vec(entry(), 1..4), at in any::<prop::sample::Index>(), bit in 0..8_u32) {
         let mut bytes = bytes(&entries);
         let at = at.index(bytes.len());
@@ -125,7 +151,7 @@ proptest! {
         let path = folder.path().join("index");
         fs_err::write(&path, &bytes).unwrap();
         prop_assert!(Index::open(&path, &key()).and_then(|index| ask_all(&index)).is_err());
-        prop_assert!(Index::from_bytes(&bytes, &key()).is_err());
+        prop_assert!(Index::from_bytes(bytes.clone(), &key()).is_err());
     }
 
     /// Damage with a right checksum: somebody made it so.
@@ -138,8 +164,8 @@ proptest! {
         for entry in &entries {
             builder.add(entry).unwrap();
         }
-        let whole = builder.finish(&key());
-        let (blocks, sections) = Blocks::from_bytes(&whole, &key()).unwrap();
+        let whole = builder.finish(&key()).unwrap();
+        let (blocks, sections) = Blocks::from_bytes(whole, &key()).unwrap();
         let mut parts = sections.map(|span| blocks.bytes(span, 0, span.length).unwrap().into_owned());
         for (at, value) in changes {
             let total: usize = parts.iter().map(Vec::len).sum();
@@ -153,7 +179,7 @@ proptest! {
                 at -= part.len();
             }
         }
-        if let Ok(index) = Index::from_bytes(&blocks::seal(parts, &key()), &key()) {
+        if let Ok(index) = Index::from_bytes(blocks::seal(parts, &key()), &key()) {
             let _any_result_without_panic = ask_all(&index);
         }
     }

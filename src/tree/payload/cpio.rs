@@ -2,7 +2,8 @@
 
 use std::io::{self, BufReader, Read};
 
-use super::package::{Kind, Package};
+/// The content's size of an entry of the header's list, by its number there.
+pub type SizeOf<'a> = &'a dyn Fn(usize) -> Option<u64>;
 
 const NEWC: &[u8; 6] = b"070701";
 const NEWC_WITH_SUMS: &[u8; 6] = b"070702";
@@ -17,20 +18,24 @@ const XZ_MEMORY: u64 = 128 << 20;
 
 /// Which entry of the header's list a payload entry is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub enum Name {
+    /// By its path, as the archive has it.
     Path(Vec<u8>),
+    /// By its number in the header's list.
     Number(usize),
 }
 
 /// Entries of a payload. As `Read`, gives the content of the entry that was returned last.
-pub(super) struct Payload<R> {
+#[derive(Debug)]
+pub struct Payload<R> {
     input: R,
     left: u64,
     padding: u64,
 }
 
 impl<R: Read> Payload<R> {
-    pub(super) fn new(input: R) -> Self {
+    /// Reads the archive that `input`, decompressed, begins with.
+    pub fn new(input: R) -> Self {
         Self {
             input,
             left: 0,
@@ -38,9 +43,9 @@ impl<R: Read> Payload<R> {
         }
     }
 
-    /// The next entry with the size of its content; none at the trailer. `package` tells the
+    /// The next entry with the size of its content; none at the trailer. `size_of` tells the
     /// sizes that the stripped form leaves out.
-    pub(super) fn next_entry(&mut self, package: &Package) -> io::Result<Option<(Name, u64)>> {
+    pub fn next_entry(&mut self, size_of: SizeOf<'_>) -> io::Result<Option<(Name, u64)>> {
         self.skip()?;
         let mut magic = [0; 6];
         self.input.read_exact(&mut magic)?;
@@ -52,8 +57,8 @@ impl<R: Read> Payload<R> {
                 if number == usize::try_from(u32::MAX).unwrap_or(usize::MAX) {
                     return Ok(None);
                 }
-                let size = stripped_size(package, number)
-                    .ok_or_else(|| wrong("an entry is not in the header's list"))?;
+                let size =
+                    size_of(number).ok_or_else(|| wrong("an entry is not in the header's list"))?;
                 self.expect(size);
                 Ok(Some((Name::Number(number), size)))
             }
@@ -115,7 +120,7 @@ impl<R: Read> Payload<R> {
     }
 
     /// Reads what follows the trailer, so that the compressed stream's own checks are made.
-    pub(super) fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         let rest = io::copy(&mut self.input.take(LONGEST_REST + 1), &mut io::sink())?;
         if rest > LONGEST_REST {
             Err(wrong("data follows its end"))
@@ -142,22 +147,12 @@ impl<R: Read> Read for Payload<R> {
     }
 }
 
-/// Files and links have content; of hard links, the last alone.
-fn stripped_size(package: &Package, number: usize) -> Option<u64> {
-    let entry = package.entries.get(number)?;
-    Some(match (&entry.kind, entry.set) {
-        (Kind::File, Some(set)) if package.sets[set].last() != Some(&number) => 0,
-        (Kind::File | Kind::Symlink(_), _) => entry.size,
-        _ => 0,
-    })
-}
-
 pub(super) fn wrong(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// Decompresses a payload, whatever of the usual compressors made it.
-pub(super) fn decompress<'a>(file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub fn decompress<'a>(file: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     const START: u64 = 6;
     let mut input = BufReader::with_capacity(128 * 1024, file);
     let mut start = Vec::new();

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 use super::handle::{self, Owner};
 use super::{TreeError, xattr};
-use cpio::{Name, Payload};
+pub use cpio::{Name, Payload, SizeOf, decompress};
 use owners::Owners;
 use package::{Entry, Kind, Package};
 use plan::{Id, Plan};
@@ -213,7 +213,10 @@ impl<'a> Unpacker<'a> {
                 .map(|(at, entry)| (entry.path.as_slice(), at))
                 .collect();
             let mut payload = Payload::new(open(package).map_err(damaged)?);
-            while let Some((name, size)) = payload.next_entry(package).map_err(damaged)? {
+            while let Some((name, size)) = payload
+                .next_entry(&|number| package.content_size(number))
+                .map_err(damaged)?
+            {
                 let at = self.find(&numbers, &name)?;
                 self.add(at, size, &mut payload)?;
             }

@@ -78,6 +78,16 @@ impl Package {
         })
     }
 
+    /// The size of what the payload has for an entry: files and links have content; of hard links, the last alone.
+    pub(super) fn content_size(&self, number: usize) -> Option<u64> {
+        let entry = self.entries.get(number)?;
+        Some(match (&entry.kind, entry.set) {
+            (Kind::File, Some(set)) if self.sets[set].last() != Some(&number) => 0,
+            (Kind::File | Kind::Symlink(_), _) => entry.size,
+            _ => 0,
+        })
+    }
+
     /// An error about one entry of the package.
     pub(super) fn refused(&self, name: &[u8], why: &str) -> TreeError {
         refused(&self.file, name, why)

@@ -17,6 +17,7 @@ mod limits;
 mod measure;
 mod mounts;
 mod probe;
+mod surroundings;
 mod terminal;
 mod trace;
 mod trees;

@@ -12,12 +12,12 @@ use crate::support::http::{Answer, Server};
 use crate::support::packages::package;
 
 /// Waits for ever, without a processor's time. Its command line holds `marker`.
-fn wait_for_ever(marker: &str) -> String {
+pub(super) fn wait_for_ever(marker: &str) -> String {
     format!("mkfifo /tmp/never; sh -c 'read line < /tmp/never' {marker}")
 }
 
 /// Runs the verb until `marker` is seen, then presses Ctrl-C as a terminal does: all of its group get it.
-fn interrupted(project: &Project, arguments: &[&str], marker: &str) -> Ran {
+pub(super) fn interrupted(project: &Project, arguments: &[&str], marker: &str) -> Ran {
     let mut command = project.command(arguments);
     command.process_group(0);
     let mut running = project.spawn(command);

@@ -1,6 +1,7 @@
 //! Whole projects by the real program, on a real distribution: what users are promised.
 
 mod attack;
+mod audit;
 mod backends;
 mod build;
 mod checkout;

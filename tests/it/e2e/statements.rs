@@ -197,6 +197,39 @@ fn statements_are_signed_and_checked_and_nothing_false_passes() {
     warning: 1 of 1 do not hold
     ");
     ssh_keys_sign_too(&project);
+    what_was_taken_over_has_the_statement_of_its_own_run(&project);
+}
+
+/// A package that a run took from an earlier one was built by that one, or nothing is said of it.
+fn what_was_taken_over_has_the_statement_of_its_own_run(project: &Project) {
+    let first = project.run_folder();
+    project.good(&["build", "--since", "latest", "--attest-key", "good.pem"]);
+    let second = project.run_folder();
+    let file = second.join("attestations/user.intoto.jsonl");
+    let check = |record: &Path| {
+        project.run(&[
+            "verify-attestation",
+            file.to_str().unwrap(),
+            "--key",
+            "good.pub.pem",
+            "--record",
+            record.to_str().unwrap(),
+        ])
+    };
+    let ran = check(&first);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    let ran = check(&second);
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    assert!(ran.out.contains("whose record is the one to look at"));
+    fs_err::rename(&first, project.path("away")).unwrap();
+    let ran = project.run(&["attest", "--key", "good.pem", "--output", "none"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.all());
+    assert!(
+        ran.err
+            .contains("no statement of `user`: it was built in the run")
+    );
+    assert!(super::project::files(&project.path("none")).is_empty());
+    fs_err::rename(project.path("away"), &first).unwrap();
 }
 
 /// `openssl` finds the same signature good, and that of other bytes bad.
@@ -304,4 +337,150 @@ fn ssh_keys_sign_too(project: &Project) {
     BAD   RUN/repository/user-1-1.noarch.rpm: no statement that holds is about it
     warning: 2 of 2 do not hold
     "#);
+}
+
+/// The published schema of which `name` is the file, with those that it refers to.
+fn schema(name: &str, beside: &[&str]) -> (boon::Schemas, boon::SchemaIndex) {
+    let read = |name: &str| {
+        let path = Path::new("tests/it/fixtures/schemas").join(name);
+        serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
+    };
+    let mut compiler = boon::Compiler::new();
+    for other in beside {
+        let address = format!("http://cyclonedx.org/schema/{other}");
+        compiler.add_resource(&address, read(other)).unwrap();
+    }
+    let address = format!("http://cyclonedx.org/schema/{name}");
+    compiler.add_resource(&address, read(name)).unwrap();
+    let mut schemas = boon::Schemas::new();
+    let index = compiler.compile(&address, &mut schemas).unwrap();
+    (schemas, index)
+}
+
+#[test]
+fn bills_of_materials_fit_the_published_schemas() {
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    let project = project.package(
+        "user",
+        &spec("user", "BuildRequires: hello\nRequires: hello"),
+    );
+    project.good(&["build"]);
+    project.good(&["sbom", "--output", "bills"]);
+    let spdx = schema("spdx-2.3.schema.json", &[]);
+    let beside = ["jsf-0.82.SNAPSHOT.schema.json", "spdx.SNAPSHOT.schema.json"];
+    let cyclonedx = schema("bom-1.6.SNAPSHOT.schema.json", &beside);
+    let bills = super::project::files(&project.path("bills"));
+    assert_eq!(bills.len(), 2 * 5, "{:?}", bills.keys());
+    for (path, text) in &bills {
+        let value: serde_json::Value = serde_json::from_slice(text).unwrap();
+        let name = path.to_str().unwrap();
+        let (schemas, index) = if name.ends_with("spdx.json") {
+            &spdx
+        } else {
+            &cyclonedx
+        };
+        if let Err(error) = schemas.validate(&value, *index) {
+            panic!("{name}: {error:#}");
+        }
+        let mut broken = value.clone();
+        let key = if name.ends_with("spdx.json") {
+            "packages"
+        } else {
+            "components"
+        };
+        broken[key] = 1.into();
+        assert!(schemas.validate(&broken, *index).is_err(), "{name}");
+    }
+    let bill = project.read("bills/user-1-1.noarch.rpm.spdx.json");
+    let bill: serde_json::Value = serde_json::from_str(&bill).unwrap();
+    let relations: Vec<String> = bill["relationships"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let part = |key: &str| one[key].as_str().unwrap().to_owned();
+            let [from, to] = ["spdxElementId", "relatedSpdxElement"].map(part);
+            let short = |id: String| id.split("environment-").next().unwrap().to_owned();
+            format!("{} {} {}", short(from), part("relationshipType"), short(to))
+        })
+        .collect();
+    insta::assert_snapshot!(relations.join("\n"), @"
+    SPDXRef-DOCUMENT DESCRIBES SPDXRef-user-1-1.noarch
+    SPDXRef- BUILD_DEPENDENCY_OF SPDXRef-user-1-1.noarch
+    SPDXRef-user-1-1.noarch GENERATED_FROM SPDXRef-user-1-1.src
+    SPDXRef-user-1-1.noarch DEPENDS_ON SPDXRef-hello-1-1.noarch
+    ");
+    // The same run gives the same bytes.
+    project.good(&["sbom", "--output", "again"]);
+    assert!(bills == super::project::files(&project.path("again")));
+}
+
+#[test]
+fn the_lock_is_written_in_the_formats_of_neighbours() {
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    project.good(&["lock"]);
+    let address = "mini=https://mirror.example/mini";
+    let export = |format: &str| {
+        let file = format!("{format}.out");
+        project.good(&["export", format, "--base-url", address, "--output", &file]);
+        project.read(&file)
+    };
+    let lock = pristine::documents::Lock::load(&project.path("")).unwrap();
+    let rpms = &lock.environment.rpms;
+    let some = rpms.iter().find(|rpm| rpm.nevra.name == "bash").unwrap();
+    for format in ["rpms-lock", "dnf-manifest"] {
+        let text = export(format);
+        let digests = text.matches("checksum: sha256:").count();
+        assert_eq!(digests, rpms.len(), "{format}");
+        for part in [some.digest.hex(), some.nevra.evr(), some.size.to_string()] {
+            assert!(text.contains(&part), "{format}: no {part}");
+        }
+        assert!(text.contains("bash-") && text.contains(".src"), "{format}");
+        assert!(text.contains("https://mirror.example/mini"), "{format}");
+    }
+    let mock: serde_json::Value = serde_json::from_str(&export("mock-lock")).unwrap();
+    let listed = mock["buildroot"]["rpms"].as_array().unwrap();
+    assert_eq!(listed.len(), rpms.len());
+    let bash = listed.iter().find(|rpm| rpm["name"] == "bash").unwrap();
+    assert_eq!(bash["version"].as_str().unwrap(), some.nevra.version);
+    assert!(
+        bash["license"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+    );
+    // The key that signed it, as rpm prints it.
+    let key = minidistro::FINGERPRINT.to_lowercase();
+    assert_eq!(bash["signature"].as_str().unwrap(), &key[key.len() - 8..]);
+    let texts = [
+        project.run(&["export", "rpms-lock"]).failure(),
+        project
+            .run(&["export", "mock-lock", "--base-url", "main=https://x"])
+            .failure(),
+        project
+            .run(&[
+                "export",
+                "mock-lock",
+                "--base-url",
+                address,
+                "--store",
+                "elsewhere",
+            ])
+            .failure(),
+    ];
+    // As many packages and versions as the distribution of the day has.
+    let texts = texts
+        .join("\n")
+        .replace(&rpms[0].nevra.to_string(), "PACKAGE");
+    insta::assert_snapshot!(texts, @"
+    exit 2: error: the repository `mini` is in the project's folder, and the format wants addresses that others reach
+      hint: say where it is for those who read the file: --base-url mini=https://…
+    exit 2: error: the lock has no repository `main`
+      hint: its repositories: mini
+    exit 2: error: `PACKAGE` is not in the store, and its header has what the format wants
+      hint: `pristine build` and `pristine lock` fetch what a lock names
+    ");
 }

@@ -1,5 +1,6 @@
 //! Reports of runs, as a browser shows them and as CI servers read them.
 
+mod audit;
 mod browser;
 mod junit;
 mod pages;

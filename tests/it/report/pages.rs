@@ -127,7 +127,7 @@ fn old() -> Record {
 }
 
 /// Everything that holds for every page, in light and dark, on a desk and on a phone.
-fn check(browser: &mut Browser, page: &Path, name: &str) {
+pub(super) fn check(browser: &mut Browser, page: &Path, name: &str) {
     for (width, scheme) in [
         (DESK, "light"),
         (DESK, "dark"),

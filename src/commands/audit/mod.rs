@@ -1,0 +1,192 @@
+//! `pristine audit`: every package of a run built a second time, elsewhere and otherwise, and held against the first.
+
+mod audited;
+mod bisect;
+mod drift;
+mod folder;
+mod material;
+mod rebuild;
+mod telling;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use audited::Audited;
+pub(super) use drift::environment;
+pub(super) use material::digest;
+pub(super) use rebuild::{Subject, rebuild};
+pub(super) use telling::differences;
+pub(super) use verdict::sides;
+
+use crate::audit::probe::{Abilities, probe};
+use crate::audit::variations::{First, Room, Second, impossible, vary};
+use crate::build::schedule::Machine;
+use crate::cli::AuditArgs;
+use crate::commands::audit::folder::AuditFolder;
+use crate::commands::context::{Context, Documents, Workshop, now, timestamp};
+use crate::commands::creating::{self, Anew};
+use crate::commands::{PACKAGE_FAILED, building, recording};
+use crate::error::Failure;
+use crate::record::audit::{
+    AuditOutcome, AuditRecord, EnvironmentAudit, FORMAT, PackageAudit, Variation,
+};
+use crate::record::{Ending, PackageRecord};
+
+/// What all rebuilds share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) documents: &'a Documents,
+    pub(super) workshop: &'a Workshop,
+    pub(super) audited: &'a Audited,
+    /// The second environment.
+    pub(super) second: &'a Anew<'a>,
+    /// Whether it is the same as the first.
+    pub(super) same_environment: bool,
+    pub(super) machine: Machine,
+}
+
+/// The verb.
+pub(super) fn run(context: &Context<'_>, args: &AuditArgs) -> Result<u8, Failure> {
+    let documents = context.documents()?;
+    let workshop = context.workshop(&documents.project)?;
+    let audited = Audited::find(context, &workshop, &args.run)?;
+    let chosen = audited.choose(&args.packages)?;
+    audited.fits(&documents)?;
+    let stock = creating::stock(context, &documents, &workshop, &audited.lock)?;
+    let second = creating::anew(context, &documents, &workshop, &audited.lock, &stock)?;
+    let environment = environment(context, &workshop, &audited, (&second, &stock))?;
+    let ground = Ground {
+        context,
+        documents: &documents,
+        workshop: &workshop,
+        audited: &audited,
+        second: &second,
+        same_environment: environment.is_same(),
+        machine: building::machine(args.jobs),
+    };
+    let abilities = context.step(
+        "trying what can be varied",
+        || probe(&*workshop.backend, &second.roots(), &context.cancel),
+        |_| String::new(),
+    )?;
+    let folder = AuditFolder::make(context, &audited)?;
+    let record = audit(ground, &folder, (args, &abilities, &chosen), environment)?;
+    record.save(folder.path())?;
+    let path = folder.keep(&record)?;
+    if args.json {
+        context.ui.result(&super::runs::to_json(&record)?);
+    } else {
+        context.ui.result(&telling::audit(&path, &record));
+    }
+    let good = record.environment.is_same() && record.packages.iter().all(|one| one.outcome.good());
+    Ok(if good { 0 } else { PACKAGE_FAILED })
+}
+
+/// Builds, compares, searches.
+fn audit(
+    ground: Ground<'_>,
+    folder: &AuditFolder,
+    (args, abilities, chosen): (&AuditArgs, &Abilities, &[&PackageRecord]),
+    environment: EnvironmentAudit,
+) -> Result<AuditRecord, Failure> {
+    let Ground {
+        context, audited, ..
+    } = ground;
+    let (variations, not_varied) = variations(args, abilities);
+    let memory = ground.machine.memory / (2 * ground.machine.jobs.get() as u64);
+    let mut subjects = Vec::new();
+    let mut packages: BTreeMap<&str, PackageAudit> = BTreeMap::new();
+    for (number, package) in chosen.iter().enumerate() {
+        if !package.outcome.good() {
+            packages.insert(&package.name, skipped(package));
+            continue;
+        }
+        let room = Room {
+            memory,
+            now: i64::try_from(now().as_secs()).unwrap_or(0),
+            number,
+        };
+        let vary = |first: &First| vary(first, &variations, abilities, room);
+        subjects.push(Subject::new(ground, package, vary)?);
+    }
+    context.ui.note(&format!(
+        "building {} packages of the run {} again",
+        subjects.len(),
+        audited.record.run
+    ));
+    let all: Vec<_> = subjects
+        .iter()
+        .map(|one| (one, one.second.conditions.clone()))
+        .collect();
+    let ran = rebuild(ground, folder.path(), &all)?;
+    for (subject, rebuilt) in subjects.iter().zip(&ran.packages) {
+        let package = verdict::package(ground, folder.path(), subject, rebuilt)?;
+        packages.insert(&subject.package.name, package);
+    }
+    if args.bisect_variation {
+        bisect::bisect(ground, folder.path(), &subjects, &mut packages)?;
+    }
+    let packages = chosen
+        .iter()
+        .filter_map(|one| packages.remove(one.name.as_str()))
+        .collect();
+    let steps = context
+        .steps
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(AuditRecord {
+        format: FORMAT,
+        audit: folder.name(),
+        run: audited.record.run.clone(),
+        project: audited.record.project.clone(),
+        tool: concat!("pristine ", env!("CARGO_PKG_VERSION")).to_owned(),
+        started: timestamp(context.started.time),
+        ended: timestamp(now()),
+        ending: Ending::Complete,
+        host: recording::host(ground.workshop, ground.machine),
+        lock: audited.record.lock,
+        environment,
+        steps: steps.clone(),
+        not_varied,
+        packages,
+    })
+}
+
+/// What is varied, and what is not and why.
+fn variations(
+    args: &AuditArgs,
+    abilities: &Abilities,
+) -> (BTreeSet<Variation>, BTreeMap<Variation, String>) {
+    let wanted = |one: Variation| match args.only_variation.as_slice() {
+        [] => {
+            let asked = one.by_default() || args.with_variation.contains(&one);
+            asked && !args.without_variation.contains(&one)
+        }
+        only => only.contains(&one),
+    };
+    let mut not = impossible(abilities);
+    for one in Variation::ALL.into_iter().filter(|one| !wanted(*one)) {
+        let named = !args.only_variation.is_empty() || args.without_variation.contains(&one);
+        let why = if named {
+            "switched off"
+        } else {
+            "not by default: --with-variation"
+        };
+        not.insert(one, why.to_owned());
+    }
+    let varied = Variation::ALL
+        .into_iter()
+        .filter(|one| !not.contains_key(one));
+    (varied.collect(), not)
+}
+
+/// A package that the run did not build.
+fn skipped(package: &PackageRecord) -> PackageAudit {
+    PackageAudit {
+        outcome: AuditOutcome::Skipped {
+            because: format!("it was not built in the run: {}", package.outcome),
+        },
+        ..verdict::blank(package, &Second::default())
+    }
+}

@@ -1,0 +1,219 @@
+//! Why bytes differ: rules that hold what is there against how each side was made.
+//!
+//! A rule speaks only where the bytes show it: both sides have their own host name there, their own time, the same
+//! lines in another order. Where none speaks and one thing alone was varied, that is the cause; else it is unknown.
+
+mod chance;
+mod facts;
+mod moment;
+mod order;
+mod remedy;
+mod site;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use super::conditions::{Conditions, Varied};
+
+pub(super) use facts::{mode, mtime, owner};
+pub(super) use moment::{civil, local_times};
+pub(super) use order::{order, same_entries};
+pub(super) use site::{Site, sites};
+
+/// Why something differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The time of the build.
+    EmbeddedTime,
+    /// The time zone of the build: one time, written in two zones.
+    TimeZone,
+    /// The folder of the build.
+    BuildPath,
+    /// The name of the build's host.
+    HostName,
+    /// The user or the group that built.
+    User,
+    /// The locale: order of sorting, or language.
+    Locale,
+    /// The order in which folders were listed.
+    DirectoryOrder,
+    /// How many jobs ran at once, and in which order they ended.
+    Parallelism,
+    /// Random numbers, addresses of memory, memory that was never written.
+    Random,
+    /// The umask, or modes that come from it.
+    Umask,
+    /// The kernel of the build's host.
+    Kernel,
+    /// An environment variable.
+    Variable,
+    /// Another compiler, linker, interpreter or rpm.
+    Toolchain,
+    /// Another environment, without a part of the toolchain that shows itself.
+    EnvironmentDrift,
+    /// It follows from other differences: a digest, a size, an offset.
+    Consequence,
+    /// Nothing in the bytes tells.
+    Unknown,
+}
+
+impl Cause {
+    /// Every cause, in the order of the documentation.
+    pub const ALL: [Self; 16] = [
+        Self::EmbeddedTime,
+        Self::TimeZone,
+        Self::BuildPath,
+        Self::HostName,
+        Self::User,
+        Self::Locale,
+        Self::DirectoryOrder,
+        Self::Parallelism,
+        Self::Random,
+        Self::Umask,
+        Self::Kernel,
+        Self::Variable,
+        Self::Toolchain,
+        Self::EnvironmentDrift,
+        Self::Consequence,
+        Self::Unknown,
+    ];
+
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::EmbeddedTime => "embedded time",
+            Self::TimeZone => "time zone",
+            Self::BuildPath => "build path",
+            Self::HostName => "host name",
+            Self::User => "user",
+            Self::Locale => "locale",
+            Self::DirectoryOrder => "directory order",
+            Self::Parallelism => "parallelism",
+            Self::Random => "random or uninitialised bytes",
+            Self::Umask => "umask",
+            Self::Kernel => "kernel",
+            Self::Variable => "environment variable",
+            Self::Toolchain => "toolchain difference",
+            Self::EnvironmentDrift => "environment drift",
+            Self::Consequence => "follows from other differences",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What the bytes are part of: rules and remedies depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Header,
+    File,
+    Text,
+    Gzip,
+    Zip,
+    Ar,
+    Tar,
+    Elf,
+    /// Machine code: bytes that look random without being it.
+    Code,
+    Python,
+    Image,
+    Bytes,
+}
+
+/// A cause with what shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) cause: Cause,
+    pub(super) because: String,
+}
+
+impl Finding {
+    pub(super) fn new(cause: Cause, because: impl Into<String>) -> Self {
+        Self {
+            cause,
+            because: because.into(),
+        }
+    }
+
+    pub(super) fn consequence() -> Self {
+        Self::new(
+            Cause::Consequence,
+            "it is computed from what differs elsewhere",
+        )
+    }
+
+    pub(super) fn remedy(&self, format: Format) -> String {
+        remedy::remedy(self.cause, format).to_owned()
+    }
+}
+
+/// The cause of one place where bytes differ, where they show it.
+pub(super) fn explain(site: &Site<'_>, format: Format, conditions: &Conditions) -> Option<Finding> {
+    facts::literal(site, conditions)
+        .or_else(|| moment::text(site, conditions))
+        .or_else(|| moment::binary(site, conditions))
+        .or_else(|| facts::toolchain(site))
+        .or_else(|| chance::text(site))
+        .or_else(|| {
+            (format != Format::Code)
+                .then(|| chance::binary(site))
+                .flatten()
+        })
+}
+
+/// Where the bytes themselves show nothing.
+pub(super) fn unexplained(conditions: &Conditions) -> Finding {
+    let varied = conditions.varied();
+    match varied.as_slice() {
+        [] if *conditions != Conditions::default() => Finding::new(
+            Cause::Random,
+            "nothing that is known of the two differs, and yet the bytes do",
+        ),
+        [only] => Finding::new(
+            cause_of(*only),
+            format!(
+                "the bytes do not show it, but {} is all that was varied",
+                words_of(*only)
+            ),
+        ),
+        _ => Finding::new(Cause::Unknown, "nothing in the bytes tells"),
+    }
+}
+
+fn cause_of(varied: Varied) -> Cause {
+    match varied {
+        Varied::Time => Cause::EmbeddedTime,
+        Varied::TimeZone => Cause::TimeZone,
+        Varied::Host => Cause::HostName,
+        Varied::Path => Cause::BuildPath,
+        Varied::User => Cause::User,
+        Varied::Locale => Cause::Locale,
+        Varied::Processors | Varied::JobOrder => Cause::Parallelism,
+        Varied::Umask => Cause::Umask,
+        Varied::Kernel => Cause::Kernel,
+        Varied::Variable => Cause::Variable,
+        Varied::DirectoryOrder => Cause::DirectoryOrder,
+        Varied::Toolchain => Cause::Toolchain,
+        Varied::Environment => Cause::EnvironmentDrift,
+    }
+}
+
+fn words_of(varied: Varied) -> &'static str {
+    match varied {
+        Varied::Time => "the time",
+        Varied::TimeZone => "the time zone",
+        Varied::Host => "the host name",
+        Varied::Path => "the build path",
+        Varied::User => "the user",
+        Varied::Locale => "the locale",
+        Varied::Processors => "the number of processors",
+        Varied::JobOrder => "the order of jobs",
+        Varied::Umask => "the umask",
+        Varied::Kernel => "the kernel",
+        Varied::Variable => "the environment",
+        Varied::DirectoryOrder => "the order of directories",
+        Varied::Toolchain => "the toolchain",
+        Varied::Environment => "the environment's content",
+    }
+}
