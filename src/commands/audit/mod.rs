@@ -32,6 +32,7 @@ use crate::record::audit::{
     AuditOutcome, AuditRecord, EnvironmentAudit, FORMAT, PackageAudit, Variation,
 };
 use crate::record::{Ending, PackageRecord};
+use crate::report;
 
 /// What all rebuilds share.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +75,7 @@ pub(super) fn run(context: &Context<'_>, args: &AuditArgs) -> Result<u8, Failure
     let folder = AuditFolder::make(context, &audited)?;
     let record = audit(ground, &folder, (args, &abilities, &chosen), environment)?;
     record.save(folder.path())?;
+    report::audit(&workshop.store.runs_folder(), folder.path(), &record)?;
     let path = folder.keep(&record)?;
     if args.json {
         context.ui.result(&super::runs::to_json(&record)?);

@@ -92,6 +92,8 @@ fn every_planted_defect_is_named_and_no_clean_package_is_called_bad() {
     assert_eq!(ran.code, Some(1), "{}", ran.all());
     let record = newest(&project);
     assert!(record.environment.is_same());
+    let folder = project.run_folder().join(audit::AUDITS).join(&record.audit);
+    assert!(folder.join(pristine::report::AUDIT).is_file());
     let found = found(&record);
     let mut expected: BTreeMap<String, String> = PLANTED
         .iter()
