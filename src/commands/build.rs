@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::build::run::End;
 use crate::cli::BuildArgs;
 use crate::commands::building::{self, Parts};
-use crate::commands::context::{Context, Workshop};
+use crate::commands::context::{Context, Documents, Workshop};
 use crate::commands::creating::Snapshot;
 use crate::commands::recording::{self, Facts};
 use crate::commands::{
@@ -18,6 +18,7 @@ use crate::events::{Event, Sink as _};
 use crate::record::Record;
 use crate::record::journal::Journal;
 use crate::report;
+use crate::resolve::packages::Stock;
 use crate::resolve::sources;
 use crate::ui;
 
@@ -46,11 +47,7 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
     let stock = creating::stock(context, &documents, &workshop, &lock)?;
     let supply = context.supply(&documents.project, &workshop);
     sources::fetch(supply, &lock.packages)?;
-    let kept = kept_snapshot(args, &workshop, &lock)?;
-    let snapshot = match kept {
-        Some(snapshot) => snapshot,
-        None => creating::fresh_snapshot(context, &documents, &workshop, &lock, &stock)?,
-    };
+    let snapshot = snapshot(context, args, (&documents, &workshop), &lock, &stock)?;
     let folder = recording::folder(context, &workshop, args.output.as_deref())?;
     let parts = Parts {
         documents: &documents,
@@ -87,20 +84,25 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
     // Where both went wrong, what ended the builds says more.
     let code = ending(context, args, ran.end, (&record, &folder))?;
     published?;
-    gc::after_build(context, &documents.project, &workshop)?;
-    Ok(code)
+    gc::after_build(context, &documents.project, &workshop).map(|()| code)
 }
 
-/// The snapshot that is kept, where it may be used again.
-fn kept_snapshot<'a>(
+/// The snapshot that the packages are built in: a fresh one, unless the kept one is asked for and there.
+fn snapshot<'a>(
+    context: &Context<'_>,
     args: &BuildArgs,
-    workshop: &'a Workshop,
+    (documents, workshop): (&Documents, &'a Workshop),
     lock: &Lock,
-) -> Result<Option<Snapshot<'a>>, Failure> {
-    if args.reuse_snapshot {
-        creating::kept_snapshot(workshop, lock)
+    stock: &Stock,
+) -> Result<Snapshot<'a>, Failure> {
+    let kept = if args.reuse_snapshot {
+        creating::kept_snapshot(workshop, lock)?
     } else {
-        Ok(None)
+        None
+    };
+    match kept {
+        Some(snapshot) => Ok(snapshot),
+        None => creating::fresh_snapshot(context, documents, workshop, lock, stock),
     }
 }
 

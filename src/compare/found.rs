@@ -79,7 +79,11 @@ impl<'a> Found<'a> {
         self.budget = self.budget.saturating_sub(bytes as u64);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a difference is made of")]
+    #[expect(
+        clippy::too_many_arguments,
+        clippy::needless_pass_by_value,
+        reason = "what a difference is made of, and made for it"
+    )]
     pub(super) fn add(
         &mut self,
         place: &Place,

@@ -118,12 +118,12 @@ fn parts(builders: Vec<Builder>, strings: Vec<Vec<u32>>, packages: Vec<Vec<u32>>
     let numbers = strings.into_iter().zip(packages);
     let part = |(builder, (strings, packages)): (Builder, (Vec<u32>, Vec<u32>))| {
         let part = Part {
+            builder,
             strings,
             packages,
             dependencies,
             lists,
             details,
-            builder,
         };
         dependencies += small(part.builder.dependencies.len());
         lists += small(part.builder.lists.len());
@@ -226,7 +226,7 @@ fn tables(
 /// Sorted pairs of several builders; no pair is in two of them.
 fn merged<'a>(pairs: impl Iterator<Item = &'a [(u32, u32)]>) -> Vec<(u32, u32)> {
     let mut all: Vec<(u32, u32)> = pairs.flatten().copied().collect();
-    all.sort();
+    all.sort_unstable();
     all
 }
 

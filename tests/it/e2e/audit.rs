@@ -83,6 +83,7 @@ fn found(record: &AuditRecord) -> BTreeMap<String, String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "all is built and audited once")]
 fn every_planted_defect_is_named_and_no_clean_package_is_called_bad() {
     let Some(project) = project() else {
         return;
@@ -177,6 +178,7 @@ fn every_planted_defect_is_named_and_no_clean_package_is_called_bad() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one run, seen from all sides")]
 fn what_was_shipped_is_verified_from_its_record() {
     let Some(project) = Project::hello() else {
         return;

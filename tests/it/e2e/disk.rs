@@ -23,11 +23,11 @@ fn script(sizes: &[u32]) -> String {
     }
     // What is in use then, and a little more.
     let program = program().display().to_string();
-    script.push_str(&format!(
+    let last = format!(
         "used=$(df -k --output=used small | tail -n 1)\nmount -o remount,size=$((used + 16384))k small || exit 99\n\
          {program} --store $PWD/small build --locked --jobs 2 >&2\necho $?\n"
-    ));
-    script + "ls -A small/tmp | grep -v ^partial-\nls small/roots | grep ^scratch-\ntrue\n"
+    );
+    script + &last + "ls -A small/tmp | grep -v ^partial-\nls small/roots | grep ^scratch-\ntrue\n"
 }
 
 #[test]

@@ -88,6 +88,7 @@ fn damage(path: &Path) -> Vec<u8> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one run, a message for each case")]
 fn statements_are_signed_and_checked_and_nothing_false_passes() {
     for program in ["openssl", "ssh-keygen"] {
         if Command::new(program).arg("-?").output().is_err() {
@@ -418,6 +419,7 @@ fn bills_of_materials_fit_the_published_schemas() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one lock, each format")]
 fn the_lock_is_written_in_the_formats_of_neighbours() {
     let Some(project) = Project::hello() else {
         return;
