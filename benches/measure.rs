@@ -336,6 +336,7 @@ fn trivial(spec: std::path::PathBuf) -> Ready {
 
 /// One package the whole way (its clone, sources, account, rpmbuild, collection, repository, log), and in turn
 /// rpmbuild alone in a sandbox that is ready.
+#[expect(clippy::too_many_lines, reason = "both ways side by side")]
 fn package(bench: &Bench, runs: usize) {
     let root = bench.root();
     let builder = bench.builder();

@@ -58,7 +58,7 @@ pub(super) fn plan(bench: &Bench, packages: usize) {
         "{}",
         serde_json::json!({
             "packages": packages, "plan": ordered, "requirements": asked, "builds": built, "record": recorded,
-            "report": reported, "each": whole / packages as f64,
+            "report": reported, "each": whole / f64::from(u32::try_from(packages).unwrap()),
         })
     );
 }
@@ -337,7 +337,8 @@ impl backend::Clone for Idle {
                 .extension()
                 .is_some_and(|extension| extension == "spec")
             {
-                self.package = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                let name = path.file_stem().unwrap().to_str().unwrap();
+                name.clone_into(&mut self.package);
             }
         }
         Ok(())

@@ -13,7 +13,8 @@ use super::handle;
 /// Folders below each other that are entered; what lies deeper is first moved up.
 const DEPTH: usize = 64;
 
-/// Removes `name` in the folder `parent` and everything below it. It is fine if there is none.
+/// Removes `name` in the folder `parent` and everything below it. It is fine if there is none, and if another process removes
+/// the same meanwhile.
 ///
 /// Never follows a link and never enters another mount (`EXDEV` then names it).
 pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), TreeError> {
@@ -26,7 +27,10 @@ pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), TreeError> {
         Err(errno) => return Err(TreeError::path("remove", path, errno)),
     }
     let mut moved = 0_u64;
-    let top = open(parent, &name).map_err(|errno| TreeError::path("open", path, errno))?;
+    let top = match open(parent, &name) {
+        Err(Errno::NOENT) => return Ok(()),
+        top => top.map_err(|errno| TreeError::path("open", path, errno))?,
+    };
     loop {
         let deeper = moved;
         empty(&top, top.as_fd(), path, DEPTH, &mut moved)?;
@@ -34,8 +38,15 @@ pub fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), TreeError> {
             break;
         }
     }
-    rustix::fs::unlinkat(parent, &*name, AtFlags::REMOVEDIR)
+    gone_is_fine(rustix::fs::unlinkat(parent, &*name, AtFlags::REMOVEDIR))
         .map_err(|errno| TreeError::path("remove", path, errno))
+}
+
+fn gone_is_fine(done: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match done {
+        Err(Errno::NOENT) => Ok(()),
+        done => done,
+    }
 }
 
 /// Removes what is in `folder`; moves folders at the limit of depth to `top`, under names that count up.
@@ -56,12 +67,15 @@ fn empty(
             Err(errno) => return Err(error(errno)),
         }
         if depth == 0 {
-            move_up(top, folder, &name, moved).map_err(error)?;
+            gone_is_fine(move_up(top, folder, &name, moved)).map_err(error)?;
             continue;
         }
-        let inner = open(folder, &name).map_err(error)?;
+        let inner = match open(folder, &name) {
+            Err(Errno::NOENT) => continue,
+            inner => inner.map_err(error)?,
+        };
         empty(top, inner.as_fd(), &path(), depth - 1, moved)?;
-        rustix::fs::unlinkat(folder, &*name, AtFlags::REMOVEDIR).map_err(error)?;
+        gone_is_fine(rustix::fs::unlinkat(folder, &*name, AtFlags::REMOVEDIR)).map_err(error)?;
     }
     Ok(())
 }

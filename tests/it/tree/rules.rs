@@ -191,6 +191,27 @@ fn everything_can_be_removed() {
 }
 
 #[test]
+fn several_may_remove_the_same_tree() {
+    let top = tempfile::tempdir().unwrap();
+    let parent = handle(top.path());
+    for _ in 0..20 {
+        for folder in 0..200 {
+            fs_err::create_dir_all(
+                top.path()
+                    .join(format!("tree/{}/{folder}/a/b", folder % 10)),
+            )
+            .unwrap();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| tree::remove::remove(parent.as_fd(), OsStr::new("tree")).unwrap());
+            }
+        });
+        assert!(!top.path().join("tree").exists());
+    }
+}
+
+#[test]
 fn whiteouts_stay_whatever_the_rules_say() {
     let top = tempfile::tempdir().unwrap();
     let root = top.path().join("root");
