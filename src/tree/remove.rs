@@ -57,7 +57,10 @@ fn empty(
     depth: usize,
     moved: &mut u64,
 ) -> Result<(), TreeError> {
-    let names = handle::names(folder).map_err(|errno| TreeError::path("list", path, errno))?;
+    let names = match handle::names(folder) {
+        Err(Errno::NOENT) => return Ok(()),
+        names => names.map_err(|errno| TreeError::path("list", path, errno))?,
+    };
     for name in names {
         let path = || handle::join(path, name.to_bytes());
         let error = |errno| TreeError::path("remove", &path(), errno);
