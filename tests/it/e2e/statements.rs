@@ -340,11 +340,15 @@ fn ssh_keys_sign_too(project: &Project) {
     "#);
 }
 
+/// A part of the program, which may run where the checkout is out of reach.
+static SCHEMAS: include_dir::Dir<'_> =
+    include_dir::include_dir!("$CARGO_MANIFEST_DIR/tests/it/fixtures/schemas");
+
 /// The published schema of which `name` is the file, with those that it refers to.
 fn schema(name: &str, beside: &[&str]) -> (boon::Schemas, boon::SchemaIndex) {
     let read = |name: &str| {
-        let path = Path::new("tests/it/fixtures/schemas").join(name);
-        serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap()
+        let file = SCHEMAS.get_file(name).unwrap();
+        serde_json::from_slice(file.contents()).unwrap()
     };
     let mut compiler = boon::Compiler::new();
     for other in beside {
