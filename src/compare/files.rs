@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::cause::{self, Cause, Finding, Format, Site};
+use super::cause::{self, Cause, Finding, Format, Site, common_ends};
 use super::difference::{Evidence, Kind, named};
 use super::found::{Found, Place};
 use crate::rpm::Tags;
@@ -239,15 +239,7 @@ fn is_build_id(path: &[u8]) -> bool {
 
 /// How many bytes two names begin and end with together, where that is most of them.
 fn likeness(first: &[u8], second: &[u8]) -> Option<usize> {
-    let before = first.iter().zip(second).take_while(|(a, b)| a == b).count();
-    let rest = first.len().min(second.len()) - before;
-    let after = first
-        .iter()
-        .rev()
-        .zip(second.iter().rev())
-        .take(rest)
-        .take_while(|(a, b)| a == b)
-        .count();
+    let (before, after) = common_ends(first, second);
     (before + after > 0 && (before + after) * 3 >= first.len().min(second.len()))
         .then_some(before + after)
 }

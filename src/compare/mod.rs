@@ -6,7 +6,6 @@
 mod cause;
 mod conditions;
 mod content;
-mod deep;
 mod difference;
 mod error;
 mod files;
@@ -21,7 +20,6 @@ mod trees;
 
 pub use cause::Cause;
 pub use conditions::{Account, Conditions, Side, Span};
-pub use deep::{DeepView, deep_view};
 pub use difference::{Comparison, Difference, Evidence, Excerpt, FORMAT, Kind, Verdict};
 pub use error::CompareError;
 pub use origins::Origins;

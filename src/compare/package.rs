@@ -1,6 +1,6 @@
 //! Two package files: first as bytes, then the headers, the files' facts and the payloads.
 
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use fs_err::File;
@@ -11,6 +11,7 @@ use super::difference::{Comparison, Kind};
 use super::files::{self, FileFacts};
 use super::found::{Found, Place};
 use super::{CompareError, header, payload};
+use crate::files::fill;
 use crate::rpm::{PackageTags, read_tags};
 
 /// Bytes read of each file at once.
@@ -77,20 +78,6 @@ fn same_bytes(
             return Ok(true);
         }
     }
-}
-
-/// Reads until the buffer is full or nothing is left.
-pub(super) fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match input.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 fn compressed_differently(found: &mut Found<'_>) {

@@ -18,7 +18,7 @@ use super::conditions::{Conditions, Varied};
 
 pub(super) use facts::{mode, mtime, owner};
 pub(super) use moment::{civil, local_times};
-pub(super) use order::{order, same_entries};
+pub(super) use order::{common_ends, order, same_entries};
 pub(super) use site::{Site, sites};
 
 /// Why something differs.

@@ -96,6 +96,15 @@ fn moved<'a, 'b>(
     first: &'b [&'a [u8]],
     second: &'b [&'a [u8]],
 ) -> (&'b [&'a [u8]], &'b [&'a [u8]]) {
+    let (before, after) = common_ends(first, second);
+    (
+        &first[before..first.len() - after],
+        &second[before..second.len() - after],
+    )
+}
+
+/// How much two slices begin with together, and how much of the rest they end with together.
+pub(in crate::compare) fn common_ends<T: PartialEq>(first: &[T], second: &[T]) -> (usize, usize) {
     let before = first.iter().zip(second).take_while(|(a, b)| a == b).count();
     let rest = first.len().min(second.len()) - before;
     let after = first
@@ -105,10 +114,7 @@ fn moved<'a, 'b>(
         .take(rest)
         .take_while(|(a, b)| a == b)
         .count();
-    (
-        &first[before..first.len() - after],
-        &second[before..second.len() - after],
-    )
+    (before, after)
 }
 
 fn sorted(entries: &[&[u8]], by: impl Fn(&[u8], &[u8]) -> Ordering) -> bool {

@@ -7,7 +7,7 @@ use similar::TextDiff;
 use crate::compare::cause::{self, Cause, Finding, Format, Site};
 use crate::compare::difference::{Evidence, Kind};
 use crate::compare::found::{Found, Place};
-use crate::compare::package::fill;
+use crate::files::fill;
 
 /// Text above this is not shown as lines.
 const LARGEST_TEXT: usize = 1 << 20;

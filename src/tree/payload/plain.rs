@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use super::cpio;
+use crate::files::fill;
 use crate::rpm::read_headers;
 
 /// What a zstd frame begins with.
@@ -42,20 +43,6 @@ pub fn write_plain(mut package: impl Read, to: &mut impl Write) -> io::Result<bo
 fn raw_block(length: usize, last: bool) -> [u8; 3] {
     let [low, middle, high, ..] = (length << 3 | usize::from(last)).to_le_bytes();
     [low, middle, high]
-}
-
-/// Reads until the buffer is full or nothing is left.
-fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match input.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }
 
 #[cfg(test)]
