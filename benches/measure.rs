@@ -10,7 +10,9 @@
 //! measure engine-freeze PROJECT RUNS ADDRESS FOLDER   an environment in an engine frozen; `docker commit` and `docker save`
 //! measure write PROJECT RUNS -- PEER…   one file written in a clone, each run followed by one of the peer command
 //! measure sizes PROJECT RUNS     `/bin/true` in clones of the environment and of ten of it, in turn
-//! measure freeze PROJECT FOLDER  the environment as a layer, in a layout below FOLDER, and again
+//! measure freeze PROJECT FOLDER  the environment as a layer, in a layout below FOLDER, again, and one that differs a little
+//! measure look PROJECT RUNS -- PEER…   whether the kept environment was changed, each look followed by one of the peer command
+//! measure remove PROJECT FILES -- PEER…   a root of so many files removed while clones are opened; the peer command on such a tree
 //! measure rehash PROJECT LIST    the SHA-256 of all packages in the store, whose paths go to LIST
 //! measure package PROJECT RUNS   one trivial package: the whole way, and rpmbuild alone
 //! measure plan PROJECT PACKAGES  what as many builds of no work take, each
@@ -44,14 +46,15 @@ use pristine::documents::lock::Lock;
 use pristine::documents::recipe::Recipe;
 use pristine::documents::template::Template;
 use pristine::environment::create::{self, Ingredients};
-use pristine::environment::{rules, snapshot};
+use pristine::environment::rules;
+use pristine::environment::snapshot;
 use pristine::events::Silent;
 use pristine::oci::Layout;
 use pristine::plan::{Node, Plan};
 use pristine::record::journal::Journal;
 use pristine::repository::{Offered, PackageEntry, Reach, Repomd};
 use pristine::resolve::Supply;
-use pristine::resolve::metadata::{self, Kept};
+use pristine::resolve::metadata::{self, Keeping, Kept};
 use pristine::resolve::packages::{self, Stock};
 use pristine::solve::{Preference, Request, Universe, Wanted};
 use pristine::store::Store;
@@ -92,6 +95,12 @@ fn main() {
         }
         ["write", project, runs, "--", peer @ ..] => {
             snapshots::write(&Bench::open(project), runs.parse().unwrap(), peer);
+        }
+        ["look", project, runs, "--", peer @ ..] => {
+            snapshots::look(&Bench::open(project), runs.parse().unwrap(), peer);
+        }
+        ["remove", project, files, "--", peer @ ..] => {
+            snapshots::remove(&Bench::open(project), files.parse().unwrap(), peer);
         }
         ["sizes", project, runs] => snapshots::sizes(&Bench::open(project), runs.parse().unwrap()),
         ["freeze", project, folder] => snapshots::freeze(&Bench::open(project), folder),
@@ -249,17 +258,14 @@ fn environment(bench: &Bench, started: Instant) {
         normalise: normalise.clone(),
         store: &bench.store,
     };
+    let expected = bench.lock.environment.tree;
+    let kept = snapshot::Kept::look(&bench.layout, expected.as_ref());
     let root = create::install(&bench.backend, &ingredients, &bench.cancel).unwrap();
     let installed = seconds(started);
-    let expected = bench.lock.environment.tree;
-    let layer = snapshot::freeze(
-        &bench.backend,
-        &root,
-        &normalise,
-        &bench.layout,
-        expected.as_ref(),
-    )
-    .unwrap();
+    let layer = std::thread::scope(|scope| {
+        scope.spawn(|| drop(stage));
+        snapshot::freeze(&bench.backend, &root, &normalise, &bench.layout, kept).unwrap()
+    });
     let total = seconds(started);
     // Deleted later, by `forget`: on ext4 a deletion slows down whoever makes files next.
     let kept = RootId(format!("{MEASURED}{}", std::process::id()));
@@ -412,7 +418,9 @@ fn rpmbuild_alone(bench: &Bench, root: &RootId, ready: &Ready) -> f64 {
         uid = builder.user.uid,
         gid = builder.user.gid
     );
-    bench.run(&mut *clone, &builder.command());
+    let mut first = Command::new(["true"]);
+    first.account = Some(builder.clone());
+    bench.run(&mut *clone, &first);
     let mut input = SPEC.as_bytes();
     let io = Io {
         stdin: Some(&mut input),
@@ -478,12 +486,13 @@ fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
     let digest = record.checksum.sha256().unwrap();
     let kept = metadata::kept_index(&store, &digest);
     let warm = kept.is_some();
-    let index = kept.unwrap_or_else(|| {
+    let made = || {
         let primary = std::fs::File::open(folder.join(&record.location)).unwrap();
         store.insert(primary, Some(&digest), None).unwrap();
         let label = "primary".to_owned();
         metadata::make_index(&store, &Kept { digest, label }).unwrap()
-    });
+    };
+    let (index, keeping) = kept.map_or_else(made, |index| (index, Keeping::default()));
     let loaded = seconds(started);
     let all = |_: &PackageEntry| true;
     let offered = Offered {
@@ -508,6 +517,8 @@ fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
     assert!(universe.needs_filelists(&request).is_empty());
     let filled = seconds(started);
     let solution = universe.solve(&request).unwrap();
+    let solved = seconds(started);
+    drop(keeping);
     let total = seconds(started);
     println!(
         "{}",
@@ -516,7 +527,8 @@ fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
             "load": loaded,
             "reach": found - loaded,
             "fill": filled - found,
-            "solve": total - filled,
+            "solve": solved - filled,
+            "keep": total - solved,
             "total": total,
             "memory": peak(),
             "reached": reached.len(),

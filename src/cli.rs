@@ -325,6 +325,10 @@ pub struct BuildArgs {
 
 /// Arguments of `audit`.
 #[derive(Debug, Clone, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of the command line"
+)]
 pub struct AuditArgs {
     /// A run's name or the beginning of it, `latest`, or a run's folder
     #[arg(default_value = "latest")]
@@ -349,6 +353,9 @@ pub struct AuditArgs {
     /// Find which variation makes a package differ, by rebuilding it with fewer of them
     #[arg(long)]
     pub bisect_variation: bool,
+    /// Let diffoscope, where it is installed, write a page about each package that differs
+    #[arg(long)]
+    pub deep: bool,
     /// Builds at once, at most; without it, as many as there are processors, and memory for
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<NonZero<usize>>,
@@ -369,6 +376,9 @@ pub struct VerifyArgs {
     /// What they were made from: a run's folder or record.json; without it, the kept run that made them
     #[arg(long, value_name = "RECORD")]
     pub record: Option<PathBuf>,
+    /// Let diffoscope, where it is installed, write a page about each file that is not the same into this folder
+    #[arg(long, value_name = "DIR")]
+    pub deep: Option<PathBuf>,
     /// Ask nothing of the network: what the store does not have is named
     #[arg(long)]
     pub offline: bool,
@@ -495,6 +505,9 @@ pub enum SnapshotVerb {
     Verify {
         /// Its digest or the beginning of it, a tag, or a run's name or date; without it, the one of the project's lock
         snapshot: Option<String>,
+        /// Hash only what looks different from when it was found whole last
+        #[arg(long)]
+        quick: bool,
     },
     /// Remove a snapshot, its tags, and what only it wants
     Remove {

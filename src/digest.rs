@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::digest::common::hazmat::{SerializableState as _, SerializedState};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -108,6 +109,20 @@ impl From<Digest> for String {
     }
 }
 
+/// Where the hashing of something stands after its first bytes: it can go on from there, elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    state: Vec<u8>,
+    length: u64,
+}
+
+impl Standing {
+    /// Bytes that came so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
 /// A writer that hashes all that passes through it.
 pub struct HashingWriter<W> {
     inner: W,
@@ -130,6 +145,24 @@ impl<W: Write> HashingWriter<W> {
             inner,
             hasher: Sha256::new(),
             length: 0,
+        }
+    }
+
+    /// Goes on from where another stood; not from what cannot be understood.
+    pub fn resume(inner: W, standing: &Standing) -> Option<Self> {
+        let state = SerializedState::<Sha256>::try_from(&*standing.state).ok()?;
+        Some(Self {
+            inner,
+            hasher: Sha256::deserialize(&state).ok()?,
+            length: standing.length,
+        })
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        Standing {
+            state: self.hasher.serialize().to_vec(),
+            length: self.length,
         }
     }
 
@@ -175,6 +208,28 @@ mod tests {
         );
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert_eq!(digest.hex().to_uppercase().parse(), Ok(digest));
+    }
+
+    #[test]
+    fn hashing_goes_on_from_where_another_stood() {
+        let bytes: Vec<u8> = (0..1000_u32).map(|at| at.to_le_bytes()[0]).collect();
+        for cut in [0, 1, 63, 64, 65, 512, 1000] {
+            let mut first = HashingWriter::new(io::sink());
+            first.write_all(&bytes[..cut]).unwrap();
+            let standing = first.standing();
+            assert_eq!(standing.length(), cut as u64);
+            let mut second = HashingWriter::resume(io::sink(), &standing).unwrap();
+            second.write_all(&bytes[cut..]).unwrap();
+            assert_eq!(
+                (second.length(), second.finish().1),
+                (1000, Digest::of(&bytes))
+            );
+        }
+        let wrong = Standing {
+            state: vec![0; 3],
+            length: 3,
+        };
+        assert!(HashingWriter::resume(io::sink(), &wrong).is_none());
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod record;
 pub mod registry;
 pub mod report;
 pub mod repository;
+pub mod reproducibility;
 pub mod resolve;
 pub mod rpm;
 pub mod solve;

@@ -1,10 +1,15 @@
 //! What the environment and this machine let an audit vary, tried in a clone before anything is built.
 
+use super::variations::LATER;
 use crate::backend::{Backend, BackendError, Clone, Command, Exit, Io, Mount, RootId, Stream};
 use crate::cancel::Cancel;
 
 /// What can be varied beyond what always can.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is tried by itself, and no two belong together"
+)]
 pub struct Abilities {
     /// A locale of the environment that sorts and classifies otherwise than the usual one.
     pub locale: Option<String>,
@@ -14,6 +19,8 @@ pub struct Abilities {
     pub old_release: Option<String>,
     /// Whether its make can be told another order.
     pub shuffles: bool,
+    /// Whether programs can be told another time.
+    pub later: bool,
     /// Whether a folder in memory lists its files in another order than one on the disk.
     pub lists_otherwise: bool,
     /// Processors that commands have.
@@ -50,8 +57,10 @@ pub fn probe(
     let mut old = Command::new(["uname", "-r"]);
     old.surroundings.old_kernel = true;
     let release = say(&old)?.filter(|release| release.starts_with("2.6."));
+    let later = later(&mut *clone, cancel)?;
     clone.destroy()?;
     Ok(Abilities {
+        later,
         locale: locales.as_deref().and_then(other_locale),
         old_kernel: release.is_some(),
         old_release: release.map(|release| release.trim().to_owned()),
@@ -61,6 +70,26 @@ pub fn probe(
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(1),
     })
+}
+
+/// Whether a program can be told that it is later than it is. A host that does not allow it is no failure.
+fn later(clone: &mut dyn Clone, cancel: &Cancel) -> Result<bool, BackendError> {
+    let date = |ahead| {
+        let mut command = Command::new(["date", "+%s"]);
+        command.surroundings.ahead = ahead;
+        command
+    };
+    let seconds = |said: Option<String>| said.and_then(|text| text.trim().parse::<i64>().ok());
+    let now = seconds(said(clone, &date(0), cancel)?);
+    let then = match said(clone, &date(LATER), cancel) {
+        Err(BackendError::Interrupted) => return Err(BackendError::Interrupted),
+        Err(error) => {
+            tracing::info!(%error, "programs cannot be told another time");
+            None
+        }
+        Ok(text) => seconds(text),
+    };
+    Ok(matches!((now, then), (Some(now), Some(then)) if then >= now + LATER))
 }
 
 /// What a command says, where it succeeds.

@@ -28,6 +28,9 @@ pub fn compared(
             Some(Variation::FileOrder) => {
                 (sides.first.directory_order, sides.second.directory_order) = order;
             }
+            Some(Variation::Time) => {
+                sides.second.ahead = Some(second.conditions.surroundings.ahead);
+            }
             Some(Variation::Kernel) => sides.second.kernel = vec![one.second.clone()],
             _ => {}
         }

@@ -22,6 +22,9 @@ pub(super) const AHEAD: Zone = Zone {
 const HOUR: i32 = 3600;
 const DAY: i64 = 86_400;
 
+/// How far the calendar is ahead: year, month, day, weekday, hour and minute are others then.
+pub(super) const LATER: i64 = 398 * DAY + 6 * 3600 + 23 * 60;
+
 const HOST_NAME: &str = "auditor-4217";
 const HOME: &str = "/var/lib/auditor/somewhere-else";
 const ACCOUNT: &str = "auditor";
@@ -113,6 +116,11 @@ pub struct Second {
 pub fn impossible(abilities: &Abilities) -> BTreeMap<Variation, String> {
     let all = [
         (
+            Variation::Time,
+            abilities.later,
+            "programs cannot be told another time here: that needs 64-bit x86, and a kernel and a container that allow ptrace",
+        ),
+        (
             Variation::JobOrder,
             abilities.shuffles,
             "the environment's make has no --shuffle (GNU Make 4.4 and newer)",
@@ -164,6 +172,7 @@ pub fn only(first: &First, second: &Second, some: &BTreeSet<Variation>) -> Condi
     let (mut only, all) = (usual(first), second.conditions.clone());
     for variation in some {
         match variation {
+            Variation::Time => only.surroundings.ahead = all.surroundings.ahead,
             Variation::TimeZone => only.time_zone.clone_from(&all.time_zone),
             Variation::HostName => {
                 let name = &all.surroundings.host_name;
@@ -198,6 +207,14 @@ impl Second {
     fn apply(&mut self, variation: Variation, first: &First, abilities: &Abilities, room: Room) {
         let conditions = &mut self.conditions;
         let (what, was, is) = match variation {
+            Variation::Time => {
+                conditions.surroundings.ahead = LATER;
+                (
+                    "the calendar",
+                    "the machine's".to_owned(),
+                    "398 days, 6 hours and 23 minutes ahead".to_owned(),
+                )
+            }
             Variation::TimeZone => {
                 let zone = other_date(room.now, first.built);
                 zone.name.clone_into(&mut conditions.time_zone);
@@ -378,6 +395,7 @@ mod tests {
             old_release: Some("2.6.78".to_owned()),
             shuffles: true,
             lists_otherwise: true,
+            later: true,
             processors: 8,
         }
     }
@@ -392,6 +410,7 @@ mod tests {
             .map(|one| format!("{}: {} -> {}", one.what, one.first, one.second))
             .collect();
         insta::assert_snapshot!(lines.join("\n"), @"
+        the calendar: the machine's -> 398 days, 6 hours and 23 minutes ahead
         time zone: UTC -> AUDIT+12
         host name: pristine -> auditor-4217
         build path and HOME: /builddir -> /var/lib/auditor/somewhere-else
@@ -482,6 +501,6 @@ mod tests {
     fn what_cannot_be_varied_is_said_with_its_reason() {
         let none = impossible(&Abilities::default());
         let names: Vec<_> = none.keys().map(|variation| variation.name()).collect();
-        assert_eq!(names, ["job-order", "file-order", "kernel"]);
+        assert_eq!(names, ["time", "job-order", "file-order", "kernel"]);
     }
 }

@@ -15,22 +15,19 @@ use thiserror::Error;
 use crate::cancel::Cancel;
 use crate::digest::{Digest, HashingWriter};
 
+mod account;
 pub mod docker;
 mod limits;
 pub mod native;
+mod root;
 mod surroundings;
 mod trace;
 
+pub use account::Account;
 pub use limits::{Limit, LimitHit, Limits, Usage};
+pub use root::RootId;
 pub use surroundings::{Pinned, Surroundings};
 pub use trace::{Touch, Touched, Trace, Watched};
-
-/// An immutable file tree that a backend keeps: one layer of a root file system.
-///
-/// Its id is chosen by the caller: `tree-<diff-id hex>` for what was verified, a
-/// temporary name (from `Backend::scratch_id`) for what is being made.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RootId(pub String);
 
 /// What a backend can do here; the conformance suite and `environment` read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +144,8 @@ pub struct Command {
     pub cwd: String,
     /// Who it runs as.
     pub user: User,
+    /// An account that the clone is to have, made before the command starts where it is missing.
+    pub account: Option<Account>,
     /// Host network inside; else an empty network namespace with `lo` up.
     pub network: bool,
     /// More than the clone itself.
@@ -181,6 +180,7 @@ impl Command {
                 .collect(),
             cwd: "/".to_owned(),
             user: User::ROOT,
+            account: None,
             network: false,
             mounts: Vec::new(),
             inner_root: None,
@@ -339,9 +339,20 @@ pub trait Backend: Send + Sync + fmt::Debug {
         root: &RootId,
         normalise: Option<&crate::tree::Normalise>,
     ) -> Result<Digest, BackendError> {
+        Ok(self.digest_by(root, normalise, &[])?.0)
+    }
+
+    /// As `digest`, sooner where the archive is the one that the `marks` are of; and its own marks, where the backend
+    /// has any.
+    fn digest_by(
+        &self,
+        root: &RootId,
+        normalise: Option<&crate::tree::Normalise>,
+        _marks: &[crate::tree::Mark],
+    ) -> Result<(Digest, Vec<crate::tree::Mark>), BackendError> {
         let mut hasher = HashingWriter::new(std::io::sink());
         self.export(root, normalise, &mut hasher)?;
-        Ok(hasher.finish().1)
+        Ok((hasher.finish().1, Vec::new()))
     }
 
     /// Gives a root another id. Where a root of that id is there already, that one stays, since clones
@@ -393,7 +404,8 @@ pub trait Clone: Send + fmt::Debug {
     /// not what its layers do) as canonical tar.
     fn copy_out(&mut self, path: &str, tar: &mut (dyn Write + Send)) -> Result<(), BackendError>;
 
-    /// Ends the clone and keeps what it changed as a root.
+    /// Ends the clone and keeps what it changed as a root: on the disk where the root lasts, which then must not be
+    /// there yet.
     fn freeze(self: Box<Self>, root: &RootId) -> Result<(), BackendError>;
 
     /// Ends the clone and drops what it changed.

@@ -20,6 +20,8 @@ pub struct Surroundings {
     pub processors: Option<Pinned>,
     /// `uname` tells a release `2.6.…`, which is the only other one that the kernel itself can tell.
     pub old_kernel: bool,
+    /// Seconds that the calendar is ahead of the machine's; files get the machine's time all the same.
+    pub ahead: i64,
 }
 
 /// Some of the processors.
@@ -38,12 +40,13 @@ impl Default for Surroundings {
             umask: 0o022,
             processors: None,
             old_kernel: false,
+            ahead: 0,
         }
     }
 }
 
 impl Surroundings {
-    /// Gives this process, and what it starts, all of them but the host name.
+    /// Gives this process, and what it starts, all of them but the host name and the calendar.
     pub(in crate::backend) fn settle(&self) -> io::Result<()> {
         rustix::process::umask(Mode::from_raw_mode(self.umask));
         if let Some(pinned) = self.processors {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::backend::{
-    self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, Trace, User, Watched,
+    self, Backend, BackendError, Command, Exit, Io, Limits, Mount, RootId, Trace, Watched,
 };
 use crate::build::conditions::{Conditions, TIME_ZONE};
 use crate::build::diagnosis::Verdict;
@@ -19,20 +19,21 @@ use crate::environment::pack::{Entry, pack};
 use crate::record::FileRecord;
 
 /// The account that builds: unprivileged inside, a subordinate id outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Builder {
-    /// User and group name.
-    pub name: String,
-    /// Its ids inside.
-    pub user: User,
-    /// Its home, and rpmbuild's `_topdir`.
-    pub home: String,
-}
+pub use crate::backend::Account as Builder;
 
 /// The builder's usual home and rpmbuild's `_topdir`.
 pub const TOPDIR: &str = "/builddir";
 /// Where the run's repository is visible.
 const REPOSITORY: &str = "/run/pristine/repository";
+/// How the distribution's rpm installs packages that were verified.
+const INSTALL: [&str; 6] = [
+    "rpm",
+    "--upgrade",
+    "--oldpackage",
+    "--replacepkgs",
+    "--nosignature",
+    "--noplugins",
+];
 
 /// What one build needs.
 #[derive(Debug, Clone)]
@@ -245,24 +246,6 @@ fn entries(job: &Job<'_>) -> Vec<Entry> {
 }
 
 impl Builder {
-    /// What makes the account, as root inside; it is no part of the environment, only of its clones.
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(["sh", "-c", &self.script()]);
-        command.skip_sync = true;
-        command
-    }
-
-    fn script(&self) -> String {
-        let Self { name, user, home } = self;
-        let User { uid, gid } = user;
-        format!(
-            "set -e\n\
-             grep -q '^{name}:' /etc/passwd || echo '{name}:x:{uid}:{gid}::{home}:/bin/sh' >> /etc/passwd\n\
-             grep -q '^{name}:' /etc/group || echo '{name}:x:{gid}:' >> /etc/group\n\
-             [ -d {home} ] || {{ mkdir {home} && chown {uid}:{gid} {home}; }}\n"
-        )
-    }
-
     /// The environment variables of its processes.
     pub fn environment(&self) -> [(String, String); 4] {
         [
@@ -275,7 +258,8 @@ impl Builder {
     }
 }
 
-/// As root inside: the builder's account, and the project's own packages by the distribution's rpm.
+/// As root inside: the builder's account, and the project's own packages by the distribution's rpm. The account is not
+/// left to the command that builds: what is read for it would count as the build's.
 pub(super) fn prepare(job: &Job<'_>) -> Command {
     let mut command = job.builder.install(job.repository, &job.own_packages);
     command.limits = job.limits.clone();
@@ -283,25 +267,21 @@ pub(super) fn prepare(job: &Job<'_>) -> Command {
 }
 
 impl Builder {
-    /// What makes the account and installs packages, files in the folder `repository` on the host, as root inside.
+    /// What installs packages, files in the folder `repository` on the host, as root inside, where the account is.
     pub fn install(&self, repository: &Path, packages: &[String]) -> Command {
-        let mut command = self.command();
-        if packages.is_empty() {
-            return command;
-        }
-        let install =
-            "exec rpm --upgrade --oldpackage --replacepkgs --nosignature --noplugins \"$@\"";
-        let script = format!("{}{install}\n", self.script());
-        let own = packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
-        command.argv = ["sh", "-c", &script, "prepare"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain(own)
-            .collect();
-        command.mounts.push(Mount::Host {
-            source: repository.to_owned(),
-            target: REPOSITORY.to_owned(),
-        });
+        let mut command = if packages.is_empty() {
+            Command::new(["sh", "-c", ":"])
+        } else {
+            let own = packages.iter().map(|file| format!("{REPOSITORY}/{file}"));
+            let mut install = Command::new(INSTALL.map(str::to_owned).into_iter().chain(own));
+            install.mounts.push(Mount::Host {
+                source: repository.to_owned(),
+                target: REPOSITORY.to_owned(),
+            });
+            install
+        };
+        command.account = Some(self.clone());
+        command.skip_sync = true;
         command
     }
 }

@@ -225,7 +225,7 @@ impl Work<'_> {
     fn kept_name(&self) -> Option<RootId> {
         let run = self.site.folder.file_name()?.to_str()?;
         let wanted = self.site.keep_failed.load(Ordering::Relaxed) > 0;
-        wanted.then(|| RootId(format!("failed-{run}-{}", self.ready.name)))
+        wanted.then(|| RootId::failed(run, self.ready.name.as_str()))
     }
 
     /// Keeps no more of them than the run may.

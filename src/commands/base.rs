@@ -149,7 +149,7 @@ fn archive(
             "the template has no root archive",
         ));
     };
-    let supply = context.supply(&documents.project, workshop);
+    let supply = context.supply(&documents.project, workshop)?;
     let project = &documents.project;
     supply.fetch(vec![Download {
         name: url.to_string(),

@@ -45,7 +45,7 @@ pub(super) fn run(context: &mut Context<'_>, args: &BuildArgs) -> Result<u8, Fai
         machine.jobs.get(),
     )?;
     let stock = creating::stock(context, &documents, &workshop, &lock)?;
-    let supply = context.supply(&documents.project, &workshop);
+    let supply = context.supply(&documents.project, &workshop)?;
     sources::fetch(supply, &lock.packages)?;
     let snapshot = snapshot(context, args, (&documents, &workshop), &lock, &stock)?;
     let folder = recording::folder(context, &workshop, args.output.as_deref())?;

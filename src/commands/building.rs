@@ -189,8 +189,13 @@ fn tracing(context: &Context<'_>, parts: Parts<'_>, strict: bool) -> Option<Trac
     let template = &documents.template;
     let mut base = request::specs_root(template, &documents.places());
     if !template.groups.is_empty() {
-        let supply = context.supply(&documents.project, workshop);
-        match Offer::of_lock(supply, template, documents.recipe.as_ref(), lock) {
+        let offer = context
+            .supply(&documents.project, workshop)
+            .and_then(|supply| {
+                let recipe = documents.recipe.as_ref();
+                Ok(Offer::of_lock(supply, template, recipe, lock)?)
+            });
+        match offer {
             Ok(offer) => base.extend(offer.template_groups()),
             // No reason to build nothing: they are read for this alone.
             Err(error) => {

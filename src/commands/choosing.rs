@@ -1,12 +1,13 @@
 //! Which backend does the work: the one that was asked for, else the first that works here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::backend::docker::{Address, Brand, Docker};
 use crate::backend::native::Native;
 use crate::backend::{Backend, BackendError};
 use crate::documents::config::BackendChoice;
 use crate::error::{Failure, Kind};
+use crate::store::Store;
 use crate::ui::Ui;
 
 /// Opens the chosen backend on a store, or the first that works, which is named.
@@ -58,4 +59,23 @@ pub(super) fn open_one(
     };
     let address = Address::find(brand, &|name| std::env::var(name).ok())?;
     Ok(Box::new(Docker::open(store, &address)?))
+}
+
+/// Whether a backend has ever worked in the store: those that cannot work here need not be asked.
+pub(super) fn has_roots(store: &Store, choice: BackendChoice) -> Result<bool, Failure> {
+    let folder = roots_folder(store, choice);
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    let mut entries =
+        fs_err::read_dir(&folder).map_err(|error| Failure::new(Kind::CannotRun, error))?;
+    Ok(entries.next().is_some())
+}
+
+/// Where a backend's roots are: the engines have theirs in common.
+pub(super) fn roots_folder(store: &Store, choice: BackendChoice) -> PathBuf {
+    match choice {
+        BackendChoice::Native => store.roots_folder(),
+        BackendChoice::Docker | BackendChoice::Podman => store.root().join("docker/roots"),
+    }
 }

@@ -6,7 +6,6 @@ use crate::commands::context::Context;
 use crate::documents::config::{BackendChoice, Project};
 use crate::error::{Failure, Kind};
 use crate::events::{Event, Sink as _};
-use crate::store::Store;
 
 /// The verb.
 pub(super) fn run(context: &Context<'_>, all: bool) -> Result<u8, Failure> {
@@ -34,7 +33,7 @@ fn empty(context: &Context<'_>, project: &Project) -> Result<u8, Failure> {
         return Err(Failure::new(Kind::CannotRun, text).hint("wait for its end, or end it"));
     }
     for choice in BackendChoice::ALL {
-        if has_roots(&store, choice)? {
+        if choosing::has_roots(&store, choice)? {
             match choosing::open_one(choice, store.root()) {
                 Ok(backend) => remove_roots(&*backend)?,
                 Err(error) if choice == BackendChoice::Native => return Err(error.into()),
@@ -52,20 +51,6 @@ fn empty(context: &Context<'_>, project: &Project) -> Result<u8, Failure> {
         .ui
         .result(&format!("emptied {}", store.root().display()));
     Ok(0)
-}
-
-/// Whether a backend has ever worked in the store: those that cannot work here need not be asked.
-fn has_roots(store: &Store, choice: BackendChoice) -> Result<bool, Failure> {
-    let folder = match choice {
-        BackendChoice::Native => store.roots_folder(),
-        BackendChoice::Docker | BackendChoice::Podman => store.root().join("docker/roots"),
-    };
-    if !folder.is_dir() {
-        return Ok(false);
-    }
-    let mut entries =
-        fs_err::read_dir(&folder).map_err(|error| Failure::new(Kind::CannotRun, error))?;
-    Ok(entries.next().is_some())
 }
 
 fn remove_roots(backend: &dyn Backend) -> Result<(), Failure> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use tokio::runtime::Runtime;
 
 use crate::backend::Backend;
 use crate::cancel::Cancel;
@@ -31,7 +33,7 @@ const PARTIALS_KEPT: Duration = Duration::from_hours(72);
 pub(super) struct Context<'a> {
     pub(super) ui: &'a Ui,
     pub(super) cancel: Cancel,
-    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) runtime: OnceLock<Runtime>,
     pub(super) store_option: Option<PathBuf>,
     pub(super) backend_option: Option<BackendChoice>,
     pub(super) folder: PathBuf,
@@ -149,15 +151,33 @@ impl Context<'_> {
     }
 
     /// Where downloads come from and go to.
-    pub(super) fn supply<'a>(&'a self, project: &'a Project, workshop: &'a Workshop) -> Supply<'a> {
-        Supply {
+    pub(super) fn supply<'a>(
+        &'a self,
+        project: &'a Project,
+        workshop: &'a Workshop,
+    ) -> Result<Supply<'a>, Failure> {
+        Ok(Supply {
             project,
             store: &workshop.store,
             fetcher: &workshop.fetcher,
-            runtime: &self.runtime,
+            runtime: self.runtime()?,
             sink: self.ui,
             cancel: &self.cancel,
+        })
+    }
+
+    /// What asynchronous work runs on: started with the first of it, which many commands never have.
+    pub(super) fn runtime(&self) -> Result<&Runtime, Failure> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
         }
+        let made = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::new(Kind::CannotRun, error))?;
+        // Where another thread was faster, this one is dropped.
+        Ok(self.runtime.get_or_init(|| made))
     }
 
     /// Fails when Ctrl-C was pressed: between steps, so that every step need not ask.
@@ -173,7 +193,7 @@ impl Context<'_> {
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failure> {
-        self.runtime.block_on(async {
+        self.runtime()?.block_on(async {
             tokio::select! {
                 done = work => done.map_err(Into::into),
                 () = self.cancel.cancelled() => Err(Failure::new(Kind::Interrupted, "interrupted")),

@@ -10,11 +10,12 @@ use crate::digest::Digest;
 use crate::documents::{Lock, Recipe};
 use crate::environment::base::Additions;
 use crate::environment::create::{self, Ingredients};
-use crate::environment::snapshot;
+use crate::environment::snapshot::{self, Kept};
 use crate::environment::{recipe, rules};
 use crate::error::{Failure, Kind};
 use crate::oci::{Image, Layer};
 use crate::resolve::packages::{self, Stock};
+use crate::store::ScratchFolder;
 use crate::tree::Normalise;
 use crate::ui;
 
@@ -25,7 +26,7 @@ pub(super) fn stock(
     workshop: &Workshop,
     lock: &Lock,
 ) -> Result<Stock, Failure> {
-    let supply = context.supply(&documents.project, workshop);
+    let supply = context.supply(&documents.project, workshop)?;
     context.step(
         "fetching and verifying the packages",
         || {
@@ -85,18 +86,27 @@ pub(super) fn create<'a>(
 ) -> Result<Fresh<'a>, Failure> {
     let mut layers = lay_base(context, documents, workshop, lock)?;
     if layers.is_empty() || !stock.rpms.is_empty() {
-        let root = install(context, documents, workshop, (lock, stock), &roots(&layers))?;
         let expected = expected_layer(workshop, lock, layers.len())?;
+        let kept = Kept::look(&workshop.layout, expected.as_ref());
+        let (root, stage) = install(context, documents, workshop, (lock, stock), &roots(&layers))?;
+        let freeze = || {
+            let rules = normalise(documents, lock);
+            snapshot::freeze(
+                &*workshop.backend,
+                &root.root,
+                &rules,
+                &workshop.layout,
+                kept,
+            )
+        };
         let layer = context.step(
             "digesting the environment",
             || {
-                snapshot::freeze(
-                    &*workshop.backend,
-                    &root.root,
-                    &normalise(documents, lock),
-                    &workshop.layout,
-                    expected.as_ref(),
-                )
+                std::thread::scope(|scope| {
+                    // It is large, and nobody waits for its end.
+                    scope.spawn(|| drop(stage));
+                    freeze()
+                })
             },
             |layer| layer.diff_id.short(),
         )?;
@@ -148,14 +158,14 @@ fn lay_base<'a>(
     )
 }
 
-/// The stock's packages in a root of their own, or on top of the `base`.
+/// The stock's packages in a root of their own, or on top of the `base`; and the folder with what was made for that.
 fn install<'a>(
     context: &Context<'_>,
     documents: &Documents,
     workshop: &'a Workshop,
     (lock, stock): (&Lock, &Stock),
     base: &[RootId],
-) -> Result<Scratch<'a>, Failure> {
+) -> Result<(Scratch<'a>, ScratchFolder), Failure> {
     let backend = &*workshop.backend;
     let spool = workshop.store.temporary_folder();
     let stage = workshop.store.scratch_folder()?;
@@ -183,7 +193,7 @@ fn install<'a>(
         },
         |_| format!("{} packages in one transaction", stock.rpms.len()),
     )?;
-    Ok(Scratch::new(backend, root))
+    Ok((Scratch::new(backend, root), stage))
 }
 
 /// The environment, with the recipe's changes, as an image in the store.

@@ -53,7 +53,7 @@ impl Draft {
             let text = format!("the package `{name}` is not in the lock");
             return Err(Failure::new(Kind::Lock, text).hint("write it anew: pristine lock"));
         };
-        let supply = context.supply(&documents.project, workshop);
+        let supply = context.supply(&documents.project, workshop)?;
         sources::fetch(supply, std::slice::from_ref(locked))?;
         let (files, _) = sources::collect(&workshop.store, &documents.project, locked)?;
         Ok(Self {
@@ -85,7 +85,7 @@ impl Draft {
             spool: &workshop.store.temporary_folder(),
         };
         let facts = specs::read(&*workshop.backend, roots, &request, &context.cancel)?;
-        let supply = context.supply(&documents.project, workshop);
+        let supply = context.supply(&documents.project, workshop)?;
         let known = sources::known(&lock.packages);
         let mut files = vec![(file_name(spec), spec.to_owned())];
         for source in sources::lock(supply, spec, &facts, &known)? {

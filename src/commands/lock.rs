@@ -112,7 +112,7 @@ pub(super) fn make(
     moves: &Moves,
     old: Option<&Lock>,
 ) -> Result<Lock, Failure> {
-    let supply = context.supply(&documents.project, workshop);
+    let supply = context.supply(&documents.project, workshop)?;
     let template = &documents.template;
     let recipe = documents.recipe.as_ref();
     let pinned = base::pinned(documents, moves, old);
@@ -269,7 +269,7 @@ fn read_specs(
     (readers, ground): (&Lock, Option<&Ground>),
     old: Option<&Lock>,
 ) -> Result<Vec<LockedPackage>, Failure> {
-    let supply = context.supply(&documents.project, workshop);
+    let supply = context.supply(&documents.project, workshop)?;
     let mut roots = ground.map_or(Vec::new(), |ground| ground.roots.clone());
     let unpacked = context.step(
         "unpacking what reads the specs",
@@ -332,7 +332,7 @@ fn lock_package(
     package: &Package,
     (facts, known): (&specs::SpecFacts, &sources::Known),
 ) -> Result<LockedPackage, Failure> {
-    let supply = context.supply(&documents.project, workshop);
+    let supply = context.supply(&documents.project, workshop)?;
     let spec = documents.project.directory.join(&package.spec);
     Ok(LockedPackage {
         name: package.name.clone(),

@@ -38,6 +38,7 @@ mod runs;
 mod sbom;
 mod scratch;
 mod show;
+mod signals;
 mod snapshot;
 mod source;
 mod space;
@@ -88,17 +89,12 @@ fn start_log() {
 
 fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
     let started = context::Started::now();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Kind::CannotRun, error))?;
     let cancel = Cancel::new().map_err(|error| Failure::new(Kind::CannotRun, error))?;
-    watch_signals(&runtime, &cancel)?;
+    signals::watch(&cancel).map_err(|error| Failure::new(Kind::CannotRun, error))?;
     let mut context = context::Context {
         ui,
         cancel,
-        runtime,
+        runtime: std::sync::OnceLock::new(),
         store_option: cli.store.clone(),
         backend_option: cli.backend,
         folder: cli.project.clone(),
@@ -131,31 +127,4 @@ fn run(cli: &Cli, ui: &Ui) -> Result<u8, Failure> {
         Verb::Snapshot(verb) => snapshot::run(&context, verb),
         Verb::Demo(args) => demo::run(context, args),
     }
-}
-
-/// The first Ctrl-C ends the work in order; the second ends the program at once (what runs
-/// in sandboxes dies with it, and the next run removes the rest).
-fn watch_signals(runtime: &tokio::runtime::Runtime, cancel: &Cancel) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let _entered = runtime.enter();
-    let watch = |kind| signal(kind).map_err(|error| Failure::new(Kind::CannotRun, error));
-    let (mut interrupt, mut terminate) = (
-        watch(SignalKind::interrupt())?,
-        watch(SignalKind::terminate())?,
-    );
-    let cancel = cancel.clone();
-    runtime.spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if cancel.is_cancelled() {
-                #[expect(clippy::exit, reason = "the second Ctrl-C means now")]
-                std::process::exit(i32::from(Kind::Interrupted.exit_code()));
-            }
-            cancel.cancel();
-        }
-    });
-    Ok(())
 }

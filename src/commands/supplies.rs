@@ -164,7 +164,7 @@ fn fetch(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let supply = context.supply(&documents.project, workshop);
+    let supply = context.supply(&documents.project, workshop)?;
     let (template, recipe) = (&documents.template, documents.recipe.as_ref());
     context.step(
         "adding packages",

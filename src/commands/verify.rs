@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::audit::variations::{First, Second, usual};
 use crate::build::run::REPOSITORY;
 use crate::cli::VerifyArgs;
-use crate::commands::audit::{self, Audited, Ground, Subject};
+use crate::commands::audit::{self, Audited, Deep, Ground, Subject};
 use crate::commands::context::{Context, Workshop};
 use crate::commands::{PACKAGE_FAILED, building, creating, job, kept};
 use crate::compare::{self, Conditions, Verdict};
@@ -57,14 +57,16 @@ pub(super) fn run(context: &Context<'_>, args: &VerifyArgs) -> Result<u8, Failur
             .ui
             .note("the environment of the run cannot be made again as it was");
     }
-    verify(ground, &makers)
+    verify(ground, &makers, args.deep.as_deref())
 }
 
 /// Builds again what made the files, and tells of each.
 fn verify(
     ground: Ground<'_>,
     makers: &BTreeMap<String, (&PackageRecord, Vec<&Shipped>)>,
+    pages: Option<&Path>,
 ) -> Result<u8, Failure> {
+    let mut deep = pages.and_then(|_| Deep::ready(ground.context));
     let place = ground.workshop.store.scratch_folder()?;
     let as_then = |first: &First| Second {
         conditions: usual(first),
@@ -93,9 +95,19 @@ fn verify(
         }
         let sides = audit::sides(ground, subject, &as_then(&subject.first), rebuilt);
         for file in files {
-            let (same, text) = beside(file, rebuilt, &place.path().join(REPOSITORY), &sides)?;
+            let repository = place.path().join(REPOSITORY);
+            let (same, text) = beside(file, rebuilt, &repository, &sides)?;
             ground.context.ui.result(&text);
             good &= same;
+            let twin = repository.join(&file.name);
+            if let (false, Some(deep), Some(pages)) = (same, &mut deep, pages)
+                && twin.exists()
+            {
+                fs_err::create_dir_all(pages).map_err(|error| Failure::new(Kind::Input, error))?;
+                let at = (ground.context, &ground.workshop.store);
+                let view = deep.look(at, (&file.path, &twin), (pages, &file.name))?;
+                ground.context.ui.result(&audit::deep_view(pages, &view));
+            }
         }
     }
     Ok(if good { 0 } else { PACKAGE_FAILED })

@@ -35,21 +35,21 @@ impl Question {
         })
     }
 
-    pub(super) fn supply<'a>(&'a self, context: &'a Context<'_>) -> Supply<'a> {
-        Supply {
+    pub(super) fn supply<'a>(&'a self, context: &'a Context<'_>) -> Result<Supply<'a>, Failure> {
+        Ok(Supply {
             project: &self.documents.project,
             store: &self.store,
             fetcher: &self.fetcher,
-            runtime: &context.runtime,
+            runtime: context.runtime()?,
             sink: context.ui,
             cancel: &context.cancel,
-        }
+        })
     }
 
     /// The repositories as the lock saw them.
     pub(super) fn offer(&self, context: &Context<'_>) -> Result<Offer, Failure> {
         let (template, recipe) = (&self.documents.template, self.documents.recipe.as_ref());
-        let supply = self.supply(context);
+        let supply = self.supply(context)?;
         Ok(Offer::of_lock(supply, template, recipe, &self.lock)?)
     }
 
@@ -76,7 +76,7 @@ pub(super) fn why(context: &Context<'_>, name: &str) -> Result<u8, Failure> {
     let question = Question::new(context)?;
     let mut offer = question.offer(context)?;
     let wanted = question.wanted(&offer)?;
-    let facts = offer.facts(question.supply(context), &question.lock, &wanted)?;
+    let facts = offer.facts(question.supply(context)?, &question.lock, &wanted)?;
     let environment = &question.lock.environment.rpms;
     let (inside, tools): (Vec<&PackageFacts>, Vec<&PackageFacts>) = facts
         .iter()

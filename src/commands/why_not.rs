@@ -30,7 +30,7 @@ pub(super) fn why_not(context: &Context<'_>, name: &str) -> Result<u8, Failure> 
         ));
         return Ok(0);
     }
-    let supply = question.supply(context);
+    let supply = question.supply(context)?;
     let candidates = offer.candidates(supply, name)?;
     let candidates: Vec<Candidate> = candidates
         .into_iter()
@@ -95,7 +95,7 @@ fn reason(
             nevra.name
         ));
     }
-    let supply = question.supply(context);
+    let supply = question.supply(context)?;
     let mut with_it = wanted.to_vec();
     with_it.push(Wanted::package(nevra.to_string(), "this question"));
     match offer.solve(supply, "it and the rest", with_it, &[]) {

@@ -18,9 +18,12 @@ pub struct Conditions {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Side {
-    /// What its clock said while it was made.
+    /// What the machine's clock said while it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Span>,
+    /// Seconds that what it built was told to be later; times of files are those of `time` all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<i64>,
     /// The value of `TZ`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
@@ -113,6 +116,16 @@ pub(super) enum Varied {
     DirectoryOrder,
     Toolchain,
     Environment,
+}
+
+impl Side {
+    /// Whether that was a time while it was made, as its clock or its files said.
+    pub(super) fn had(&self, time: i64) -> bool {
+        let told = self.ahead.map(|ahead| time - ahead);
+        let times = [Some(time), told];
+        self.time
+            .is_some_and(|span| times.into_iter().flatten().any(|time| span.has(time)))
+    }
 }
 
 impl Conditions {

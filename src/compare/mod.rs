@@ -6,6 +6,7 @@
 mod cause;
 mod conditions;
 mod content;
+mod deep;
 mod difference;
 mod error;
 mod files;
@@ -20,6 +21,7 @@ mod trees;
 
 pub use cause::Cause;
 pub use conditions::{Account, Conditions, Side, Span};
+pub use deep::{DeepView, Diffoscope};
 pub use difference::{Comparison, Difference, Evidence, Excerpt, FORMAT, Kind, Verdict};
 pub use error::CompareError;
 pub use origins::Origins;

@@ -3,27 +3,30 @@
 //! rpm decompresses and installs on one thread. It opens each package by name when its turn
 //! comes, so a package may until then be replaced, in one step, by one with the same
 //! headers and a payload that is decompressed already. Whichever rpm finds, it installs the same.
+//! When rpm has gone on to another package, the published one is put back: what is ready at once
+//! has a bound, and its memory serves for what comes next.
 
-use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::environment::create::Ingredient;
-use crate::environment::turns::{Turns, Watch};
+use crate::environment::pace::Pace;
+use crate::environment::turns::{Opened, Turns, Watch};
 use crate::tree::payload::write_plain;
 
 /// Smaller packages stay as they are: to make a file costs more than to decompress so little.
 const SMALLEST: u64 = 32 << 10;
 /// So do larger ones: the space that this takes has a bound.
 const LARGEST: u64 = 64 << 20;
-/// Bytes of packages, as published, that are made ready at most.
-const MOST: u64 = 512 << 20;
+/// Bytes that are ready at once, where it is known which package is next.
+const NEAR: u64 = 64 << 20;
+/// The same where it is not, and where nobody sees how far rpm is.
+const MOST: u64 = 1 << 30;
 /// Inside, rpm is root without a right to files of others.
 const READABLE: u32 = 0o644;
 
@@ -59,81 +62,126 @@ impl<'a> Ahead<'a> {
         (0..self.packages.len()).map(name)
     }
 
-    /// Does `work` and meanwhile makes packages ready; when it is done, the rest is left as it is,
-    /// and the folder is emptied: at once, so that what was made is mostly never written to disk.
+    /// Does `work` and meanwhile makes packages ready; when it is done, the rest is left as it is. The folder should be
+    /// removed soon after.
     pub(super) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         let idle = thread::available_parallelism().map_or(0, |all| all.get() - 1);
-        let progress = Progress::default();
-        let order = self.turns.order();
-        let watch = Watch::on(self.folder);
-        let result = thread::scope(|scope| {
+        let known = self.turns.known();
+        let unknown = known.is_none();
+        let watch = Watch::on(self.folder)
+            .inspect_err(|error| tracing::debug!(%error, "how far rpm is, is not seen"))
+            .ok();
+        let most = if unknown || watch.is_none() {
+            MOST
+        } else {
+            NEAR
+        };
+        let order = known.unwrap_or_else(|| (0..self.packages.len()).collect());
+        let pace = Pace::new(order, most);
+        let (result, opened) = thread::scope(|scope| {
             for _ in 0..idle {
-                scope.spawn(|| self.make_ready(&order, &progress));
+                scope.spawn(|| self.make_ready(&pace));
             }
+            let watching = watch
+                .as_ref()
+                .map(|watch| scope.spawn(|| watch.follow(|name| self.opened(name, &pace))));
+            // Even where the work panics: the threads would be waited for.
+            let end = End(&pace, watch.as_ref());
             let result = work();
-            progress.done.store(true, Ordering::Relaxed);
-            result
+            drop(end);
+            let opened = watching.and_then(|watching| watching.join().ok());
+            (result, opened)
         });
-        match watch {
-            Ok(watch) => self.turns.keep(&self.places(&watch.last_opened())),
-            Err(error) => tracing::debug!(%error, "the order of a transaction is not seen"),
+        if let Some(opened) = opened.filter(|_| unknown) {
+            self.turns.keep(&self.places(&opened));
         }
-        self.clear();
         result
     }
 
-    /// The packages' places by their file names; of other files nothing.
-    fn places(&self, files: &[String]) -> Vec<usize> {
-        let places: BTreeMap<String, usize> = self.names().zip(0..).collect();
+    /// The packages' places in the order in which each was opened last; of other files nothing.
+    fn places(&self, opened: &Opened) -> Vec<usize> {
+        let files = opened.last();
         files
-            .iter()
-            .filter_map(|file| places.get(file).copied())
+            .into_iter()
+            .filter_map(|file| self.place(file))
             .collect()
     }
 
-    /// Empties the folder, as far as that is possible: its owner removes it anyway.
-    fn clear(&self) {
-        for name in self.names() {
-            if let Err(error) = fs_err::remove_file(self.folder.join(name)) {
-                tracing::debug!(%error, "not removed yet");
-            }
+    /// The place of the package with this file name.
+    fn place(&self, file: &str) -> Option<usize> {
+        let digits = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+        let place = digits.parse().ok()?;
+        (place < self.packages.len()).then_some(place)
+    }
+
+    /// rpm opens a package: the one before is installed.
+    fn opened(&self, file: &str, pace: &Pace) {
+        let passed = self.place(file).and_then(|place| pace.opened(place));
+        if let Some(passed) = passed {
+            self.put_back(passed);
         }
     }
 
-    fn make_ready(&self, order: &[usize], progress: &Progress) {
-        while !progress.done.load(Ordering::Relaxed) {
-            let Some(&at) = order.get(progress.next.fetch_add(1, Ordering::Relaxed)) else {
-                return;
-            };
-            let package = &self.packages[at];
-            if let Err(error) = self.replace(at, &package.path, progress) {
+    fn make_ready(&self, pace: &Pace) {
+        while let Some(at) = pace.next() {
+            match self.replace(at, &self.packages[at].path) {
+                Ok(bytes) => {
+                    if !pace.ready(at, bytes) {
+                        self.put_back(at);
+                    }
+                }
                 // A full disk, most likely: rpm has the package as it was.
-                tracing::debug!(%error, package = %package.nevra, "not made ready");
-                return;
+                Err(error) => {
+                    tracing::debug!(%error, package = %self.packages[at].nevra, "not made ready");
+                    return;
+                }
             }
         }
     }
 
-    fn replace(&self, at: usize, package: &Path, progress: &Progress) -> io::Result<()> {
+    /// The size of what stands in the package's place now; 0 where it was left.
+    fn replace(&self, at: usize, package: &Path) -> io::Result<u64> {
         let input = fs_err::File::open(package)?;
-        let length = input.metadata()?.len();
-        if !(SMALLEST..=LARGEST).contains(&length)
-            || progress.taken.fetch_add(length, Ordering::Relaxed) > MOST
-        {
-            return Ok(());
+        if !(SMALLEST..=LARGEST).contains(&input.metadata()?.len()) {
+            return Ok(0);
         }
         let new = tempfile::NamedTempFile::new_in(self.folder)?;
         let mut output = BufWriter::with_capacity(1 << 20, new);
-        if write_plain(input, &mut output)? {
-            output.flush()?;
-            let new = output
-                .into_inner()
-                .map_err(io::IntoInnerError::into_error)?;
-            new.as_file()
-                .set_permissions(Permissions::from_mode(READABLE))?;
-            put(new, &self.folder.join(name(at)))?;
+        if !write_plain(input, &mut output)? {
+            return Ok(0);
         }
-        Ok(())
+        output.flush()?;
+        let new = output
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        new.as_file()
+            .set_permissions(Permissions::from_mode(READABLE))?;
+        let bytes = new.as_file().metadata()?.len();
+        put(new, &self.folder.join(name(at)))?;
+        Ok(bytes)
+    }
+
+    /// Puts the published package into its place again.
+    fn put_back(&self, at: usize) {
+        let place = self.folder.join(name(at));
+        let aside = self.folder.join(format!("published-{at:05}"));
+        let put = fs_err::hard_link(&self.packages[at].path, &aside)
+            .and_then(|()| fs_err::rename(&aside, &place));
+        if let Err(error) = put {
+            tracing::debug!(%error, "a package that was made ready stays");
+        }
+    }
+}
+
+/// Ends the threads beside the work.
+struct End<'a>(&'a Pace, Option<&'a Watch>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+        if let Some(watch) = self.1 {
+            watch.end();
+        }
     }
 }
 
@@ -149,17 +197,14 @@ fn put(new: tempfile::NamedTempFile, place: &Path) -> io::Result<()> {
     }
 }
 
-/// How far all threads together are.
-#[derive(Debug, Default)]
-struct Progress {
-    next: AtomicUsize,
-    taken: AtomicU64,
-    done: AtomicBool,
-}
+/// What the packages' file names begin with.
+const PREFIX: &str = "package-";
+/// And end with.
+const SUFFIX: &str = ".rpm";
 
 /// Long on purpose: rpm 6.1 loses file names of up to 15 bytes between reading and installing ("open of … failed").
 fn name(at: usize) -> String {
-    format!("package-{at:05}.rpm")
+    format!("{PREFIX}{at:05}{SUFFIX}")
 }
 
 #[cfg(test)]
@@ -193,18 +238,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn packages_are_replaced_in_the_stage_and_nowhere_else() {
-        let (store, stage) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        // Without a pattern, so that it is as large when it is packed.
+    /// Without a pattern, so that it is as large when it is packed.
+    fn noise(bytes: usize) -> Vec<u8> {
         let mut random = 1_u64;
-        let noise = std::iter::repeat_with(|| {
+        let next = || {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             random.to_be_bytes()[0]
-        });
-        let content: Vec<u8> = noise.take(1 << 20).collect();
+        };
+        std::iter::repeat_with(next).take(bytes).collect()
+    }
+
+    #[test]
+    fn packages_are_replaced_in_the_stage_until_they_are_passed_and_nowhere_else() {
+        let (store, stage) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let content = noise(1 << 20);
         let packed = zstd::encode_all(&content[..], 19).unwrap();
         let packages = [
             package(store.path(), "packed", &packed),
@@ -226,14 +275,29 @@ mod tests {
                 "package-00003.rpm"
             ]
         );
-        ahead.during(|| {
-            let limit = Instant::now() + Duration::from_mins(1);
-            let alone = thread::available_parallelism().unwrap().get() == 1;
-            while !alone && Digest::of(&read("package-00000.rpm")) == packages[0].sha256 {
-                assert!(Instant::now() < limit, "it was not replaced");
+        let file = |at: usize| {
+            let metadata = fs_err::metadata(stage.path().join(&names[at]));
+            std::os::unix::fs::MetadataExt::ino(&metadata.unwrap())
+        };
+        let published = file(0);
+        let limit = Instant::now() + Duration::from_mins(1);
+        let until = |what: &str, so: &dyn Fn() -> bool| {
+            while !so() {
+                assert!(Instant::now() < limit, "{what}");
                 thread::yield_now();
             }
-            for (package, name) in packages.iter().zip(&names).skip(1) {
+        };
+        ahead.during(|| {
+            for name in &names {
+                read(name);
+            }
+            if thread::available_parallelism().unwrap().get() > 1 {
+                until("it is made ready", &|| file(0) != published);
+                assert_ne!(Digest::of(&read(&names[0])), packages[0].sha256);
+                read(&names[1]);
+                until("it was passed", &|| file(0) == published);
+            }
+            for (package, name) in packages.iter().zip(&names) {
                 assert_eq!(Digest::of(&read(name)), package.sha256, "{name}");
             }
         });
@@ -244,6 +308,6 @@ mod tests {
             );
         }
         let left = std::fs::read_dir(stage.path()).unwrap().count();
-        assert_eq!(left, 0);
+        assert_eq!(left, packages.len());
     }
 }

@@ -3,6 +3,7 @@
 mod ahead;
 pub mod base;
 pub mod create;
+mod pace;
 pub mod pack;
 pub mod recipe;
 pub mod rules;

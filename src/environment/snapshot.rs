@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::backend::{Backend, RootId};
 use crate::digest::Digest;
 use crate::documents::Lock;
 use crate::environment::create::EnvironmentError;
-use crate::oci::{Image, ImageConfig, ImageRef, Layer, Layout};
+use crate::oci::{Image, ImageConfig, ImageRef, Layer, Layout, OciError};
 use crate::tree::Normalise;
 
 /// The label with the digest of the lock that the image was made from.
@@ -16,35 +16,61 @@ pub const LOCK_LABEL: &str = "io.pristine.lock";
 /// The label with the project's name.
 pub const PROJECT_LABEL: &str = "io.pristine.project";
 
+/// How much a kept layer's thread leaves to others, in steps of nice(2).
+const PATIENCE: i32 = 19;
+
 /// The id of the kept root of a layer.
 pub fn root_id(diff_id: &Digest) -> RootId {
     RootId(format!("tree-{}", diff_id.hex()))
 }
 
-/// Normalises a root and archives it as a layer. Where the layer of the `expected` tree is kept already,
+/// The kept layer of the tree that is expected, while a thread hashes its blob.
+#[derive(Debug)]
+pub struct Kept {
+    diff_id: Digest,
+    hashing: JoinHandle<Result<Option<Layer>, OciError>>,
+}
+
+impl Kept {
+    /// Begins to hash the layer of the `expected` tree, where one is noted: with what others leave of the processors,
+    /// while the tree is made.
+    pub fn look(layout: &Layout, expected: Option<&Digest>) -> Option<Self> {
+        let diff_id = *expected.filter(|expected| layout.has_note_of(expected))?;
+        let layout = layout.clone();
+        let hashing = thread::spawn(move || {
+            // Of this thread alone; it is only later where that is refused.
+            let _refused = rustix::process::nice(PATIENCE);
+            layout.known_layer(&diff_id)
+        });
+        Some(Self { diff_id, hashing })
+    }
+
+    /// The layer; none where it is damaged.
+    fn layer(self) -> Result<Option<Layer>, OciError> {
+        let hashed = self.hashing.join();
+        hashed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Normalises a root and archives it as a layer. Where the layer of the expected tree is `kept` already,
 /// and the tree is that one, it is only digested, not compressed again.
 pub fn freeze(
     backend: &dyn Backend,
     root: &RootId,
     normalise: &Normalise,
     layout: &Layout,
-    expected: Option<&Digest>,
+    kept: Option<Kept>,
 ) -> Result<Layer, EnvironmentError> {
     let archive = || EnvironmentError::backend("archive the environment");
-    if let Some(expected) = expected.filter(|expected| layout.has_note_of(expected)) {
-        // The kept layer is read while the tree is: both are needed, and each takes one processor.
-        let (known, digest) = thread::scope(|scope| {
-            let known = scope.spawn(|| layout.known_layer(expected));
-            let digest = backend.digest(root, Some(normalise));
-            let known = known.join();
-            (
-                known.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                digest,
-            )
-        });
-        let digest = digest.map_err(archive())?;
-        if let Some(known) = known?.filter(|known| known.diff_id == digest) {
-            return Ok(known);
+    if let Some(kept) = kept {
+        let before = layout.marks_of(&kept.diff_id);
+        let digested = backend.digest_by(root, Some(normalise), &before);
+        let (digest, marks) = digested.map_err(archive())?;
+        if digest == kept.diff_id && before.is_empty() && !marks.is_empty() {
+            layout.keep_marks(&digest, marks)?;
+        }
+        if let Some(layer) = kept.layer()?.filter(|layer| layer.diff_id == digest) {
+            return Ok(layer);
         }
     }
     let mut writer = layout.layer_writer()?;
@@ -90,13 +116,23 @@ pub fn keep(
 
 /// The kept image of a lock. Its layers are verified where they are read.
 pub fn find(layout: &Layout, lock: &Lock) -> Result<Option<Image>, EnvironmentError> {
-    Ok(layout.find(|image| is_of(image, lock))?)
+    let label = lock.digest().to_string();
+    Ok(layout.find(|image| is_labelled(image, lock, &label))?)
 }
 
 /// Whether an image is a snapshot of the lock: it says so, and its lowest layers are the environment of the lock. What
 /// a recipe's files and commands add is on top of that, and no lock has its digest.
 pub fn is_of(image: &Image, lock: &Lock) -> bool {
-    let says = image.config.labels.get(LOCK_LABEL) == Some(&lock.digest().to_string());
+    is_labelled(image, lock, &lock.digest().to_string())
+}
+
+/// As `is_of`, with the lock's digest.
+fn is_labelled(image: &Image, lock: &Lock, label: &str) -> bool {
+    let says = image
+        .config
+        .labels
+        .get(LOCK_LABEL)
+        .is_some_and(|own| own == label);
     let lowest = image
         .reference
         .layers

@@ -9,7 +9,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
 
 use crate::digest::Digest;
 use crate::environment::create::Ingredient;
@@ -41,17 +43,16 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// The places of the packages in the order that was kept; in their own where none was.
-    pub(super) fn order(&self) -> Vec<usize> {
-        let own = || (0..self.count).collect();
+    /// The places of the packages in the order that was kept, where one was.
+    pub(super) fn known(&self) -> Option<Vec<usize>> {
         let text = fs_err::read_to_string(self.store.derived(&self.name)).unwrap_or_default();
         let kept: Option<Vec<usize>> = text.lines().map(|line| line.parse().ok()).collect();
-        kept.filter(|kept| self.fits(kept)).unwrap_or_else(own)
+        kept.filter(|kept| self.fits(kept))
     }
 
     /// Keeps what was seen, where that is an order of all packages.
     pub(super) fn keep(&self, seen: &[usize]) {
-        if !self.fits(seen) || self.order() == seen {
+        if !self.fits(seen) {
             return;
         }
         let places: Vec<String> = seen.iter().map(usize::to_string).collect();
@@ -70,33 +71,79 @@ impl<'a> Turns<'a> {
 
 /// Sees which files of a folder are opened by their names there.
 #[derive(Debug)]
-pub(super) struct Watch(OwnedFd);
+pub(super) struct Watch {
+    queue: OwnedFd,
+    end: OwnedFd,
+}
 
 impl Watch {
     /// Watches from now on.
     pub(super) fn on(folder: &Path) -> io::Result<Self> {
         let queue = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         inotify::add_watch(&queue, folder, WatchFlags::OPEN | WatchFlags::ONLYDIR)?;
-        Ok(Self(queue))
+        let end = eventfd(0, EventfdFlags::CLOEXEC)?;
+        Ok(Self { queue, end })
+    }
+
+    /// Tells `opened` of each file, in their order, until `end` was called and all before it was told.
+    pub(super) fn follow(&self, mut opened: impl FnMut(&str)) -> Opened {
+        let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
+        let mut events = inotify::Reader::new(&self.queue, &mut buffer);
+        let mut all = Opened::default();
+        loop {
+            let ended = self.wait();
+            while let Ok(event) = events.next() {
+                all.partly |= event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+                if let Some(Ok(name)) = event.file_name().map(std::ffi::CStr::to_str) {
+                    all.take(name);
+                    opened(name);
+                }
+            }
+            if ended {
+                return all;
+            }
+        }
+    }
+
+    /// Waits for the next event or for the end, and says whether it is the end.
+    fn wait(&self) -> bool {
+        let mut either = [&self.queue, &self.end].map(|fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut either, None) {
+            Ok(_) => !either[1].revents().is_empty(),
+            Err(Errno::INTR) => false,
+            Err(_) => true,
+        }
+    }
+
+    /// Nothing more is to come.
+    pub(super) fn end(&self) {
+        let written = rustix::io::write(&self.end, &1_u64.to_ne_bytes());
+        debug_assert!(written.is_ok(), "an eventfd takes the number one");
+    }
+}
+
+/// Which files were opened.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    last: HashMap<String, usize>,
+    count: usize,
+    /// Whether some may be missing.
+    partly: bool,
+}
+
+impl Opened {
+    fn take(&mut self, name: &str) {
+        self.last.insert(name.to_owned(), self.count);
+        self.count += 1;
     }
 
     /// The files in the order in which each was opened for the last time; nothing where some may be missing.
-    pub(super) fn last_opened(self) -> Vec<String> {
-        let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
-        let mut events = inotify::Reader::new(self.0, &mut buffer);
-        let mut last = HashMap::new();
-        let mut at = 0_usize;
-        while let Ok(event) = events.next() {
-            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                return Vec::new();
-            }
-            if let Some(Ok(name)) = event.file_name().map(std::ffi::CStr::to_str) {
-                last.insert(name.to_owned(), at);
-                at += 1;
-            }
+    pub(super) fn last(&self) -> Vec<&str> {
+        if self.partly {
+            return Vec::new();
         }
-        let mut order: Vec<(usize, String)> =
-            last.into_iter().map(|(name, at)| (at, name)).collect();
+        let mut order: Vec<(&usize, &str)> =
+            self.last.iter().map(|(name, at)| (at, &**name)).collect();
         order.sort_unstable();
         order.into_iter().map(|(_, name)| name).collect()
     }
@@ -116,7 +163,12 @@ mod tests {
         for name in ["a", "b", "c", "a", "c", "b", "b"] {
             fs_err::read(folder.path().join(name)).unwrap();
         }
-        assert_eq!(watch.last_opened(), ["a", "c", "b"]);
+        watch.end();
+        let mut told = String::new();
+        let opened = watch.follow(|name| told.push_str(name));
+        // The last two are one event: nobody had looked between.
+        assert_eq!(told, "abcacb");
+        assert_eq!(opened.last(), ["a", "c", "b"]);
         assert!(Watch::on(&folder.path().join("a")).is_err());
     }
 
@@ -135,15 +187,15 @@ mod tests {
         let turns = Turns::of(&store, "tools", &packages);
         for unfit in [&[0, 1][..], &[0, 1, 1], &[1, 2, 3], &[0, 1, 2, 3]] {
             turns.keep(unfit);
-            assert_eq!(turns.order(), [0, 1, 2], "{unfit:?}");
+            assert_eq!(turns.known(), None, "{unfit:?}");
         }
         turns.keep(&[2, 0, 1]);
-        assert_eq!(turns.order(), [2, 0, 1]);
-        assert_eq!(Turns::of(&store, "others", &packages).order(), [0, 1, 2]);
-        assert_eq!(Turns::of(&store, "tools", &packages[1..]).order(), [0, 1]);
+        assert_eq!(turns.known(), Some(vec![2, 0, 1]));
+        assert_eq!(Turns::of(&store, "others", &packages).known(), None);
+        assert_eq!(Turns::of(&store, "tools", &packages[1..]).known(), None);
         for damage in ["", "2\n0\nx\n", "2\n0\n", "\0"] {
             store.keep_derived(&turns.name, damage.as_bytes()).unwrap();
-            assert_eq!(turns.order(), [0, 1, 2], "{damage:?}");
+            assert_eq!(turns.known(), None, "{damage:?}");
         }
     }
 }

@@ -1,15 +1,34 @@
-//! Which blob holds a layer's tar: `diff-ids/HEX` in the layout.
+//! Which blob holds a layer's tar: `diff-ids/HEX` in the layout; marks by which that tar is hashed sooner: `marks/HEX`; and
+//! the frames of the blob: `frames/HEX`.
 
+use std::cmp::Reverse;
 use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::frames::{Frame, Known, KnownFrames};
 use super::layout::to_json;
 use super::{Compression, Layer, Layout, OciError};
 use crate::digest::Digest;
 use crate::files;
+use crate::tree::Mark;
 
 const DIFF_ID_VERSION: u32 = 1;
+const MARKS_VERSION: u32 = 1;
+/// Where the marks of a layer's tar are, and the frames of its blob.
+const MARKS: &str = "marks";
+const FRAMES: &str = "frames";
+/// Frames are looked for in so many layers: each is a file that is open meanwhile.
+const MOST_LAYERS: usize = 32;
+
+/// `marks/<hex>`: where the hashing of that tar stood at some of its members.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KnownMarks {
+    version: u32,
+    marks: Vec<Mark>,
+}
 
 /// `diff-ids/<hex>`: the blob that this tool made of a tar.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +64,60 @@ impl Layout {
             size: known.size,
             compression: Compression::Zstd,
         }))
+    }
+
+    /// Marks of the tar with that SHA-256; none where there are none that can be understood.
+    pub fn marks_of(&self, diff_id: &Digest) -> Vec<Mark> {
+        let text = fs_err::read(self.marks_file(diff_id)).unwrap_or_default();
+        let known: Option<KnownMarks> = serde_json::from_slice(&text).ok();
+        known
+            .filter(|known| known.version == MARKS_VERSION)
+            .map_or_else(Vec::new, |known| known.marks)
+    }
+
+    /// Keeps marks of a layer's tar for the next time. They are hints: nothing depends on them.
+    pub fn keep_marks(&self, diff_id: &Digest, marks: Vec<Mark>) -> Result<(), OciError> {
+        let path = self.marks_file(diff_id);
+        let known = KnownMarks {
+            version: MARKS_VERSION,
+            marks,
+        };
+        files::write_atomic(&path, &to_json(&known)?).map_err(OciError::file("write", &path))
+    }
+
+    pub(super) fn marks_file(&self, diff_id: &Digest) -> PathBuf {
+        self.path().join(MARKS).join(diff_id.hex())
+    }
+
+    /// Notes the frames of a layer's blob, for layers that have some of them too.
+    pub(super) fn keep_frames(&self, layer: &Layer, frames: Vec<Frame>) -> Result<(), OciError> {
+        let path = self.frames_file(&layer.diff_id);
+        let text = to_json(&KnownFrames::new(frames))?;
+        files::write_atomic(&path, &text).map_err(OciError::file("write", &path))
+    }
+
+    /// The frames of the layers that were kept last, as far as they can be had.
+    pub(super) fn known_frames(&self) -> Known {
+        let mut notes = self.named(FRAMES).unwrap_or_default();
+        let written = |path: &PathBuf| fs_err::metadata(path)?.modified();
+        notes.sort_by_cached_key(|(_, path)| Reverse(written(path).ok()));
+        let mut known = Known::default();
+        for (diff_id, path) in notes.into_iter().take(MOST_LAYERS) {
+            let text = fs_err::read(&path).unwrap_or_default();
+            let Some(frames) = KnownFrames::read(&text) else {
+                continue;
+            };
+            if let Ok(Some(layer)) = self.known(&diff_id)
+                && let Ok(blob) = fs_err::File::open(self.blob_path(&layer.digest))
+            {
+                known.add(blob.into_file(), frames);
+            }
+        }
+        known
+    }
+
+    pub(super) fn frames_file(&self, diff_id: &Digest) -> PathBuf {
+        self.path().join(FRAMES).join(diff_id.hex())
     }
 
     /// The blob that holds the tar with that SHA-256, as it was noted.

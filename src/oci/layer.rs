@@ -1,27 +1,22 @@
 //! Layers written and read: both digests in one pass each way.
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 
 use fs_err::File;
 use tempfile::NamedTempFile;
 
+use super::frames::FrameWriter;
 use super::layout::{blob_name, mismatch, wrong_size};
 use super::{Compression, Layer, Layout, OciError};
 use crate::digest::HashingWriter;
 
-/// Level and workers are part of the format: others give other bytes. One worker or many give
-/// the same bytes, none gives others. Level 3 makes layers 6 % smaller in half as much time again.
-const LEVEL: i32 = 2;
-const WORKERS: u32 = 2;
 const BUFFER: usize = 128 * 1024;
-
-type Encoder = zstd::Encoder<'static, HashingWriter<BufWriter<std::fs::File>>>;
 
 /// Takes an uncompressed tar and makes a layer of it. Dropped before `finish`, it leaves nothing.
 pub struct LayerWriter {
     layout: Layout,
     file: NamedTempFile,
-    plain: HashingWriter<Encoder>,
+    plain: HashingWriter<FrameWriter>,
 }
 
 impl std::fmt::Debug for LayerWriter {
@@ -36,18 +31,13 @@ impl Layout {
     /// Starts a layer.
     pub fn layer_writer(&self) -> Result<LayerWriter, OciError> {
         let file = self.temporary()?;
-        let start = || {
-            let output = BufWriter::with_capacity(BUFFER, file.as_file().try_clone()?);
-            let mut encoder = Encoder::new(HashingWriter::new(output), LEVEL)?;
-            encoder.multithread(WORKERS)?;
-            encoder.include_checksum(true)?;
-            Ok(encoder)
-        };
-        let encoder = start().map_err(OciError::file("write", file.path()))?;
+        let output = file.as_file().try_clone();
+        let frames = output.and_then(|output| FrameWriter::new(output, self.known_frames()));
+        let frames = frames.map_err(OciError::file("write", file.path()))?;
         Ok(LayerWriter {
             layout: self.clone(),
             file,
-            plain: HashingWriter::new(encoder),
+            plain: HashingWriter::new(frames),
         })
     }
 
@@ -71,28 +61,25 @@ impl Write for LayerWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Flushing would end a zstd block, and so change the bytes with how they were written.
-        Ok(())
+        self.plain.flush()
     }
 }
 
 impl LayerWriter {
     /// Ends the layer and keeps its blob.
     pub fn finish(self) -> Result<Layer, OciError> {
-        let path = self.file.path().to_owned();
-        let error = || OciError::file("write", &path);
-        let (encoder, diff_id) = self.plain.finish();
-        let output = encoder.finish().map_err(error())?;
-        let size = output.length();
-        let (mut output, digest) = output.finish();
-        output.flush().map_err(error())?;
+        let (frames, diff_id) = self.plain.finish();
+        let blob = frames
+            .finish()
+            .map_err(OciError::file("write", self.file.path()))?;
         let layer = Layer {
             diff_id,
-            digest,
-            size,
+            digest: blob.digest,
+            size: blob.size,
             compression: Compression::Zstd,
         };
-        self.layout.keep(self.file, &digest)?;
+        self.layout.keep(self.file, &layer.digest)?;
+        self.layout.keep_frames(&layer, blob.frames)?;
         self.layout.remember(&layer)?;
         Ok(layer)
     }

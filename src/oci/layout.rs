@@ -1,5 +1,6 @@
 //! The layout on disk: `oci-layout`, `index.json`, `blobs/sha256/`, as the OCI image layout
-//! specification has it, and beside them `diff-ids/` (which blob holds a layer's tar), `tmp/` and `lock`.
+//! specification has it, and beside them `diff-ids/` (which blob holds a layer's tar), `frames/` (of which pieces
+//! that blob is made), `marks/` (hints for hashing the tar again), `tmp/` and `lock`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,14 @@ impl Layout {
             path: path.to_owned(),
             store: None,
         };
-        for folder in ["blobs/sha256", "diff-ids", "origins", "tmp"] {
+        for folder in [
+            "blobs/sha256",
+            "diff-ids",
+            "frames",
+            "marks",
+            "origins",
+            "tmp",
+        ] {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(OciError::file("make", &folder))?;
         }

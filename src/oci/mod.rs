@@ -12,6 +12,7 @@ mod archive;
 mod blob;
 mod error;
 mod flatten;
+mod frames;
 mod image;
 mod known;
 mod layer;

@@ -60,11 +60,13 @@ impl Layout {
         diff_id: &Digest,
         discarded: &mut Discarded,
     ) -> Result<(), OciError> {
-        take(&self.path().join("diff-ids").join(diff_id.hex()), discarded)
+        take(&self.path().join("diff-ids").join(diff_id.hex()), discarded)?;
+        take(&self.frames_file(diff_id), discarded)?;
+        take(&self.marks_file(diff_id), discarded)
     }
 
     /// The files of a folder that are named by a digest, in its order.
-    fn named(&self, folder: &str) -> Result<Vec<(Digest, PathBuf)>, OciError> {
+    pub(super) fn named(&self, folder: &str) -> Result<Vec<(Digest, PathBuf)>, OciError> {
         let folder = self.path().join(folder);
         let mut found = Vec::new();
         for entry in fs_err::read_dir(&folder).map_err(OciError::file("list", &folder))? {

@@ -1,13 +1,14 @@
 //! The record of an audit: `audit.json`, in the folder of the run that was audited (`docs/audit.md`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Ending, HostRecord, RecordError, StepRecord, UsageRecord, versioned};
-use crate::compare::Comparison;
+use crate::compare::{Cause, Comparison};
 use crate::digest::Digest;
+pub use crate::reproducibility::Variation;
 
 /// The format version that this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -15,80 +16,6 @@ pub const FORMAT: u32 = 1;
 pub const FILE_NAME: &str = "audit.json";
 /// The folder of all audits in a run folder.
 pub const AUDITS: &str = "audits";
-
-/// One thing that is deliberately different in the second build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Variation {
-    /// `TZ`: the local date is never the one in UTC.
-    TimeZone,
-    /// The machine's name.
-    HostName,
-    /// The builder's home, and so the folder in which everything is unpacked and built.
-    BuildPath,
-    /// Name, number and group of who builds.
-    User,
-    /// `LC_ALL`.
-    Locale,
-    /// How many processors there are, which ones, and what `%_smp_mflags` says.
-    Processors,
-    /// The order in which make starts what it may start.
-    JobOrder,
-    /// The order in which folders list their files.
-    FileOrder,
-    /// The permission bits that new files do not get.
-    Umask,
-    /// What `uname` says of the kernel.
-    Kernel,
-    /// Environment variables that no build should look at.
-    Environment,
-}
-
-impl Variation {
-    /// All, in the order of the docs.
-    pub const ALL: [Self; 11] = [
-        Self::TimeZone,
-        Self::HostName,
-        Self::BuildPath,
-        Self::User,
-        Self::Locale,
-        Self::Processors,
-        Self::JobOrder,
-        Self::FileOrder,
-        Self::Umask,
-        Self::Kernel,
-        Self::Environment,
-    ];
-
-    /// Whether it is varied where nobody says otherwise. Two are not: rpm itself writes the build path into every
-    /// source package (its tag `SPEC`), and makefiles with a missing dependency fail in another order, and do not differ.
-    pub fn by_default(self) -> bool {
-        !matches!(self, Self::BuildPath | Self::JobOrder)
-    }
-
-    /// Its name on the command line and in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TimeZone => "time-zone",
-            Self::HostName => "host-name",
-            Self::BuildPath => "build-path",
-            Self::User => "user",
-            Self::Locale => "locale",
-            Self::Processors => "processors",
-            Self::JobOrder => "job-order",
-            Self::FileOrder => "file-order",
-            Self::Umask => "umask",
-            Self::Kernel => "kernel",
-            Self::Environment => "environment",
-        }
-    }
-}
-
-impl std::fmt::Display for Variation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What was audited, how, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,6 +97,9 @@ pub struct PackageAudit {
     pub not_varied: BTreeMap<Variation, String>,
     /// Source and binary packages: those of the run, and those that only the second build made.
     pub artefacts: Vec<ArtefactAudit>,
+    /// Why it may differ, where the project file says so of every cause; empty where it does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
     /// Which variations make it differ, where that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bisection: Option<Bisection>,
@@ -183,6 +113,34 @@ pub struct PackageAudit {
     /// What it used in the run, held against what its spec declares; none where that was not watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<UsageRecord>,
+}
+
+impl PackageAudit {
+    /// Whether nothing speaks against it: it is the same, it was not tried, or it may differ as it does.
+    pub fn good(&self) -> bool {
+        self.outcome.good() || !self.allowed.is_empty()
+    }
+
+    /// The causes of what was compared, once each.
+    pub fn causes(&self) -> BTreeSet<Cause> {
+        let comparisons = self
+            .artefacts
+            .iter()
+            .filter_map(|one| one.comparison.as_ref());
+        let causes = comparisons.flat_map(Comparison::causes);
+        causes.map(|(cause, _)| cause).collect()
+    }
+
+    /// The same, that of what is not listed among them. `None` where something that differs could not be compared.
+    pub fn all_causes(&self) -> Option<BTreeSet<Cause>> {
+        let mut causes = self.causes();
+        for artefact in self.artefacts.iter().filter(|one| !one.is_identical()) {
+            if artefact.comparison.as_ref()?.left_out > 0 {
+                causes.insert(Cause::Unknown);
+            }
+        }
+        Some(causes)
+    }
 }
 
 /// How a package's audit ended.
@@ -255,6 +213,25 @@ pub struct ArtefactAudit {
     /// What differs, with causes; none where both are the same, or where one is not there to be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// What diffoscope made of it, where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deep: Option<DeepRecord>,
+}
+
+/// A deep view, by diffoscope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "result", deny_unknown_fields)]
+pub enum DeepRecord {
+    /// Its page.
+    Page {
+        /// Relative to the audit's folder.
+        path: PathBuf,
+    },
+    /// There is none.
+    Nothing {
+        /// Why, in words.
+        because: String,
+    },
 }
 
 impl ArtefactAudit {
@@ -347,7 +324,9 @@ pub(crate) mod sample {
                     first: Some(Digest::of(b"1")),
                     second: Some(Digest::of(b"2")),
                     comparison: Some(Comparison::identical()),
+                    deep: None,
                 }],
+                allowed: Vec::new(),
                 bisection: Some(Bisection {
                     alone: vec![Variation::HostName],
                     rebuilds: 5,

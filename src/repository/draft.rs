@@ -6,12 +6,13 @@ use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::{Reader, XmlVersion};
 
+use super::quick;
 use crate::rpm::{Comparison, Dependency, Requirement};
 
 /// What the metadata's documents are.
 const XML: XmlVersion = XmlVersion::Implicit1_0;
 /// The elements of a package that have dependencies in them, in the order of [`Draft::lists`].
-const LISTS: [&str; 8] = [
+pub(super) const LISTS: [&str; 8] = [
     "rpm:provides",
     "rpm:requires",
     "rpm:conflicts",
@@ -92,28 +93,52 @@ impl<D, P> Default for Draft<D, P> {
     }
 }
 
+/// What an element has in it.
+#[derive(Debug)]
+pub(super) enum Content<'r, 'a> {
+    /// It is empty.
+    None,
+    /// What follows in the reader.
+    Reader(&'r mut Reader<&'a [u8]>),
+    /// This text.
+    Text(&'a str),
+}
+
 /// Reads a document of packages to its end.
 pub(super) fn read<S: Sink>(document: &[u8], sink: &mut S) -> Result<(), S::Error> {
+    read_with(document, std::str::from_utf8(document).ok(), sink)
+}
+
+/// The same by the parser alone.
+pub(super) fn read_plainly<S: Sink>(document: &[u8], sink: &mut S) -> Result<(), S::Error> {
+    read_with(document, None, sink)
+}
+
+/// The same; `text` is the document where packages may be read without the parser.
+fn read_with<S: Sink>(document: &[u8], text: Option<&str>, sink: &mut S) -> Result<(), S::Error> {
     let mut reader = Reader::from_reader(document);
     let header = header(&mut reader);
     header.map_err(|reason| sink.damaged(reason))?;
     let mut draft = Draft::default();
     let mut ended = false;
+    usual(text, &mut reader, &mut draft, sink)?;
     loop {
         match reader.read_event() {
             Ok(Event::Start(_) | Event::Empty(_)) if ended => {
                 return Err(sink.damaged("it goes on after its end".to_owned()));
             }
-            Ok(Event::Start(start)) => draft.start(&start, Some(&mut reader), sink)?,
-            Ok(Event::Empty(empty)) => draft.start(&empty, None, sink)?,
+            Ok(Event::Start(start)) => draft.start(&start, Content::Reader(&mut reader), sink)?,
+            Ok(Event::Empty(empty)) => draft.start(&empty, Content::None, sink)?,
             Ok(Event::End(end)) => match end.name().as_ref() {
                 "package" => {
                     sink.package(&mut draft)?;
                     draft.clear();
+                    if !ended {
+                        usual(text, &mut reader, &mut draft, sink)?;
+                    }
                 }
                 "metadata" => ended = true,
-                name if LISTS.contains(&name) => draft.list = None,
-                _ => {}
+                name => draft.end(name),
             },
             Ok(Event::Eof) if ended => return Ok(()),
             Ok(Event::Eof) => return Err(sink.damaged("it ends before `</metadata>`".to_owned())),
@@ -121,6 +146,22 @@ pub(super) fn read<S: Sink>(document: &[u8], sink: &mut S) -> Result<(), S::Erro
             Err(error) => return Err(sink.damaged(error.to_string())),
         }
     }
+}
+
+/// Reads the packages that follow and are in the usual shape; the reader goes on after them.
+fn usual<S: Sink>(
+    text: Option<&str>,
+    reader: &mut Reader<&[u8]>,
+    draft: &mut DraftOf<S>,
+    sink: &mut S,
+) -> Result<(), S::Error> {
+    let rest = *reader.get_ref();
+    let rest_text = text.and_then(|text| text.get(text.len() - rest.len()..));
+    if let Some(rest_text) = rest_text {
+        let length = quick::packages(rest_text, draft, sink)?;
+        *reader.get_mut() = &rest[length..];
+    }
+    Ok(())
 }
 
 /// The document's own element, which says how many packages it has.
@@ -140,7 +181,7 @@ fn header(reader: &mut Reader<&[u8]>) -> Result<(), String> {
 }
 
 impl<D, P> Draft<D, P> {
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         let texts = [
             &mut self.name,
             &mut self.arch,
@@ -161,24 +202,27 @@ impl<D, P> Draft<D, P> {
         self.list = None;
     }
 
-    /// Takes in an element; `content` is where its text follows, if it may have one.
-    fn start<S: Sink<Dependency = D, Path = P>>(
+    /// Takes in the end of an element.
+    pub(super) fn end(&mut self, name: &str) {
+        if LISTS.contains(&name) {
+            self.list = None;
+        }
+    }
+
+    /// Takes in an element.
+    pub(super) fn start<S: Sink<Dependency = D, Path = P>>(
         &mut self,
         element: &BytesStart<'_>,
-        content: Option<&mut Reader<&[u8]>>,
+        content: Content<'_, '_>,
         sink: &mut S,
     ) -> Result<(), S::Error> {
         let name = element.name();
         let name = name.as_ref();
         if name == "rpm:entry" {
-            if let Some(list) = self.list {
-                self.lists[list].push(sink.dependency(element)?);
-            }
-            return Ok(());
+            return self.entry(element, sink);
         }
         if name == "file" {
-            let mut path = String::new();
-            text(element, content, &mut path).map_err(|reason| sink.damaged(reason))?;
+            let path = text(element, content).map_err(|reason| sink.damaged(reason))?;
             self.paths.push(sink.path(&path));
             return Ok(());
         }
@@ -186,11 +230,23 @@ impl<D, P> Draft<D, P> {
             .map_err(|reason| sink.damaged(reason))
     }
 
+    /// Takes in a dependency.
+    pub(super) fn entry<S: Sink<Dependency = D, Path = P>>(
+        &mut self,
+        element: &BytesStart<'_>,
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
+        if let Some(list) = self.list {
+            self.lists[list].push(sink.dependency(element)?);
+        }
+        Ok(())
+    }
+
     fn field(
         &mut self,
         name: &str,
         element: &BytesStart<'_>,
-        content: Option<&mut Reader<&[u8]>>,
+        content: Content<'_, '_>,
     ) -> Result<(), String> {
         let into = match name {
             "name" => &mut self.name,
@@ -231,13 +287,14 @@ impl<D, P> Draft<D, P> {
             "location" => return self.place(element),
             _ => {
                 // An empty element opens nothing.
-                if content.is_some() && name.starts_with("rpm:") {
+                if !matches!(content, Content::None) && name.starts_with("rpm:") {
                     self.list = LISTS.iter().position(|list| *list == name);
                 }
                 return Ok(());
             }
         };
-        text(element, content, into)
+        text(element, content)?.as_ref().clone_into(into);
+        Ok(())
     }
 
     fn place(&mut self, element: &BytesStart<'_>) -> Result<(), String> {
@@ -253,20 +310,21 @@ impl<D, P> Draft<D, P> {
     }
 }
 
-/// Puts an element's text into a buffer.
-fn text(
-    element: &BytesStart<'_>,
-    content: Option<&mut Reader<&[u8]>>,
-    into: &mut String,
-) -> Result<(), String> {
-    into.clear();
-    if let Some(reader) = content {
-        let text = reader
-            .read_text(element.name())
-            .map_err(|error| error.to_string())?;
-        into.push_str(&unescaped(&text)?);
+/// An element's text.
+fn text<'a>(element: &BytesStart<'_>, content: Content<'_, 'a>) -> Result<Cow<'a, str>, String> {
+    match content {
+        Content::None => Ok(Cow::Borrowed("")),
+        Content::Reader(reader) => {
+            let text = reader
+                .read_text(element.name())
+                .map_err(|error| error.to_string())?;
+            unescaped(&text)
+        }
+        Content::Text(text) if memchr::memchr2(b'&', b'\r', text.as_bytes()).is_none() => {
+            Ok(Cow::Borrowed(text))
+        }
+        Content::Text(text) => unescaped(&BytesText::from_escaped(text)),
     }
-    Ok(())
 }
 
 fn unescaped<'a>(text: &BytesText<'a>) -> Result<Cow<'a, str>, String> {
@@ -296,6 +354,9 @@ fn attributes<'a, const N: usize>(
     names: [&str; N],
 ) -> Result<[Option<Cow<'a, str>>; N], String> {
     let mut values = [const { None }; N];
+    if let Some(plain) = quick::attributes(element, names) {
+        return Ok(plain.map(|value| value.map(Cow::Borrowed)));
+    }
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|error| error.to_string())?;
         if let Some(place) = names
@@ -364,4 +425,190 @@ fn flags(text: &str) -> Result<Comparison, String> {
         "GT" => Comparison::Greater,
         other => return Err(format!("`{other}` is not a comparison")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What was read, as text.
+    #[derive(Default)]
+    struct Told(Vec<String>);
+
+    impl Sink for Told {
+        type Dependency = String;
+        type Path = String;
+        type Error = String;
+
+        fn damaged(&self, reason: String) -> String {
+            reason
+        }
+
+        fn dependency(&mut self, element: &BytesStart<'_>) -> Result<String, String> {
+            requirement(element).map(|one| format!("{} {}", one.dependency, one.pre))
+        }
+
+        fn path(&mut self, path: &str) -> String {
+            path.to_owned()
+        }
+
+        fn package(&mut self, draft: &mut DraftOf<Self>) -> Result<(), String> {
+            self.0.push(format!("{draft:?}"));
+            Ok(())
+        }
+    }
+
+    fn told(document: &str, text: Option<&str>) -> (Vec<String>, Result<(), String>) {
+        let mut told = Told::default();
+        let outcome = read_with(document.as_bytes(), text, &mut told);
+        (told.0, outcome)
+    }
+
+    /// Both readers take a document alike, and refuse it with the same words.
+    fn check(document: &str) -> (Vec<String>, Result<(), String>) {
+        let plain = told(document, None);
+        assert_eq!(told(document, Some(document)), plain, "{document}");
+        plain
+    }
+
+    const BEGINNING: &str =
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<metadata packages=\"2\">\n";
+    const PACKAGE: &str = r#"<package type="rpm">
+  <name>b&amp;b</name>
+  <arch>noarch</arch>
+  <version epoch="0" ver="1.0" rel="1"/>
+  <checksum type="sha256" pkgid="YES">aa</checksum>
+  <summary>A &lt;b&gt;</summary>
+  <description>It is &#38; was
+more than &quot;one&quot; line</description>
+  <packager/>
+  <url>https://example.org/?a=1&amp;b=2</url>
+  <time file="1" build="2"/>
+  <size package="1" installed="2" archive="3"/>
+  <location href="b-1.0-1.noarch.rpm"/>
+  <format>
+    <rpm:license>MIT</rpm:license>
+    <rpm:vendor>V</rpm:vendor>
+    <rpm:group>Unspecified</rpm:group>
+    <rpm:buildhost>h</rpm:buildhost>
+    <rpm:sourcerpm>b-1.0-1.src.rpm</rpm:sourcerpm>
+    <rpm:header-range start="1" end="2"/>
+    <rpm:provides>
+      <rpm:entry name="b" flags="EQ" epoch="0" ver="1.0" rel="1"/>
+      <rpm:entry name="(c &gt;= 1)"/>
+    </rpm:provides>
+    <rpm:requires>
+      <rpm:entry name="/bin/sh" pre="1"/>
+    </rpm:requires>
+    <rpm:suggests/>
+    <file>/usr/bin/b</file>
+    <file type="dir">/usr/share/b</file>
+  </format>
+</package>
+"#;
+
+    #[test]
+    fn a_package_in_the_usual_shape_needs_no_parser() {
+        let mut told = Told::default();
+        let length = quick::packages(&PACKAGE.repeat(2), &mut Draft::default(), &mut told).unwrap();
+        assert_eq!((length, told.0.len()), (PACKAGE.len() * 2 - 1, 2));
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_the_parser() {
+        let packages = |text: &str| check(&format!("{BEGINNING}{text}</metadata>"));
+        let usual = packages(&PACKAGE.repeat(2));
+        assert_eq!((usual.0.len(), &usual.1), (2, &Ok(())));
+        for (from, to) in [
+            ("<name>", "<!-- <name>z</name> --><name>"),
+            ("<name>b&amp;b", "<name><![CDATA[c]]>"),
+            ("<name>b&amp;b</name>", "<name>b<x/>b</name>"),
+            ("<name>", "text <name>"),
+            ("ver=\"1.0\"", "ver='1.0'"),
+            ("ver=\"1.0\"", "ver=\"1>0\""),
+            ("ver=\"1.0\"", "ver=\"1&lt;0\" "),
+            ("ver=\"1.0\"", "ver=\"1\n0\""),
+            ("rel=\"1\"/>", "rel=\"1\" rel=\"2\"/>"),
+            ("pre=\"1\"/>", "pre=\"1\"></rpm:entry>"),
+            (
+                "<format>",
+                "<rpm:requires><rpm:entry name=\"x\"/></rpm:requires><format>",
+            ),
+            (
+                "<format>",
+                "<rpm:requires>x</rpm:requires><rpm:entry name=\"y\"/><format>",
+            ),
+            (
+                "</rpm:requires>",
+                "<rpm:license>x</rpm:license><rpm:entry name=\"y\"/></rpm:requires>",
+            ),
+            ("<packager/>", "<metadata></metadata>"),
+            ("<packager/>", "<package></package>"),
+            ("<packager/>", "<packager>&undefined;</packager>"),
+            ("<packager/>", "<packager>a & b</packager>"),
+            ("<packager/>", "<?pi?>"),
+            ("</name>", "</name >"),
+            ("</name>", "</nam>"),
+            ("</package>", "</package>text<name>stray</name>"),
+            ("</package>", ""),
+            ("A &lt;b&gt;", "A &b;"),
+            ("\n", "\r\n"),
+        ] {
+            let changed = PACKAGE.replacen(from, to, 1);
+            assert_ne!(changed, PACKAGE, "{from}");
+            let _alike = packages(&format!("{changed}{PACKAGE}"));
+            let _alike = packages(&format!("{PACKAGE}{changed}{PACKAGE}"));
+        }
+    }
+
+    fn mutation() -> impl Strategy<Value = (prop::sample::Index, usize, String)> {
+        let piece = prop_oneof![
+            "[<>/&;'\" =a-z:!?\\[\\]-]{0,3}",
+            prop::sample::select(vec![
+                "<!--",
+                "-->",
+                "<![CDATA[",
+                "]]>",
+                "</package>",
+                "<package>",
+                "</metadata>",
+                "<name>",
+                "</name>",
+                "<format>",
+                "</format>",
+                "<rpm:requires>",
+                "</rpm:requires>",
+                "<rpm:entry name=\"q\"/>",
+                "&amp;",
+                "&x;",
+                "<file>",
+                "\r\n",
+                "ä",
+            ])
+            .prop_map(str::to_owned),
+        ];
+        (any::<prop::sample::Index>(), 0..8_usize, piece)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn both_readers_take_every_document_alike(mutations in proptest::collection::vec(mutation(), 1..5)) {
+            let mut document = format!("{BEGINNING}{}</metadata>\n", PACKAGE.repeat(2));
+            for (at, removed, added) in mutations {
+                let mut start = at.index(document.len());
+                while !document.is_char_boundary(start) {
+                    start -= 1;
+                }
+                let mut end = document.len().min(start + removed);
+                while !document.is_char_boundary(end) {
+                    end -= 1;
+                }
+                document.replace_range(start..end.max(start), &added);
+            }
+            let _alike = check(&document);
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod mirrorlist;
 mod modules;
 mod pieces;
 mod primary;
+mod quick;
 mod repomd;
 mod stream;
 mod writer;
@@ -20,14 +21,17 @@ mod writer;
 pub use comps::{Comps, Member, MemberKind};
 pub use error::RepositoryError;
 pub use index::{
-    Builder as IndexBuilder, Damage, Index, Offered, Reach, TooLarge, VERSION as INDEX_VERSION,
+    Builder as IndexBuilder, Damage, Index, Made, Offered, Reach, TooLarge,
+    VERSION as INDEX_VERSION,
 };
 pub use metalink::{Metalink, Version};
 pub use mirrorlist::parse_mirrorlist;
 pub use modules::{Modules, Stream};
-pub use primary::{PackageEntry, find_files, index_primary, read_primary};
+pub use primary::{PackageEntry, find_files, index_primary, read_primary, read_primary_plainly};
 pub use repomd::{Checksum, Record, Repomd};
 pub use writer::{Described, Writer, write};
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

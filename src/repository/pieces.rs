@@ -1,19 +1,21 @@
 //! A long list of packages in pieces of whole packages, which all processors read at once.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZero;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use memchr::memmem;
 
-/// A piece has at least so many bytes, but for the last.
-const PIECE: usize = 1 << 20;
+/// A piece has at least so many bytes, but for the last: it and what is made of it fit into a processor's own cache.
+const PIECE: usize = 1 << 18;
 /// A package that takes more is none.
 const MOST: usize = 16 << 20;
 /// More than any distribution's list unpacks to.
 const MAX_OPEN_SIZE: u64 = 8 << 30;
-/// More lanes only wait for what comes before them, which is decompressed on one processor.
+/// More lanes only wait for what comes before them, since one at a time decompresses.
 const MOST_LANES: usize = 8;
 /// What a package ends with.
 const END: &[u8] = b"</package>";
@@ -21,11 +23,42 @@ const END: &[u8] = b"</package>";
 const OPEN: &[u8] = b"<metadata packages=\"0\">";
 const CLOSE: &[u8] = b"</metadata>";
 
+/// Packages that follow each other, as a document of their own; the memory is used again.
+#[derive(Debug, Default)]
+struct Piece {
+    memory: Vec<u8>,
+    length: usize,
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        &self.memory[..self.length]
+    }
+
+    /// Makes room for so many bytes in all.
+    fn reserve(&mut self, length: usize) {
+        if self.memory.is_empty() {
+            // Zeros that come from the system cost nothing, not even without optimisation.
+            self.memory = vec![0; length];
+        } else if self.memory.len() < length {
+            self.memory.resize(length, 0);
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.reserve(self.length + bytes.len());
+        self.memory[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
+}
+
 /// A document that is split between packages.
 struct Splitter<R> {
     document: io::Take<R>,
     /// What was read of the next piece.
     kept: Vec<u8>,
+    /// How many pieces there were.
+    pieces: usize,
     ended: bool,
 }
 
@@ -34,50 +67,53 @@ impl<R: Read> Splitter<R> {
         Self {
             document: document.take(MAX_OPEN_SIZE),
             kept: Vec::new(),
+            pieces: 0,
             ended: false,
         }
     }
 
-    /// Packages that follow each other, as a document of their own.
-    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+    /// The next piece, and which it is.
+    fn next(&mut self, piece: &mut Piece) -> io::Result<Option<usize>> {
         if self.ended {
             return Ok(None);
         }
-        let mut wanted = PIECE;
+        let number = self.pieces;
+        self.pieces += 1;
+        piece.length = 0;
+        piece.reserve(OPEN.len() + self.kept.len() + PIECE + CLOSE.len());
+        piece.push(if number > 0 { OPEN } else { b"" });
+        piece.push(&self.kept);
+        let mut wanted = piece.length + PIECE;
         loop {
-            self.fill(wanted)?;
+            self.fill(piece, wanted)?;
             if self.ended {
-                return Ok(Some(std::mem::take(&mut self.kept)));
+                return Ok(Some(number));
             }
-            if let Some(at) = last_end(&self.kept) {
-                let mut next = Vec::with_capacity(PIECE + (PIECE >> 2));
-                next.extend_from_slice(OPEN);
-                next.extend_from_slice(&self.kept[at..]);
-                let mut piece = std::mem::replace(&mut self.kept, next);
-                piece.truncate(at);
-                piece.extend_from_slice(CLOSE);
-                return Ok(Some(piece));
+            if let Some(at) = last_end(piece.bytes()) {
+                self.kept.clear();
+                self.kept.extend_from_slice(&piece.bytes()[at..]);
+                piece.length = at;
+                piece.push(CLOSE);
+                return Ok(Some(number));
             }
-            if self.kept.len() >= MOST {
+            if piece.length >= MOST {
                 return Err(io::Error::other("it has a package that is too long"));
             }
-            wanted = self.kept.len() * 2;
+            wanted = piece.length * 2;
         }
     }
 
-    /// Reads until so much is kept, or the document ends.
-    fn fill(&mut self, wanted: usize) -> io::Result<()> {
-        let mut length = self.kept.len();
-        self.kept.resize(wanted.max(length), 0);
-        while length < self.kept.len() && !self.ended {
-            match self.document.read(&mut self.kept[length..]) {
+    /// Reads until the piece has so many bytes, or the document ends.
+    fn fill(&mut self, piece: &mut Piece, wanted: usize) -> io::Result<()> {
+        piece.reserve(wanted);
+        while piece.length < wanted && !self.ended {
+            match self.document.read(&mut piece.memory[piece.length..wanted]) {
                 Ok(0) => self.ended = true,
-                Ok(count) => length += count,
+                Ok(count) => piece.length += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.kept.truncate(length);
         if self.ended && self.document.limit() == 0 {
             return Err(io::Error::other("it is too large"));
         }
@@ -103,53 +139,45 @@ fn last_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Reads a document in pieces: `parse` on all processors, each with a lane of its own that `lane` makes, and `take` on
-/// this one, in the document's order. Gives the lanes: piece by piece they had their turns, beginning with the first.
+/// this one, in the document's order. Gives the lanes; `parse` is told which of the pieces it has.
 pub(super) fn read<L: Send, T: Send, E: Send>(
     document: impl Read + Send,
     unreadable: impl Fn(io::Error) -> E + Sync,
     lane: impl Fn() -> L,
-    parse: impl Fn(&mut L, &[u8]) -> Result<T, E> + Sync,
+    parse: impl Fn(&mut L, usize, &[u8]) -> Result<T, E> + Sync,
     mut take: impl FnMut(T) -> Result<(), E>,
 ) -> Result<Vec<L>, E> {
     let mut splitter = Splitter::new(document);
-    let first = splitter.next().map_err(&unreadable)?;
+    let mut first = Piece::default();
+    let number = splitter.next(&mut first).map_err(&unreadable)?;
     if splitter.ended {
         let mut only = lane();
-        if let Some(piece) = first {
-            take(parse(&mut only, &piece)?)?;
+        if let Some(number) = number {
+            take(parse(&mut only, number, first.bytes())?)?;
         }
         return Ok(vec![only]);
     }
+    let work = Work {
+        splitter: Mutex::new(splitter),
+        unreadable,
+        parse,
+    };
+    let mut first = Some(first);
     let lanes = thread::available_parallelism().map_or(1, NonZero::get);
-    let (parse, unreadable) = (&parse, &unreadable);
     thread::scope(|scope| {
-        let (mut starts, mut ends, mut workers) = (Vec::new(), Vec::new(), Vec::new());
+        let (results, ends) = sync_channel(MOST_LANES);
+        let mut workers = Vec::new();
         for _ in 0..lanes.min(MOST_LANES) {
-            let (start, pieces) = sync_channel(1);
-            let (results, end) = sync_channel(1);
-            let lane = lane();
-            workers.push(scope.spawn(move || work(lane, &pieces, &results, parse)));
-            starts.push(start);
-            ends.push(end);
+            let (lane, first, results, work) = (lane(), first.take(), results.clone(), &work);
+            workers.push(scope.spawn(move || work.lane(lane, first, &results)));
         }
-        scope.spawn(move || {
-            let mut next = Ok(first);
-            for start in starts.iter().cycle() {
-                let piece = next.map_err(unreadable).transpose();
-                let Some(piece) = piece else { return };
-                let broken = piece.is_err();
-                // Whoever does not take it has seen an error before.
-                if start.send(piece).is_err() || broken {
-                    return;
-                }
-                next = splitter.next();
-            }
-        });
-        // Lanes are fed in turn: the first that has nothing more is after the last piece.
-        for end in ends.iter().cycle() {
-            match end.recv() {
-                Ok(result) => take(result?)?,
-                Err(_) => break,
+        drop(results);
+        let (mut early, mut next) = (BTreeMap::new(), 0);
+        for (number, result) in ends {
+            early.insert(number, result);
+            while let Some(result) = early.remove(&next) {
+                take(result?)?;
+                next += 1;
             }
         }
         let lanes = workers.into_iter().map(|worker| {
@@ -161,19 +189,56 @@ pub(super) fn read<L: Send, T: Send, E: Send>(
     })
 }
 
-fn work<L, T, E>(
-    mut lane: L,
-    pieces: &Receiver<Result<Vec<u8>, E>>,
-    results: &SyncSender<Result<T, E>>,
-    parse: impl Fn(&mut L, &[u8]) -> Result<T, E>,
-) -> L {
-    for piece in pieces {
-        let result = piece.and_then(|piece| parse(&mut lane, &piece));
-        if results.send(result).is_err() {
-            break;
+/// What all lanes do.
+struct Work<R, U, P> {
+    splitter: Mutex<Splitter<R>>,
+    unreadable: U,
+    parse: P,
+}
+
+impl<R: Read, U, P> Work<R, U, P> {
+    /// Piece by piece; whoever is next decompresses its own.
+    fn lane<L, T, E>(
+        &self,
+        mut lane: L,
+        first: Option<Piece>,
+        results: &SyncSender<(usize, Result<T, E>)>,
+    ) -> L
+    where
+        U: Fn(io::Error) -> E,
+        P: Fn(&mut L, usize, &[u8]) -> Result<T, E>,
+    {
+        let mut next = first.is_some().then_some((0, Ok(())));
+        let mut piece = first.unwrap_or_default();
+        loop {
+            let Some((number, filled)) = next.or_else(|| self.next(&mut piece)) else {
+                return lane;
+            };
+            let result = match filled {
+                Ok(()) => (self.parse)(&mut lane, number, piece.bytes()),
+                Err(error) => Err((self.unreadable)(error)),
+            };
+            let failed = result.is_err();
+            // Whoever does not take it has seen an error before.
+            if results.send((number, result)).is_err() || failed {
+                let splitter = self.splitter.lock();
+                splitter.unwrap_or_else(PoisonError::into_inner).ended = true;
+                return lane;
+            }
+            next = None;
         }
     }
-    lane
+
+    fn next(&self, piece: &mut Piece) -> Option<(usize, io::Result<()>)> {
+        let mut splitter = self.splitter.lock().unwrap_or_else(PoisonError::into_inner);
+        match splitter.next(piece) {
+            Ok(number) => Some((number?, Ok(()))),
+            Err(error) => {
+                splitter.ended = true;
+                Some((splitter.pieces - 1, Err(error)))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -186,8 +251,8 @@ mod tests {
         format!("<?xml?>\n<metadata packages=\"{packages}\">\n{all}</metadata>\n")
     }
 
-    fn text(count: &mut usize, piece: &[u8]) -> Result<String, String> {
-        *count += 1;
+    fn text(numbers: &mut Vec<usize>, number: usize, piece: &[u8]) -> Result<String, String> {
+        numbers.push(number);
         String::from_utf8(piece.to_vec()).map_err(|error| error.to_string())
     }
 
@@ -196,25 +261,26 @@ mod tests {
         let lanes = read(
             document.as_bytes(),
             |error| error.to_string(),
-            || 0,
+            Vec::new,
             text,
             |piece| {
                 pieces.push(piece);
                 Ok(())
             },
         )?;
-        let turns = |lane: usize| (pieces.len() + lanes.len() - 1 - lane) / lanes.len();
-        let expected: Vec<usize> = (0..lanes.len()).map(turns).collect();
-        assert_eq!(lanes, expected);
+        assert!(lanes.iter().all(|numbers| numbers.is_sorted()));
+        let mut numbers: Vec<usize> = lanes.into_iter().flatten().collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..pieces.len()).collect::<Vec<_>>());
         Ok(pieces)
     }
 
     #[test]
     fn all_packages_come_once_and_in_order() {
-        for packages in [0, 1, 5000, 40_000] {
+        for packages in [0, 1, 1000, 40_000] {
             let document = document(packages, &"x".repeat(100));
             let pieces = pieces(&document).unwrap();
-            assert_eq!(pieces.len() > 1, packages > 5000, "{packages}");
+            assert_eq!(pieces.len() > 1, packages > 1000, "{packages}");
             let inner = |text: &String| {
                 let text = text
                     .strip_prefix("<metadata packages=\"0\">")
@@ -256,8 +322,8 @@ mod tests {
         let outcome = read(
             document.as_bytes(),
             |error| error.to_string(),
-            || 0,
-            |count, piece| match text(count, piece)? {
+            Vec::new,
+            |numbers, number, piece| match text(numbers, number, piece)? {
                 text if text.contains("<name>20000</name>") => Err("refused".to_owned()),
                 text => Ok(text),
             },
@@ -269,12 +335,18 @@ mod tests {
         assert_eq!(outcome, Err("refused".to_owned()));
         assert!(taken > 0);
         let failing = document.as_bytes().chain(Failing);
-        let outcome = read(failing, |error| error.to_string(), || 0, text, |_| Ok(()));
+        let outcome = read(
+            failing,
+            |error| error.to_string(),
+            Vec::new,
+            text,
+            |_| Ok(()),
+        );
         assert_eq!(outcome, Err("broken".to_owned()));
         let outcome = read(
             document.as_bytes(),
             |_| String::new(),
-            || 0,
+            Vec::new,
             text,
             |_| Err("full".to_owned()),
         );

@@ -9,15 +9,16 @@ use rpmrepo_metadata::visitor::{FilelistsVisitor, parse_filelists};
 
 use super::RepositoryError;
 use super::draft::{self, Draft, DraftOf, Sink};
-use super::index::{Builder, Head, Required, Strings, TooLarge};
+use super::index::{Builder, Head, Made, Required, Strings, TooLarge};
 use super::pieces;
 use super::repomd::{Checksum, check_location};
-use super::stream::{compressed, damaged, events, guarded, open};
-use crate::digest::Digest;
+use super::stream::{compressed, damaged, events, guarded, open, whole_file};
 use crate::rpm::{Dependency, Nevra, PackageFacts, Requirement};
 
 /// More packages than any repository has.
 const MAX_PACKAGES: usize = 2_000_000;
+/// More than a list that is read plainly unpacks to, bytes.
+const MOST_PLAIN: u64 = 1 << 30;
 /// The elements of dependencies that each processor remembers have at most so many bytes together.
 const MOST_KNOWN: usize = 32 << 20;
 
@@ -59,7 +60,7 @@ pub fn read_primary(
             name,
             read: Vec::new(),
         },
-        |entries, piece| {
+        |entries, _number, piece| {
             draft::read(piece, entries)?;
             Ok(std::mem::take(&mut entries.read))
         },
@@ -73,12 +74,25 @@ pub fn read_primary(
     Ok(count)
 }
 
-/// Makes the index of the `primary` metadata at `path`, as [`read_primary`] reads them, that have the digest `primary`.
-pub fn index_primary(
+/// The same in one piece by the XML parser alone, which is slow: what [`read_primary`] gives is held against it.
+pub fn read_primary_plainly(
     path: &Path,
     name: &str,
-    primary: &Digest,
-) -> Result<Vec<u8>, RepositoryError> {
+    visit: impl FnMut(PackageEntry),
+) -> Result<usize, RepositoryError> {
+    let document = whole_file(path, name, MOST_PLAIN)?;
+    let mut entries = Entries {
+        name,
+        read: Vec::new(),
+    };
+    draft::read_plainly(&document, &mut entries)?;
+    let count = entries.read.len();
+    entries.read.into_iter().for_each(visit);
+    Ok(count)
+}
+
+/// Makes the index of the `primary` metadata at `path`, as [`read_primary`] reads them.
+pub fn index_primary(path: &Path, name: &str) -> Result<Made, RepositoryError> {
     let mut count = 0;
     let lanes = pieces::read(
         compressed(path, name)?,
@@ -89,9 +103,9 @@ pub fn index_primary(
             known: Strings::default(),
             numbers: Vec::new(),
         },
-        |indexing, piece| {
+        |indexing, number, piece| {
             draft::read(piece, indexing)?;
-            Ok(indexing.builder.end_piece())
+            Ok(indexing.builder.end_piece(number))
         },
         |packages| {
             count += packages;
@@ -99,7 +113,7 @@ pub fn index_primary(
         },
     )?;
     let builders = lanes.into_iter().map(|lane| lane.builder).collect();
-    Builder::join(builders, primary).map_err(|TooLarge| too_large(name))
+    Builder::join(builders).map_err(|TooLarge| too_large(name))
 }
 
 fn check_count(count: usize, name: &str) -> Result<(), RepositoryError> {
@@ -201,13 +215,18 @@ impl Sink for Indexing<'_> {
 
     fn dependency(&mut self, element: &BytesStart<'_>) -> Result<Required, RepositoryError> {
         let text: &str = element;
-        if let Some(known) = self.known.find(text) {
-            return Ok(self.numbers[known as usize]);
+        let known = if self.known.bytes() + text.len() < MOST_KNOWN {
+            Some(self.known.number(text))
+        } else {
+            self.known.find(text)
+        };
+        let known = known.and_then(|known| self.numbers.get(known as usize));
+        if let Some(number) = known {
+            return Ok(*number);
         }
         let requirement = draft::requirement(element).map_err(|reason| self.damaged(reason))?;
-        let number = self.builder.requirement(&requirement);
-        if self.known.bytes() + text.len() < MOST_KNOWN {
-            self.known.number(text);
+        let number = self.builder.new_requirement(&requirement);
+        if self.numbers.len() < self.known.len() {
             self.numbers.push(number);
         }
         Ok(number)
@@ -221,7 +240,9 @@ impl Sink for Indexing<'_> {
         if is_source(draft) {
             return Ok(());
         }
-        checksum(draft, self.name)?;
+        if !Checksum::is_strong(&draft.checksum.0, &draft.checksum.1) {
+            checksum(draft, self.name)?;
+        }
         let head = head(draft, self.name)?;
         let lists = draft.lists.each_ref().map(Vec::as_slice);
         let added = self.builder.package(&head, &lists, &draft.paths);
@@ -292,6 +313,17 @@ fn check_nevra(parts: [&str; 4]) -> Result<(), &'static str> {
     let [name, version, release, arch] = parts;
     if parts.iter().any(|part| part.is_empty()) {
         return Err("lacks a name, version, release or architecture");
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+_~^.".contains(&byte);
+    let is_name = |byte: u8| is_plain(byte) || byte == b'-';
+    if name.bytes().all(is_name)
+        && !name.starts_with('.')
+        && [version, release]
+            .iter()
+            .all(|part| part.bytes().all(is_plain))
+        && arch.bytes().all(|byte| is_plain(byte) && byte != b'.')
+    {
+        return Ok(());
     }
     let unfit =
         |character: char| character.is_whitespace() || character.is_control() || character == '/';

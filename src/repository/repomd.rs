@@ -23,14 +23,23 @@ pub enum Checksum {
 impl Checksum {
     /// Reads a checksum of the type `kind` as metadata writes it; `None` for a weaker or unknown type or a wrong length.
     pub fn parse(kind: &str, hex: &str) -> Option<Self> {
-        let digits = |length: usize| {
-            hex.len() == length && hex.bytes().all(|digit| digit.is_ascii_hexdigit())
-        };
-        match kind {
-            "sha256" if digits(64) => hex.parse().ok().map(Self::Sha256),
-            "sha512" if digits(128) => Some(Self::Sha512(hex.to_ascii_lowercase())),
-            _ => None,
+        if !Self::is_strong(kind, hex) {
+            return None;
         }
+        match kind {
+            "sha256" => hex.parse().ok().map(Self::Sha256),
+            _ => Some(Self::Sha512(hex.to_ascii_lowercase())),
+        }
+    }
+
+    /// Whether [`Checksum::parse`] takes it.
+    pub(super) fn is_strong(kind: &str, hex: &str) -> bool {
+        let length = match kind {
+            "sha256" => 64,
+            "sha512" => 128,
+            _ => return false,
+        };
+        hex.len() == length && hex.bytes().all(|digit| digit.is_ascii_hexdigit())
     }
 
     /// The SHA-512 checksum of what `reader` gives.
@@ -182,6 +191,9 @@ pub(super) fn check_location<'a>(
     location: &'a str,
     name: &str,
 ) -> Result<&'a str, RepositoryError> {
+    if is_plain(location) {
+        return Ok(location);
+    }
     let parts_are_plain = location
         .split('/')
         .all(|part| !matches!(part, "" | "." | ".."));
@@ -195,6 +207,19 @@ pub(super) fn check_location<'a>(
         name: name.to_owned(),
         location: location.to_owned(),
     })
+}
+
+/// Whether a location has nothing that could lead elsewhere, and none of what only few have.
+fn is_plain(location: &str) -> bool {
+    let mut begins = true;
+    let plain = location.bytes().all(|byte| {
+        // Only a plain character begins a part.
+        let plain = byte.is_ascii_alphanumeric();
+        let fits = plain || (!begins && b"+_~^.-/".contains(&byte));
+        begins = byte == b'/';
+        fits
+    });
+    plain && !begins
 }
 
 /// `%2e%2e` is `..` for a server, `%2f` a separator.

@@ -163,8 +163,11 @@ fn metadata_is_read_however_it_is_compressed() {
     gzip.write_all(&text).unwrap();
     let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
     xz.write_all(&text).unwrap();
+    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    bzip2.write_all(&text).unwrap();
     let zstd = zstd::encode_all(text.as_slice(), 1).unwrap();
-    for bytes in [text, gzip.finish().unwrap(), xz.finish().unwrap(), zstd] {
+    let [gzip, xz, bzip2] = [gzip.finish(), xz.finish(), bzip2.finish()].map(Result::unwrap);
+    for bytes in [text, gzip, xz, bzip2, zstd] {
         assert_eq!(
             entries(&damaged_file(folder.path(), &bytes)).unwrap().len(),
             2

@@ -1,11 +1,13 @@
 //! Repository metadata that load without parsing: kept in the store, made anew where they are missing or damaged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
+use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::repository::{INDEX_VERSION, Index, RepositoryError, find_files, index_primary};
+use crate::repository::{INDEX_VERSION, Index, Made, RepositoryError, find_files, index_primary};
 use crate::resolve::ResolveError;
 use crate::store::Store;
 
@@ -45,8 +47,8 @@ pub fn kept_index(store: &Store, primary: &Digest) -> Option<Index> {
     }
 }
 
-/// Makes the index of a `primary` that the store has, and keeps it.
-pub fn make_index(store: &Store, primary: &Kept) -> Result<Index, ResolveError> {
+/// Makes the index of a `primary` that the store has, and begins to keep it.
+pub fn make_index(store: &Store, primary: &Kept) -> Result<(Index, Keeping), ResolveError> {
     let path = store.verified(&primary.digest)?;
     let damaged = |reason: String| RepositoryError::Damaged {
         name: primary.label.clone(),
@@ -56,12 +58,39 @@ pub fn make_index(store: &Store, primary: &Kept) -> Result<Index, ResolveError> 
         name: primary.label.clone(),
         source,
     };
-    let bytes = index_primary(&path, &primary.label, &primary.digest).map_err(in_repository)?;
-    if let Err(error) = store.keep_derived(&index_name(&primary.digest), &bytes) {
-        tracing::warn!(%error, "the index of a repository is not kept");
+    let made = index_primary(&path, &primary.label).map_err(in_repository)?;
+    let index = made.index();
+    let index = index.map_err(|damage| in_repository(damaged(damage.to_string())))?;
+    Ok((index, Keeping::begin(store.clone(), primary.digest, made)))
+}
+
+/// An index that is written into the store while it is used already. Dropping this waits for the end of it.
+#[derive(Debug, Default)]
+pub struct Keeping(Option<JoinHandle<()>>);
+
+impl Keeping {
+    fn begin(store: Store, primary: Digest, made: Made) -> Self {
+        let keep = move || {
+            let header = made.header(&primary);
+            let parts: Vec<&[u8]> = iter::once(header.as_slice()).chain(made.body()).collect();
+            if let Err(error) = store.keep_derived_parts(&index_name(&primary), &parts) {
+                tracing::warn!(%error, "the index of a repository is not kept");
+            }
+        };
+        let begun = thread::Builder::new().spawn(keep);
+        if let Err(error) = &begun {
+            tracing::warn!(%error, "the index of a repository is not kept");
+        }
+        Self(begun.ok())
     }
-    Index::from_bytes(bytes, &primary.digest)
-        .map_err(|damage| in_repository(damaged(damage.to_string())))
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        if let Some(Err(panic)) = self.0.take().map(JoinHandle::join) {
+            tracing::warn!(?panic, "the index of a repository is not kept");
+        }
+    }
 }
 
 /// Which packages, by their numbers in the index, have which paths; as far as it was asked.

@@ -186,16 +186,17 @@ pub fn verify(
     let digests: Vec<_> = packages.iter().map(|package| package.digest).collect();
     let paths = supply.store.verify_many(&digests, threads)?;
     let work: Vec<(&LockedRpm, PathBuf)> = packages.iter().copied().zip(paths).collect();
+    // The longest first: else the last thread may start it when all others are done.
+    let mut order: Vec<usize> = (0..work.len()).collect();
+    order.sort_unstable_by_key(|&index| std::cmp::Reverse(work[index].0.size));
     let next = AtomicUsize::new(0);
     let check = || {
         let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some((package, path)) = work.get(index) else {
-                return done;
-            };
+        while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (package, path) = &work[index];
             done.push((index, signature(package, path, trust)));
         }
+        done
     };
     let mut verified: Vec<(usize, Result<Verified, ResolveError>)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(check)).collect();

@@ -11,7 +11,7 @@ use crate::events::Event;
 use crate::keyring::Keyring;
 use crate::repository::{Checksum, Comps, Damage, Index, Modules, PackageEntry, Repomd};
 use crate::resolve::keys;
-use crate::resolve::metadata::{self, Kept};
+use crate::resolve::metadata::{self, Keeping, Kept};
 use crate::resolve::mirrors::{self, Places};
 use crate::resolve::modules::Filter;
 use crate::resolve::{ResolveError, Supply};
@@ -35,6 +35,8 @@ pub struct Published {
     pub keys: Vec<LockedKey>,
     /// Its packages; which of them may be seen, [`Published::sees`] says.
     pub index: Index,
+    /// The same on its way into the store, where it was made just now.
+    keeping: Keeping,
     hidden: Arc<Filter>,
     primary: Kept,
     source: Source,
@@ -198,14 +200,15 @@ impl Published {
         keys: Vec<LockedKey>,
     ) -> Result<Self, ResolveError> {
         let primary = source.metadata(supply, "primary")?;
-        let index = match metadata::kept_index(supply.store, &primary.digest) {
-            Some(index) => index,
+        let (index, keeping) = match metadata::kept_index(supply.store, &primary.digest) {
+            Some(index) => (index, Keeping::default()),
             None => metadata::make_index(supply.store, &primary)?,
         };
         Ok(Self {
             repository: repository.clone(),
             keys,
             index,
+            keeping,
             hidden: Arc::default(),
             primary,
             source,
@@ -246,7 +249,7 @@ impl Published {
 
     /// Makes the index anew: the kept one is damaged.
     pub fn mend(&mut self, supply: Supply<'_>) -> Result<(), ResolveError> {
-        self.index = metadata::make_index(supply.store, &self.primary)?;
+        (self.index, self.keeping) = metadata::make_index(supply.store, &self.primary)?;
         Ok(())
     }
 

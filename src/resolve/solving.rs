@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::documents::Name;
 use crate::documents::lock::{Lock, LockedKey, LockedRepository, LockedRpm, Origin};
 use crate::documents::recipe::{Recipe, ThirdParty};
-use crate::documents::template::{Access, Template};
+use crate::documents::template::{Access, Policy, Template};
 use crate::repository::{Offered, PackageEntry, Reach};
 use crate::resolve::advice;
 use crate::resolve::repositories::{self, Published};
@@ -26,6 +26,7 @@ pub struct Offer {
     installed: Vec<PackageFacts>,
     keys: Vec<LockedKey>,
     allow_weak: bool,
+    policy: Policy,
     left_out: Vec<Name>,
     /// Repositories that were not looked into, each with the reason.
     pub(super) elsewhere: Vec<String>,
@@ -125,6 +126,7 @@ impl Offer {
             installed: Vec::new(),
             keys: Vec::new(),
             allow_weak: template.weak_dependencies,
+            policy: template.policy,
             left_out: Vec::new(),
             elsewhere: advice::elsewhere(template, &[]),
             template_groups: Vec::new(),
@@ -238,6 +240,7 @@ impl Offer {
             exclude: Vec::new(),
             keep: keep.to_vec(),
             allow_weak: self.allow_weak,
+            policy: self.policy,
         };
         let texts: Vec<&str> = request
             .install

@@ -9,6 +9,7 @@ use rpmrepo_metadata::{Checksum, FileType, Package, Requirement as Entry, Requir
 
 use super::{Preference, Request, Universe, Wanted};
 use crate::digest::Digest;
+use crate::documents::template::Policy;
 use crate::repository::{Described, PackageEntry, Repomd, Writer, find_files, read_primary};
 
 /// A fixed sequence of numbers that look random (`SplitMix64`).
@@ -197,8 +198,13 @@ pub(super) fn request(job: &[String]) -> Request {
         Some(dependency) => Wanted::dependency(dependency, "a package"),
         None => Wanted::package(spec, "a template"),
     };
+    // Whom the peer in `PRISTINE_DNF_ROOT` is.
+    let policy = std::env::var("PRISTINE_POLICY").map_or(Policy::default(), |name| {
+        serde_json::from_value(name.into()).expect("PRISTINE_POLICY names a policy")
+    });
     Request {
         install: job.iter().map(wanted).collect(),
+        policy,
         ..Request::default()
     }
 }

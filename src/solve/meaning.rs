@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::libsolv::{Job, SolvableId, StringId};
 use super::request::{Meaning, Request, Wanted};
 use super::universe::Universe;
+use crate::documents::template::Policy;
 use crate::rpm::{Dependency, Nevra};
 
 impl Universe {
@@ -17,7 +18,7 @@ impl Universe {
         let wanted: Vec<_> = request
             .install
             .iter()
-            .map(|wanted| self.meaning_of(wanted))
+            .map(|wanted| self.meaning_of(wanted, request.policy))
             .collect();
         let mut paths = BTreeSet::new();
         let mut queue: Vec<SolvableId> = Vec::new();
@@ -102,7 +103,7 @@ impl Universe {
     }
 
     /// `None` where nothing fits.
-    pub(super) fn meaning_of(&mut self, wanted: &Wanted) -> Option<Job> {
+    pub(super) fn meaning_of(&mut self, wanted: &Wanted, policy: Policy) -> Option<Job> {
         let dependency: Dependency = match wanted.capability.parse() {
             Ok(dependency) => dependency,
             Err(_) => Dependency::new(&wanted.capability, None),
@@ -114,7 +115,7 @@ impl Universe {
         }
         let named = wanted.meaning == Meaning::Package;
         if named && dependency.comparison().is_none() {
-            let packages = self.packages(dependency.name());
+            let packages = self.packages(dependency.name(), policy);
             if !packages.is_empty() {
                 return Some(Job::InstallNamed(packages));
             }
@@ -140,8 +141,8 @@ impl Universe {
     }
 
     /// As dnf reads an argument: `name-epoch:version-release.arch` and its shorter forms, the longest first;
-    /// to a bare name belong the packages that obsolete it.
-    fn packages(&mut self, text: &str) -> Vec<SolvableId> {
+    /// to a bare name belong the packages that obsolete it; for newer ones than 4.14 those that obsolete the newest version.
+    fn packages(&mut self, text: &str, policy: Policy) -> Vec<SolvableId> {
         if let Ok(nevra) = text.parse::<Nevra>() {
             let found = self.find(std::slice::from_ref(&nevra));
             if !found.is_empty() {
@@ -166,9 +167,13 @@ impl Universe {
             }
         }
         let mut found = self.named(text);
+        let obsoleted = match policy {
+            Policy::Dnf4 => found.clone(),
+            Policy::Dnf423 | Policy::Dnf5 => self.newest(&found),
+        };
         let obsoleters: Vec<_> = self.obsoletes.clone();
         let obsoleters = obsoleters.into_iter().filter(|(id, _)| {
-            found
+            obsoleted
                 .iter()
                 .any(|solvable| self.pool.matches_itself(*solvable, *id))
         });
@@ -181,6 +186,19 @@ impl Universe {
                 .collect::<Vec<_>>(),
         );
         found
+    }
+
+    /// The newest of these packages of one name, for each architecture.
+    fn newest(&self, packages: &[SolvableId]) -> Vec<SolvableId> {
+        let named: Vec<_> = packages
+            .iter()
+            .map(|solvable| (*solvable, self.nevra(*solvable)))
+            .collect();
+        let newest = named.iter().filter(|(_, one)| {
+            let mut beside = named.iter().filter(|(_, other)| other.arch == one.arch);
+            beside.all(|(_, other)| one.compare_evr(other).is_ge())
+        });
+        newest.map(|(solvable, _)| *solvable).collect()
     }
 
     /// Whether `text` is the solvable's `version-release` or `version`, the epoch left out or not.

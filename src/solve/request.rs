@@ -1,6 +1,7 @@
 //! What is asked of a universe, and its answer.
 
 use super::universe::RepositoryId;
+use crate::documents::template::Policy;
 use crate::rpm::{Dependency, Nevra};
 
 /// How the text of a [`Wanted`] is understood.
@@ -56,6 +57,8 @@ pub struct Request {
     pub keep: Vec<Nevra>,
     /// Whether weak dependencies are installed too.
     pub allow_weak: bool,
+    /// Whose choices hold.
+    pub policy: Policy,
 }
 
 /// A package of the solution.

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::differential::{Random, Read, jobs, read, request, write_repository};
 use super::{Preference, RepositoryId, Request, Universe};
-use crate::digest::Digest;
 use crate::repository::{Index, IndexBuilder, Offered, PackageEntry, Reach, find_files};
 use crate::rpm::{Gathering, PackageFacts};
 
@@ -144,8 +143,7 @@ fn index(entries: &[PackageEntry]) -> Index {
     for entry in entries {
         builder.add(entry).unwrap();
     }
-    let key = Digest::of(b"test");
-    Index::from_bytes(builder.finish(&key).unwrap(), &key).unwrap()
+    builder.finish().unwrap().index().unwrap()
 }
 
 fn synthetic(seeds: &[u64]) -> Vec<Read> {

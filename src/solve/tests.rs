@@ -1,6 +1,7 @@
 //! The solver on small universes written as tables.
 
 use super::*;
+use crate::documents::template::Policy;
 use crate::rpm::{Dependency, Nevra, PackageFacts, Requirement};
 
 /// `name-version-release.arch; tag: value, value; tag: value`
@@ -147,6 +148,26 @@ fn weak_dependencies_come_where_asked_for() {
         solved(&mut universe, &request),
         ["a-1-1.noarch", "b-1-1.noarch"]
     );
+}
+
+/// Found on synthetic repositories, where each of the three answers as the dnf of its name.
+#[test]
+fn newer_dnfs_take_only_what_obsoletes_the_newest() {
+    let lines = [
+        "a-1-1.noarch; requires: missing",
+        "a-3-1.noarch; requires: missing",
+        "b-1-1.noarch; obsoletes: a < 2",
+    ];
+    let mut universe = universe(&lines);
+    let mut answer = |policy| {
+        let solution = universe.solve(&Request {
+            policy,
+            ..request(&["a"])
+        });
+        solution.ok().map(|solution| names(&solution))
+    };
+    assert_eq!(answer(Policy::Dnf4), Some(vec!["b-1-1.noarch".to_owned()]));
+    assert_eq!((answer(Policy::Dnf423), answer(Policy::Dnf5)), (None, None));
 }
 
 #[test]
@@ -413,6 +434,7 @@ fn unsolvable_requests_are_explained() {
     insta::assert_snapshot!(explain(&["a-1-1.noarch; obsoletes: b", "b-1-1.noarch"], &[("a", base), ("b", foo)]), @"template base asks for `a` and package foo (BuildRequires) asks for `b`, but a-1-1.noarch takes the place of b-1-1.noarch");
     insta::assert_snapshot!(explain(&["a-1-1.aarch64"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but no package provides it (there is only a-1-1.aarch64)");
     insta::assert_snapshot!(explain(&["a-1-1.noarch; requires: (b and nothing)", "b-1-1.noarch"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but a-1-1.noarch requires `(b and nothing)`, and no package provides `nothing`");
+    insta::assert_snapshot!(explain(&["a-1-1.noarch; conflicts: (a if c)"], &[("a", foo)]), @"package foo (BuildRequires) asks for `a`, but a-1-1.noarch conflicts with `(a if c)`, which it provides itself");
     insta::assert_snapshot!(explain(&["b-1-1.noarch"], &[("(b and nothing)", foo)]), @"package foo (BuildRequires) asks for `(b and nothing)`, but no package provides `nothing`");
 }
 

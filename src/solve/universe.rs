@@ -290,7 +290,7 @@ impl Universe {
         let mut jobs = Vec::new();
         let mut missing = Vec::new();
         for wanted in &request.install {
-            match self.meaning_of(wanted) {
+            match self.meaning_of(wanted, request.policy) {
                 Some(job) => jobs.push(job),
                 None => missing.push(explain::missing(self, wanted)),
             }
@@ -303,7 +303,7 @@ impl Universe {
             jobs.push(Job::Favor(keep));
         }
         jobs.extend(MULTI_VERSION.map(|name| Job::MultiVersion(self.pool.string(name))));
-        match self.pool.solve(&jobs, request.allow_weak) {
+        match self.pool.solve(&jobs, request.allow_weak, request.policy) {
             Answer::Solved { install, replaced } => Ok(Solution {
                 packages: install
                     .into_iter()

@@ -21,14 +21,19 @@ impl Store {
 
     /// Keeps a derived file in place of an older one. Not synced: what a crash leaves of it is seen by its reader.
     pub fn keep_derived(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.keep_derived_parts(name, &[bytes])
+    }
+
+    /// The same of a file in several parts, one behind the other.
+    pub fn keep_derived_parts(&self, name: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
         let path = self.derived(name);
-        let needed = Some(bytes.len() as u64);
+        let needed = Some(parts.iter().map(|part| part.len() as u64).sum());
         let failed = |path: &Path, error| StoreError::from_write(self.root(), path, needed, error);
         let mut file = self.temporary_file(needed)?;
         let written = file
             .as_file()
             .set_permissions(std::fs::Permissions::from_mode(0o644))
-            .and_then(|()| file.write_all(bytes));
+            .and_then(|()| parts.iter().try_for_each(|part| file.write_all(part)));
         written.map_err(|error| failed(file.path(), error))?;
         file.persist(&path)
             .map_err(|error| failed(&path, error.error))?;

@@ -46,6 +46,14 @@ impl Stamps {
         self.looks.get(name).is_some_and(|known| known == look)
     }
 
+    /// Takes over what was found whole just now; tells whether that is anything new.
+    pub fn take(&mut self, found: Self) -> bool {
+        let new = |(name, look): (&String, &String)| !self.has(name, look);
+        let any = found.looks.iter().any(new);
+        self.looks.extend(found.looks);
+        any
+    }
+
     /// Notes what something looks like that was found whole.
     pub fn note(&mut self, name: String, look: String) {
         self.looks.insert(name, look);

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read as _, Write};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
@@ -20,6 +21,8 @@ use super::{Normalise, TreeError, normalise};
 /// Bytes handed from the reading to the writing thread at once, and how many such chunks wait at most.
 const CHUNK: usize = 1 << 20;
 const CHUNKS_AHEAD: usize = 4;
+/// About so many bytes lie between members that are named.
+const BETWEEN_NAMES: usize = 4 << 20;
 /// The name that marks an opaque folder, and the prefix that marks a removed name (OCI image layers).
 pub(crate) const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
@@ -48,11 +51,57 @@ fn write_clamped(
     epoch: Option<i64>,
     tar: &mut dyn Write,
 ) -> Result<(), TreeError> {
-    let (full, filled) = sync_channel::<Chunk>(CHUNKS_AHEAD);
+    stream(root, epoch, Part::default(), &mut |piece| match piece {
+        Piece::Bytes(bytes) => tar.write_all(bytes),
+        Piece::Member(_) => Ok(()),
+    })?;
+    tar.flush().map_err(TreeError::Write)
+}
+
+/// Members of an archive: from the one of a path on, up to that of another, which is not of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Part<'a> {
+    pub(super) from: Option<&'a [u8]>,
+    pub(super) to: Option<&'a [u8]>,
+}
+
+impl Part<'_> {
+    /// Whether the member of a path comes before the part, in it, or behind it.
+    fn compare(&self, path: &[u8]) -> std::cmp::Ordering {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        match (self.from, self.to) {
+            (Some(from), _) if order(path, from).is_lt() => Less,
+            (_, Some(to)) if order(path, to).is_ge() => Greater,
+            _ => Equal,
+        }
+    }
+}
+
+/// The order of two members.
+pub(super) fn order(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
+    let slash = |byte: &u8| *byte == b'/';
+    one.split(slash).cmp(other.split(slash))
+}
+
+/// What comes out of a part of an archive.
+pub(super) enum Piece<'a> {
+    Bytes(&'a [u8]),
+    /// The member of this path begins here. That is said now and then, not of every member.
+    Member(&'a [u8]),
+}
+
+/// Gives a part of the archive to `take`, piece by piece. With an epoch, later times in the tree become it.
+pub(super) fn stream(
+    root: BorrowedFd<'_>,
+    epoch: Option<i64>,
+    part: Part<'_>,
+    take: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
+) -> Result<(), TreeError> {
+    let (full, filled) = sync_channel::<Filled>(CHUNKS_AHEAD);
     let (emptied, empty) = channel::<Chunk>();
     thread::scope(|scope| {
-        let reader = scope.spawn(move || archive(root, epoch, full, empty));
-        let written = pass_on(&filled, &emptied, tar);
+        let reader = scope.spawn(move || archive(root, epoch, part, Chunks::new(full, empty)));
+        let written = pass_on(&filled, &emptied, take);
         // Ends the reader, where it still runs because writing failed.
         drop(filled);
         let read = reader
@@ -63,17 +112,28 @@ fn write_clamped(
 }
 
 fn pass_on(
-    filled: &Receiver<Chunk>,
+    filled: &Receiver<Filled>,
     emptied: &Sender<Chunk>,
-    tar: &mut dyn Write,
+    take: &mut dyn FnMut(Piece<'_>) -> io::Result<()>,
 ) -> io::Result<()> {
-    for mut chunk in filled {
-        tar.write_all(&chunk.bytes[..chunk.used])?;
-        chunk.used = 0;
-        // The reader needs no more chunks once it has ended.
-        let _ended = emptied.send(chunk);
+    for filled in filled {
+        match filled {
+            Filled::Chunk(mut chunk) => {
+                take(Piece::Bytes(&chunk.bytes[..chunk.used]))?;
+                chunk.used = 0;
+                // The reader needs no more chunks once it has ended.
+                let _ended = emptied.send(chunk);
+            }
+            Filled::Member(path) => take(Piece::Member(&path))?,
+        }
     }
-    tar.flush()
+    Ok(())
+}
+
+/// What the reading thread hands over.
+enum Filled {
+    Chunk(Chunk),
+    Member(Vec<u8>),
 }
 
 /// A piece of the archive: the first `used` bytes of a buffer.
@@ -94,11 +154,33 @@ impl Chunk {
 /// A writer into chunks that are sent to the other thread when full.
 struct Chunks {
     current: Chunk,
-    full: SyncSender<Chunk>,
+    full: SyncSender<Filled>,
     empty: Receiver<Chunk>,
+    /// Bytes sent since the last member that was named.
+    unnamed: usize,
 }
 
 impl Chunks {
+    fn new(full: SyncSender<Filled>, empty: Receiver<Chunk>) -> Self {
+        Self {
+            current: Chunk::new(),
+            full,
+            empty,
+            unnamed: 0,
+        }
+    }
+
+    /// A member begins.
+    fn member(&mut self, path: &[u8]) -> io::Result<()> {
+        if self.unnamed < BETWEEN_NAMES {
+            return Ok(());
+        }
+        self.send()?;
+        self.unnamed = 0;
+        let named = self.full.send(Filled::Member(path.to_vec()));
+        named.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
     /// Where the next bytes go; never empty.
     fn room(&mut self) -> io::Result<&mut [u8]> {
         if self.current.used == CHUNK {
@@ -110,8 +192,9 @@ impl Chunks {
     fn send(&mut self) -> io::Result<()> {
         let next = self.empty.try_recv().unwrap_or_else(|_| Chunk::new());
         let chunk = std::mem::replace(&mut self.current, next);
+        self.unnamed += chunk.used;
         self.full
-            .send(chunk)
+            .send(Filled::Chunk(chunk))
             .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
@@ -150,34 +233,42 @@ impl Write for Chunks {
 fn archive(
     root: BorrowedFd<'_>,
     epoch: Option<i64>,
-    full: SyncSender<Chunk>,
-    empty: Receiver<Chunk>,
+    part: Part<'_>,
+    chunks: Chunks,
 ) -> Result<(), TreeError> {
-    let chunks = Chunks {
-        current: Chunk::new(),
-        full,
-        empty,
-    };
     let mut archive = Archive {
         tar: Builder::new(chunks),
         first_names: HashMap::new(),
     };
-    walk::walk(root, &mut |node| {
-        let Some(epoch) = epoch else {
-            return archive.add(node);
-        };
+    walk::walk_until(root, &mut |node| {
+        match part.compare(node.path) {
+            std::cmp::Ordering::Less => {
+                archive.pass(node);
+                return Ok(ControlFlow::Continue(()));
+            }
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => return Ok(ControlFlow::Break(())),
+        }
         let mut stat = *node.stat;
-        stat.st_mtime = normalise::clamp_node(node, epoch)?;
-        archive.add(&Node {
+        if let Some(epoch) = epoch {
+            stat.st_mtime = normalise::clamp_node(node, epoch)?;
+        }
+        let node = Node {
             stat: &stat,
             ..*node
-        })
+        };
+        archive.add(&node).map(ControlFlow::Continue)
     })?;
-    archive
-        .tar
-        .into_inner()
-        .and_then(|mut chunks| chunks.send())
-        .map_err(TreeError::Write)
+    let ended = if part.to.is_none() {
+        archive
+            .tar
+            .into_inner()
+            .and_then(|mut chunks| chunks.send())
+    } else {
+        // What the builder writes when it is dropped, the end of an archive, is not sent.
+        archive.tar.get_mut().send()
+    };
+    ended.map_err(TreeError::Write)
 }
 
 struct Archive {
@@ -187,8 +278,19 @@ struct Archive {
 }
 
 impl Archive {
+    /// A member that is of an earlier part: the first of a file's names may be there.
+    fn pass(&mut self, node: &Node<'_>) {
+        let stat = node.stat;
+        if handle::is_kind(stat, libc::S_IFREG) && stat.st_nlink > 1 {
+            let names = self.first_names.entry((stat.st_dev, stat.st_ino));
+            names.or_insert_with(|| node.path.to_vec());
+        }
+    }
+
     fn add(&mut self, node: &Node<'_>) -> Result<(), TreeError> {
         let stat = node.stat;
+        let begun = self.tar.get_mut().member(node.path);
+        begun.map_err(TreeError::Write)?;
         if node.name.to_bytes().starts_with(WHITEOUT_PREFIX) {
             let why = "names that begin with `.wh.` mean removed files in image layers";
             return Err(TreeError::refused("path", node.path, why));

@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod canonical;
+mod digest;
 pub mod encode;
 mod error;
 pub mod extract;
@@ -26,6 +27,7 @@ pub mod size;
 mod walk;
 mod xattr;
 
+pub use digest::{Mark, digest};
 pub use error::TreeError;
 pub use facts::fingerprint;
 

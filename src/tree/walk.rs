@@ -3,6 +3,7 @@
 //! That is the order of full paths compared component by component.
 
 use std::ffi::{CStr, CString};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::Stat;
@@ -40,8 +41,20 @@ pub(super) fn walk(
     root: BorrowedFd<'_>,
     visit: &mut dyn FnMut(&Node<'_>) -> Result<(), TreeError>,
 ) -> Result<(), TreeError> {
+    walk_until(root, &mut |node| visit(node).map(ControlFlow::Continue))
+}
+
+/// What a visitor says that may have seen enough.
+pub(super) type Further = Result<ControlFlow<()>, TreeError>;
+
+/// As `walk`, until the visitor has seen enough.
+pub(super) fn walk_until(
+    root: BorrowedFd<'_>,
+    visit: &mut dyn FnMut(&Node<'_>) -> Further,
+) -> Result<(), TreeError> {
     let mut path = Vec::new();
-    let mut stack = vec![enter(root, c".", &path, visit)?];
+    let mut stack = Vec::new();
+    stack.extend(enter(root, c".", &path, visit)?);
     while let Some(frame) = stack.last_mut() {
         path.truncate(frame.path_length);
         let Some(name) = frame.names.next() else {
@@ -69,45 +82,54 @@ pub(super) fn walk(
         let stat = handle::stat(parent, &*name)
             .map_err(|errno| TreeError::path("look at", &path, errno))?;
         if handle::is_kind(&stat, libc::S_IFDIR) {
-            let frame = enter(parent, &name, &path, visit)?;
+            let Some(frame) = enter(parent, &name, &path, visit)? else {
+                return Ok(());
+            };
             stack.push(frame);
             if let Some(far) = stack.len().checked_sub(OPEN_FOLDERS) {
                 stack[far].folder = None;
             }
         } else {
-            visit(&Node {
+            let node = Node {
                 parent,
                 name: &name,
                 path: &path,
                 stat: &stat,
                 folder: None,
-            })?;
+            };
+            if visit(&node)?.is_break() {
+                return Ok(());
+            }
         }
     }
     Ok(())
 }
 
+/// Visits a folder and reads its names; nothing where the visitor has seen enough.
 fn enter(
     parent: BorrowedFd<'_>,
     name: &CStr,
     path: &[u8],
-    visit: &mut dyn FnMut(&Node<'_>) -> Result<(), TreeError>,
-) -> Result<Frame, TreeError> {
+    visit: &mut dyn FnMut(&Node<'_>) -> Further,
+) -> Result<Option<Frame>, TreeError> {
     let error = |errno| TreeError::path("open", path, errno);
     let folder = handle::open_folder(parent, name.to_bytes()).map_err(error)?;
     let stat = rustix::fs::fstat(&folder).map_err(error)?;
-    visit(&Node {
+    let node = Node {
         parent,
         name,
         path,
         stat: &stat,
         folder: Some(folder.as_fd()),
-    })?;
+    };
+    if visit(&node)?.is_break() {
+        return Ok(None);
+    }
     let names =
         handle::names(folder.as_fd()).map_err(|errno| TreeError::path("list", path, errno))?;
-    Ok(Frame {
+    Ok(Some(Frame {
         folder: Some(folder),
         path_length: path.len(),
         names: names.into_iter(),
-    })
+    }))
 }

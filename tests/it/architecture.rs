@@ -5,7 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first; modules in one row are independent of each other, unless listed in separate rows.
 const LAYERS: &[&[&str]] = &[
-    &["error", "events", "cancel", "digest", "files", "words"],
+    &[
+        "error",
+        "events",
+        "cancel",
+        "digest",
+        "files",
+        "reproducibility",
+        "words",
+    ],
     &["rpm", "git"],
     &["documents", "keyring", "plan"],
     &["store"],

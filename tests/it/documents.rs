@@ -99,6 +99,8 @@ fn tables(document: &str) -> &'static [(&'static str, &'static str)] {
             ("[store]", "[store]\n"),
             ("[build]", "[build]\n"),
             ("[recipe]", "[recipe]\n"),
+            ("[trace]", "[trace]\n"),
+            ("[audit]", "[audit]\n"),
         ],
         "template.md" => &[
             ("top", ""),

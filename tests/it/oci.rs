@@ -16,6 +16,8 @@ use pristine::tree;
 use crate::tree::hostile::Raw;
 use crate::tree::{archive, handle, host_has, listing, message, tool};
 
+mod frames;
+
 fn config() -> ImageConfig {
     let map = |pairs: &[(&str, &str)]| {
         pairs
@@ -435,8 +437,8 @@ fn damage_is_named() {
     configuration changed: blob sha256:CONFIG is damaged: its content has the digest OTHER
     configuration missing: the image store has no blob sha256:CONFIG
     layer changed: blob sha256:LAYER1 is damaged: its content has the digest OTHER
-    layer read: blob sha256:LAYER1 is damaged: its content has the digest OTHER
-    layer shorter: blob sha256:LAYER1 is damaged: it has 358 bytes instead of 359
+    layer read: blob sha256:LAYER1 is damaged: Restored data doesn't match checksum
+    layer shorter: blob sha256:LAYER1 is damaged: it has 370 bytes instead of 371
     layer missing: the image store has no blob sha256:LAYER1
     another tar: blob sha256:LAYER0 is damaged: its tar has the digest sha256:DIFF0 instead of sha256:DIFF1
     ");
@@ -667,14 +669,14 @@ fn hostile_image_archives_are_refused() {
     unknown layer type: refused manifest sha256:DIGEST: it has a layer of the unknown type `application/vnd.oci.image.layer.v1.tar+lzma`
     foreign layer: refused manifest sha256:DIGEST: it has a layer of the unknown type `application/vnd.oci.image.layer.nondistributable.v1.tar+zstd`
     wrong compression: blob sha256:DIGEST is damaged: invalid gzip header
-    wrong layer size: blob sha256:DIGEST is damaged: it has 359 bytes instead of 1
-    layers swapped: blob sha256:DIGEST is damaged: it has 359 bytes instead of 495
+    wrong layer size: blob sha256:DIGEST is damaged: it has 371 bytes instead of 1
+    layers swapped: blob sha256:DIGEST is damaged: it has 371 bytes instead of 499
     blob name: refused archive entry `blobs/sha256/xyz`: its name is not a SHA-256
     absolute name: refused archive entry `/index.json`: its name is absolute
     name that leads out: refused archive entry `blobs/sha256/../../../x`: its name leads outside through `..`
     index is a link: refused archive entry `index.json`: it must be a regular file of at most 4 MiB
     blob is a link: refused archive entry `blobs/sha256/DIGEST`: a blob must be a regular file
-    cut short: cannot read the image archive: it is cut short
+    cut short: cannot read the archive after entry `blobs/sha256/DIGEST`: it is cut short
     nothing: refused the image archive: it has no `oci-layout`
     ");
 }

@@ -9,6 +9,7 @@ use pristine::tree::{self, TreeError};
 use rustix::fs::{Mode, OFlags};
 
 pub(crate) mod hostile;
+mod parts;
 mod payload;
 mod round_trip;
 mod rules;

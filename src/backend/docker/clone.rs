@@ -15,12 +15,13 @@ use super::container::{self, Frame, empty_mount, program_mount, volume_mount};
 use super::follow::{self, Ended, Talk};
 use super::share::Copied;
 use super::terminal::{self, Terminal};
+use super::trace::Beside;
 use super::wire::Work;
 use super::{Shared, changes, collect, figures, images, step, sweep};
 use crate::backend::native::wire::Answer;
 use crate::backend::{
-    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Surroundings, Usage,
-    User, Writers,
+    BackendError, Command, Exit, Io, Limits, Mount, RootId, Stream, Streams, Surroundings, Trace,
+    Usage, User, Watched, Writers,
 };
 
 /// A clone of a stack of roots.
@@ -281,8 +282,14 @@ impl Made {
     }
 }
 
-impl crate::backend::Clone for DockerClone {
-    fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError> {
+impl DockerClone {
+    /// Runs a command; where somebody is to watch it, from before it has its order.
+    fn follow(
+        &mut self,
+        command: &Command,
+        io: Io<'_>,
+        beside: Option<&mut Beside>,
+    ) -> Result<Exit, BackendError> {
         if io.cancel.is_cancelled() {
             return Err(BackendError::Interrupted);
         }
@@ -322,6 +329,7 @@ impl crate::backend::Clone for DockerClone {
             limits: &command.limits,
             held: self.held,
             terminal,
+            beside,
         };
         let shared = &self.shared;
         let ended = shared
@@ -335,6 +343,23 @@ impl crate::backend::Clone for DockerClone {
                 exit(&answer)
             }
         }
+    }
+}
+
+impl crate::backend::Clone for DockerClone {
+    fn run(&mut self, command: &Command, io: Io<'_>) -> Result<Exit, BackendError> {
+        self.follow(command, io, None)
+    }
+
+    fn run_traced(
+        &mut self,
+        command: &Command,
+        io: Io<'_>,
+        watched: &Watched,
+    ) -> Result<(Exit, Result<Trace, String>), BackendError> {
+        let mut beside = Beside::new(watched);
+        let exit = self.follow(command, io, Some(&mut beside))?;
+        Ok((exit, beside.seen()))
     }
 
     fn used(&mut self) -> Result<Usage, BackendError> {

@@ -105,10 +105,15 @@ pub(super) fn empty_mount(target: &str) -> Mount {
     volume_mount("", target, false)
 }
 
-/// An empty folder in memory that everybody may write: as a mount of the newer kind it could run no program.
-fn in_memory((target, size): (String, u64)) -> (String, String) {
-    let options = format!("rw,exec,nosuid,nodev,mode=1777,size={size}");
-    (target, options)
+/// Empty folders in memory that everybody may write: as mounts of the newer kind they could run no program. Podman would copy into
+/// them what they hide.
+fn in_memory(folders: Vec<(String, u64)>, podman: bool) -> HashMap<String, String> {
+    let empty = if podman { ",notmpcopyup" } else { "" };
+    let options = |size: u64| format!("rw,exec,nosuid,nodev,size={size}{empty}");
+    let folders = folders.into_iter();
+    folders
+        .map(|(target, size)| (target, options(size)))
+        .collect()
 }
 
 /// Makes a container; gives its id.
@@ -129,7 +134,7 @@ pub(super) async fn create(engine: &Engine, frame: Frame) -> Result<String, Back
     }
     let host = HostConfig {
         mounts: Some(frame.mounts),
-        tmpfs: Some(frame.memory.into_iter().map(in_memory).collect()),
+        tmpfs: Some(in_memory(frame.memory, engine.podman)),
         network_mode: Some(if frame.network { "host" } else { "none" }.to_owned()),
         cap_drop: text(&["ALL"]),
         cap_add: text(&capabilities),

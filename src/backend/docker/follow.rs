@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::connect::{Engine, PAUSE, TRIES, has_status, is_between, is_missing};
 use super::figures;
 use super::terminal::Terminal;
+use super::trace::Beside;
 use super::wire::{LONGEST, Last, LastWords, Order, Work, frame};
 use crate::backend::native::wire::Answer;
 use crate::backend::{BackendError, Limit, LimitHit, Limits, Stream, Usage};
@@ -30,6 +31,8 @@ pub(super) struct Talk<'a, 'i> {
     pub(super) held: u64,
     /// The caller's terminal, which takes the place of input and output.
     pub(super) terminal: Option<Terminal>,
+    /// Who watches what it uses.
+    pub(super) beside: Option<&'a mut Beside>,
 }
 
 /// How it ended.
@@ -220,6 +223,9 @@ async fn follow(
     (talk, words): (Talk<'_, '_>, LastWords),
 ) -> Result<Followed, BackendError> {
     let mut attached = start(engine, id).await?;
+    if let Some(beside) = talk.beside {
+        beside.begin(engine, id).await;
+    }
     let now = Instant::now();
     let mut following = Following {
         engine,

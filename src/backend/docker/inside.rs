@@ -15,13 +15,14 @@ use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 
 use super::streams::{Ends, Tool};
 use super::wire::{self, Last, Order, TreeStep, VOLUME, Work};
-use crate::backend::Command;
+use crate::backend::native::clock::Gate;
 use crate::backend::native::filter::Filters;
 use crate::backend::native::program::{Program, keep_nothing, to_foreground};
-use crate::backend::native::sandbox::{limits, own_folder, reap};
+use crate::backend::native::sandbox::{clock, ended, hold_back, limits, own_folder};
 use crate::backend::native::sys::{self, Fork};
 use crate::backend::native::trees;
 use crate::backend::native::wire::{Answer, Doing, Failure, Spent};
+use crate::backend::{Command, Mount};
 
 /// Where packages are kept while they are unpacked.
 const PACKAGES: &str = "/packages";
@@ -152,8 +153,18 @@ fn run_command(
     root_mode: u32,
 ) -> Result<Answer, Failure> {
     root_folder(root_mode).doing(|| "set the mode of `/`".to_owned())?;
+    for mount in &command.mounts {
+        if let Mount::Memory { target, .. } = mount {
+            everybody_s(target).doing(|| format!("set the mode of `{target}`"))?;
+        }
+    }
     if let Some(path) = &command.inner_root {
         kernel(path)?;
+    }
+    if let Some(account) = &command.account {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open("/", flags, Mode::empty()).doing(|| "open `/`".to_owned())?;
+        account.settle(root.as_fd())?;
     }
     limits(command).doing(|| "set resource limits".to_owned())?;
     let settled = command.surroundings.settle();
@@ -169,17 +180,24 @@ fn run_command(
     filters
         .apply(command.skip_sync)
         .doing(|| "apply the system call filter".to_owned())?;
+    let gate = Gate::new(command.surroundings.ahead).doing(clock)?;
     match sys::fork().doing(|| "start the command".to_owned())? {
-        Fork::Child => program.run(streams.theirs()),
+        Fork::Child => {
+            hold_back(gate.as_ref());
+            program.run(streams.theirs())
+        }
         Fork::Parent(pid) => {
             let lost = || Failure::step("start the command", io::Error::other("it has no id"));
             let command = Pid::from_raw(pid).ok_or_else(lost)?;
             if terminal.is_some() {
                 to_foreground(command, streams.stdin.as_fd());
             }
+            let followed = gate.map(|gate| gate.follow(command)).transpose();
+            let followed = followed.doing(clock)?;
             keep_nothing().doing(|| "drop capabilities".to_owned())?;
             let following = streams.follow().doing(|| "follow the tool".to_owned())?;
-            let ended = reap(command).doing(|| "wait for the command".to_owned());
+            let ended = ended(command, followed);
+            let ended = ended.doing(|| "wait for the command".to_owned());
             following.finish();
             ended
         }
@@ -193,6 +211,14 @@ fn root_folder(mode: u32) -> io::Result<()> {
         rustix::fs::chmod("/", Mode::from_raw_mode(mode))?;
     }
     Ok(())
+}
+
+/// Lets everybody write in a folder in memory: runc gives it the mode of the folder that it hides, whatever was asked for.
+fn everybody_s(path: &str) -> io::Result<()> {
+    // A link is not followed: who was here before may have made it.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(path, flags, Mode::empty())?;
+    Ok(rustix::fs::fchmod(folder, Mode::from_raw_mode(0o1777))?)
 }
 
 /// The container's own `/proc` and `/dev`, seen in the root that the command enters by chroot.

@@ -49,6 +49,7 @@ pub mod stream;
 mod streams;
 mod sweep;
 mod terminal;
+mod trace;
 mod trees;
 mod wire;
 

@@ -233,8 +233,18 @@ impl Finished {
 
     /// Keeps it as root, in place of one of that id.
     pub(super) fn keep(self, roots: &Roots, id: &RootId) -> io::Result<()> {
-        write_facts(self.folder.path(), Form::Layer(self.facts))?;
-        roots.replace(self.folder, id)
+        let folder = self.folder.path();
+        write_facts(folder, Form::Layer(self.facts))?;
+        if id.lasts() {
+            for path in [&folder.join(LAYER), &folder.join(FACTS), folder] {
+                fs_err::File::open(path)?.file().sync_all()?;
+            }
+        }
+        roots.replace(self.folder, id)?;
+        if id.lasts() {
+            fs_err::File::open(&roots.folder)?.file().sync_all()?;
+        }
+        Ok(())
     }
 }
 

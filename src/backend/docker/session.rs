@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::backend::RootId;
 use crate::backend::native::session::process_name;
 
 /// The label with the run's name.
@@ -97,17 +98,23 @@ fn gate(sessions: &Path) -> io::Result<File> {
     Ok(gate)
 }
 
-/// Drops all roots when the machine has started anew since they were made: as in the native backend,
-/// they are written without syncing, and are caches of what the store keeps verified.
+/// Drops the roots that do not outlast a start of the machine, when there was one since they were made: as in the
+/// native backend, they are written without syncing, and are caches of what the store keeps verified.
 fn forget_earlier_boots(folder: &Path) -> io::Result<()> {
     let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let record = folder.join("boot");
     if fs_err::read_to_string(&record).is_ok_and(|before| before == boot) {
         return Ok(());
     }
-    match fs_err::remove_dir_all(folder.join("roots")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let entries = match fs_err::read_dir(folder.join("roots")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        entries => entries?.collect::<Result<_, _>>()?,
+    };
+    for entry in entries {
+        let root = RootId(entry.file_name().to_string_lossy().into_owned());
+        if !root.lasts() {
+            fs_err::remove_dir_all(entry.path())?;
+        }
     }
     crate::files::write_atomic(&record, boot.as_bytes())
 }

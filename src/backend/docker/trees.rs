@@ -37,6 +37,7 @@ impl Shared {
             limits: &limits,
             held: 0,
             terminal: None,
+            beside: None,
         };
         self.work(volume, steps, talk)?;
         if !said.is_empty() {
@@ -165,6 +166,7 @@ impl Shared {
                 limits: &limits,
                 held: 0,
                 terminal: None,
+                beside: None,
             };
             self.work(Some(&name), vec![TreeStep::Apply], talk)?;
         }

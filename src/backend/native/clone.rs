@@ -365,12 +365,22 @@ impl crate::backend::Clone for NativeClone {
 
     fn freeze(mut self: Box<Self>, root: &RootId) -> Result<(), BackendError> {
         super::named(root)?;
+        let draft = if root.lasts() {
+            self.session().scratch_id()
+        } else {
+            root.clone()
+        };
         let request = self.stack_of(|stack| Request::Freeze {
             stack,
-            root: root.clone(),
+            root: draft.clone(),
         });
         self.session().call(&request, &[])?;
         self.ended = true;
+        if root.lasts() {
+            let to = root.clone();
+            let request = Request::Settle { from: draft, to };
+            self.session().call(&request, &[])?;
+        }
         Ok(())
     }
 

@@ -97,13 +97,19 @@ impl Filters {
     pub(in crate::backend) fn compile() -> io::Result<Self> {
         let always = vec![
             foreign_numbers(),
-            compile(refused()?, libc::EPERM)?,
-            compile(BTreeMap::from([(libc::SYS_clone3, vec![])]), libc::ENOSYS)?,
-            compile(sockets()?, libc::EAFNOSUPPORT)?,
+            compile(refused()?, error(libc::EPERM))?,
+            compile(
+                BTreeMap::from([(libc::SYS_clone3, vec![])]),
+                error(libc::ENOSYS),
+            )?,
+            compile(sockets()?, error(libc::EAFNOSUPPORT))?,
         ];
         Ok(Self {
             always,
-            sync: compile(SYNC.iter().map(|number| (*number, vec![])).collect(), 0)?,
+            sync: compile(
+                SYNC.iter().map(|number| (*number, vec![])).collect(),
+                error(0),
+            )?,
         })
     }
 
@@ -117,19 +123,69 @@ impl Filters {
     }
 }
 
+/// Stops what asks for the calendar's time, or waits for a time of it, for whoever follows (`clock.rs`).
+#[cfg(target_arch = "x86_64")]
+pub(super) fn time() -> io::Result<BpfProgram> {
+    const LOCK_PI: u64 = 6;
+    const COMMAND: u64 = 0x7f;
+    let number = |value: i32| u64::from(value.cast_unsigned());
+    let calendars = [
+        libc::CLOCK_REALTIME,
+        libc::CLOCK_REALTIME_COARSE,
+        libc::CLOCK_REALTIME_ALARM,
+        libc::CLOCK_TAI,
+    ];
+    let calendar = |clock| condition(0, Length::Dword, Is::Eq, number(clock));
+    let absolute = |argument, bits| condition(argument, Length::Dword, Is::MaskedEq(bits), bits);
+    let until = number(libc::TIMER_ABSTIME);
+    let sleeps = |clock| rule(vec![calendar(clock)?, absolute(1, until)?]);
+    let reads = |clock| rule(vec![calendar(clock)?]);
+    // Those that wait for ever have no time.
+    let ends = || condition(3, Length::Qword, Is::Ne, 0);
+    let pi = condition(1, Length::Dword, Is::MaskedEq(COMMAND), LOCK_PI)?;
+    let rules = BTreeMap::from([
+        (libc::SYS_gettimeofday, vec![]),
+        (libc::SYS_time, vec![]),
+        (
+            libc::SYS_clock_gettime,
+            calendars
+                .map(reads)
+                .into_iter()
+                .collect::<io::Result<_>>()?,
+        ),
+        (
+            libc::SYS_clock_nanosleep,
+            calendars
+                .map(sleeps)
+                .into_iter()
+                .collect::<io::Result<_>>()?,
+        ),
+        (
+            libc::SYS_futex,
+            vec![
+                rule(vec![
+                    absolute(1, number(libc::FUTEX_CLOCK_REALTIME))?,
+                    ends()?,
+                ])?,
+                rule(vec![pi, ends()?])?,
+            ],
+        ),
+    ]);
+    compile(rules, SeccompAction::Trace(0))
+}
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn compile(rules: Rules, errno: i32) -> io::Result<BpfProgram> {
+fn compile(rules: Rules, action: SeccompAction) -> io::Result<BpfProgram> {
     let architecture = std::env::consts::ARCH
         .try_into()
         .map_err(io::Error::other)?;
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Allow,
-        SeccompAction::Errno(errno.cast_unsigned()),
-        architecture,
-    );
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, architecture);
     filter.and_then(TryInto::try_into).map_err(io::Error::other)
+}
+
+fn error(errno: i32) -> SeccompAction {
+    SeccompAction::Errno(errno.cast_unsigned())
 }
 
 fn condition(argument: u8, length: Length, is: Is, value: u64) -> io::Result<Condition> {

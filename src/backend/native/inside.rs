@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 /// What a path must be, and is made as where it is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::backend) enum Kind {
     Folder,
     File,
 }
@@ -18,7 +18,11 @@ pub(super) enum Kind {
 const LINKS: usize = 40;
 
 /// Opens `path` below `root`; links and `..` cannot lead out of it.
-pub(super) fn open(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> io::Result<OwnedFd> {
+pub(in crate::backend) fn open(
+    root: impl AsFd,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     loop {
         match openat2(
@@ -36,7 +40,11 @@ pub(super) fn open(root: impl AsFd, path: impl AsRef<Path>, flags: OFlags) -> io
 }
 
 /// Opens the path that must be `kind` (as `O_PATH`), making it and its parents where they are missing.
-pub(super) fn ensure(root: BorrowedFd<'_>, path: &Path, kind: Kind) -> io::Result<OwnedFd> {
+pub(in crate::backend) fn ensure(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    kind: Kind,
+) -> io::Result<OwnedFd> {
     let mut path = relative(path);
     for _ in 0..LINKS {
         let flags = if kind == Kind::Folder {

@@ -98,7 +98,12 @@ fn prepare(control: &OwnedFd) -> Result<(OwnedFd, OwnedFd, Places), Failure> {
     let zygote = start_zygote(None)?;
     sys::ignore(libc::SIGCHLD);
     let places = Places::new(&hello.session);
-    as_inner_root(|| stack::try_overlay(&places))?;
+    if hello.new_boot {
+        as_inner_root(|| {
+            stack::forget_caches(&places)?;
+            stack::try_overlay(&places)
+        })?;
+    }
     wire::send(control, &Answer::Done, &[]).doing(|| "report readiness".to_owned())?;
     Ok((zygote, lock, places))
 }

@@ -12,7 +12,7 @@
 //!
 //! Limits that the kernel sets: `redirect_dir` and `metacopy` are off in user namespaces, so
 //! renaming a folder of a lower layer fails with `EXDEV` (`mv` then copies), and changing a
-//! large file's owner copies it. Roots are a cache of this boot: see `session`.
+//! large file's owner copies it. Roots are a cache of this boot, but those that last (`RootId::lasts`).
 //!
 //! Our own binary cannot be overwritten from inside (as in CVE-2019-5736): a sandbox may
 //! come to read it, by way of `/proc/self/exe` as script interpreter, but its owner has no
@@ -31,19 +31,26 @@ use std::sync::Arc;
 
 use super::{Backend, BackendError, Capabilities, Clone, RootId, Writers, absent, missing};
 use crate::digest::Digest;
-use crate::tree::Normalise;
+use crate::tree::{Mark, Normalise};
 
 mod cgroup;
 pub(in crate::backend) mod check;
+#[cfg(target_arch = "x86_64")]
+pub(in crate::backend) mod clock;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_clock.rs"]
+pub(in crate::backend) mod clock;
 mod clone;
 mod fanotify;
 pub(in crate::backend) mod filter;
 mod ids;
-mod inside;
+pub(in crate::backend) mod inside;
 mod keeper;
 mod mounts;
 mod processes;
 pub(in crate::backend) mod program;
+#[cfg(target_arch = "x86_64")]
+mod ptrace;
 mod pump;
 pub(in crate::backend) mod sandbox;
 pub(in crate::backend) mod session;
@@ -53,7 +60,7 @@ mod supervise;
 mod sweep;
 pub(in crate::backend) mod sys;
 pub(in crate::backend) mod terminal;
-mod trace;
+pub(in crate::backend) mod trace;
 mod tracer;
 pub(in crate::backend) mod trees;
 mod watch;
@@ -169,13 +176,7 @@ impl Backend for Native {
     }
 
     fn scratch_id(&self) -> RootId {
-        let session = &self.shared.session;
-        RootId(format!(
-            "{}{}.{}",
-            sweep::SCRATCH,
-            session.name(),
-            session.number()
-        ))
+        self.shared.session.scratch_id()
     }
 
     fn has(&self, root: &RootId) -> Result<bool, BackendError> {
@@ -189,7 +190,7 @@ impl Backend for Native {
 
     fn roots(&self) -> Result<Vec<RootId>, BackendError> {
         let folder = self.shared.session.store().join("roots");
-        let names = sweep::names(&folder.to_string_lossy())?;
+        let names = sweep::names(folder)?;
         let kept = |name: &String| !name.starts_with(sweep::SCRATCH);
         Ok(names.into_iter().filter(kept).map(RootId).collect())
     }
@@ -250,14 +251,20 @@ impl Backend for Native {
         pump::out_of_worker(&self.shared.session, &request, tar)
     }
 
-    fn digest(&self, root: &RootId, normalise: Option<&Normalise>) -> Result<Digest, BackendError> {
+    fn digest_by(
+        &self,
+        root: &RootId,
+        normalise: Option<&Normalise>,
+        marks: &[Mark],
+    ) -> Result<(Digest, Vec<Mark>), BackendError> {
         named(root)?;
         let request = Request::Digest {
             root: root.clone(),
             normalise: normalise.cloned(),
+            marks: marks.to_vec(),
         };
         match self.shared.session.call(&request, &[])? {
-            Answer::Digest(digest) => Ok(digest),
+            Answer::Digested(digest, marks) => Ok((digest, marks)),
             other => Err(unexpected("digest", root, &other)),
         }
     }
@@ -286,10 +293,13 @@ impl Backend for Native {
     }
 
     fn sweep(&self) -> Result<Vec<String>, BackendError> {
-        let mut removed = match self.shared.session.call(&Request::Sweep, &[])? {
-            Answer::Swept(removed) => removed,
-            _ => Vec::new(),
-        };
+        let session = &self.shared.session;
+        let mut removed = Vec::new();
+        if sweep::is_due(session.store(), session.name())?
+            && let Answer::Swept(swept) = session.call(&Request::Sweep, &[])?
+        {
+            removed = swept;
+        }
         removed.extend(self.shared.cgroups.iter().flat_map(Cgroups::sweep));
         Ok(removed)
     }

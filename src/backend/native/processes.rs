@@ -1,8 +1,10 @@
-//! The processes of a sandbox, looked at from outside by `/proc`.
+//! The processes of a sandbox: looked at from outside by `/proc`, and woken.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::cgroup::Cgroup;
 use super::sys;
@@ -21,6 +23,11 @@ pub(super) struct Process {
     pub(super) cpu: Duration,
     /// What it shares with nobody, bytes.
     pub(super) memory: u64,
+}
+
+/// Wakes a command that Ctrl-Z stopped, with no shell of its own to do that.
+pub(super) fn wake(command: Pid) -> rustix::io::Result<()> {
+    kill_process_group(command, Signal::CONT).or_else(|_| kill_process(command, Signal::CONT))
 }
 
 /// The process id behind a handle.

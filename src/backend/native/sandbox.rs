@@ -8,17 +8,17 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitOptions, getpid, getrlimit, pidfd_open,
-    setrlimit,
+    Pid, PidfdFlags, Resource, Rlimit, WaitOptions, getpid, getrlimit, pidfd_open, setrlimit,
 };
 use rustix::thread::UnshareFlags;
 
+use super::clock::{Followed, Gate};
 use super::filter::Filters;
 use super::inside::{self, Kind};
 use super::program::{self, Program};
 use super::sys::{self, Fork};
 use super::wire::{self, Answer, Doing, Failure, Spent, Start};
-use super::{keeper, mounts, terminal, zygote};
+use super::{keeper, mounts, processes, terminal, zygote};
 use crate::backend::Command;
 
 /// Runs the sandbox. Files: three streams, the clone's mount, one mount per target. Never returns.
@@ -40,9 +40,8 @@ fn sandbox(
     start: &Start,
     channel: BorrowedFd<'_>,
     files: Vec<OwnedFd>,
-    own: (&Filters, &OwnedFd),
+    (filters, zygote): (&Filters, &OwnedFd),
 ) -> Result<Answer, Failure> {
-    let (filters, zygote) = own;
     keeper::end_with_parent(zygote.as_fd()).doing(|| "follow the zygote".to_owned())?;
     sys::restore(libc::SIGCHLD);
     // By itself, so that no answer of its own can come before.
@@ -78,15 +77,19 @@ fn sandbox(
     filters
         .apply(start.command.skip_sync)
         .doing(|| "apply the system call filter".to_owned())?;
+    let gate = Gate::new(start.command.surroundings.ahead).doing(clock)?;
     match sys::fork().doing(|| "start the command".to_owned())? {
         Fork::Child => {
             if start.terminal.is_some() && terminal::control(stdin.as_fd()).is_err() {
                 sys::exit_now(1);
             }
+            hold_back(gate.as_ref());
             program.run([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()])
         }
         Fork::Parent(pid) => {
             let command = Pid::from_raw(pid).ok_or_else(missing)?;
+            let followed = gate.map(|gate| gate.follow(command)).transpose();
+            let followed = followed.doing(clock)?;
             // Nothing but the channel stays open: no stream is held, and nothing can be taken from here.
             [stdin, stdout, stderr, clone]
                 .into_iter()
@@ -94,7 +97,7 @@ fn sandbox(
             sys::place(channel, 0).doing(|| "keep the channel".to_owned())?;
             sys::close_from(1).doing(|| "close all files".to_owned())?;
             program::keep_nothing().doing(|| "drop capabilities".to_owned())?;
-            let answer = reap(command).unwrap_or_else(|error| {
+            let answer = ended(command, followed).unwrap_or_else(|error| {
                 Answer::Failed(Failure::step("wait for the command", error))
             });
             if let Ok(spent) = Spent::by_children() {
@@ -103,6 +106,26 @@ fn sandbox(
             let _told = wire::send(sys::inherited(0), &answer, &[]);
             sys::exit_now(0)
         }
+    }
+}
+
+/// What goes wrong with a calendar that is ahead.
+pub(in crate::backend) fn clock() -> String {
+    "set the command's clock".to_owned()
+}
+
+/// Holds the new process back until it is followed, where it is to be.
+pub(in crate::backend) fn hold_back(gate: Option<&Gate>) {
+    if gate.is_some_and(|gate| gate.pass().is_err()) {
+        sys::exit_now(1);
+    }
+}
+
+/// Reaps whatever ends until the command does.
+pub(in crate::backend) fn ended(command: Pid, followed: Option<Followed>) -> io::Result<Answer> {
+    match followed {
+        Some(followed) => followed.reap(),
+        None => reap(command),
     }
 }
 
@@ -150,6 +173,9 @@ fn enter(
         let root = inside::ensure(clone.as_fd(), Path::new(path), Kind::Folder)
             .doing(|| format!("open `{path}` inside"))?;
         kernel(&root)?;
+    }
+    if let Some(account) = &start.command.account {
+        account.settle(clone.as_fd())?;
     }
     mounts::enter(clone.as_fd()).doing(|| "enter the clone".to_owned())
 }
@@ -232,8 +258,8 @@ pub(in crate::backend) fn limits(command: &Command) -> io::Result<()> {
     Ok(())
 }
 
-/// Reaps whatever ends until the command does.
-pub(in crate::backend) fn reap(command: Pid) -> io::Result<Answer> {
+/// The same for a command that nobody follows.
+fn reap(command: Pid) -> io::Result<Answer> {
     loop {
         let waited = rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::UNTRACED))?;
         let Some((pid, status)) = waited else {
@@ -242,16 +268,11 @@ pub(in crate::backend) fn reap(command: Pid) -> io::Result<Answer> {
         if pid != command {
             continue;
         }
-        if let Some(code) = status.exit_status() {
-            return Ok(Answer::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
+        if let Some(answer) = Answer::of(status) {
+            return Ok(answer);
         }
-        if let Some(signal) = status.terminating_signal() {
-            return Ok(Answer::Signal(signal));
-        }
-        // Stopped by Ctrl-Z, with no shell of its own to wake it.
         if status.stopped() {
-            rustix::process::kill_process_group(pid, Signal::CONT)
-                .or_else(|_| rustix::process::kill_process(pid, Signal::CONT))?;
+            processes::wake(pid)?;
         }
     }
 }

@@ -5,8 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Pid;
@@ -15,7 +16,10 @@ use super::check::check;
 use super::ids::Ids;
 use super::wire::{self, Answer, Hello, Request};
 use super::{VERB, sweep};
-use crate::backend::BackendError;
+use crate::backend::{BackendError, RootId};
+
+/// Which start of the machine the store was used in last.
+const BOOT: &str = "clones/.boot";
 
 /// Counts sessions of this process.
 static SESSIONS: AtomicU64 = AtomicU64::new(0);
@@ -23,8 +27,10 @@ static SESSIONS: AtomicU64 = AtomicU64::new(0);
 /// A running keeper. Ends with this value, or with this process.
 #[derive(Debug)]
 pub(super) struct Session {
-    control: OwnedFd,
+    control: Arc<OwnedFd>,
     keeper: Mutex<Child>,
+    /// What makes the keeper ready, until somebody has waited for it.
+    greeting: Mutex<Option<JoinHandle<Result<(), BackendError>>>>,
     name: String,
     store: PathBuf,
     numbers: AtomicU64,
@@ -46,52 +52,50 @@ impl Session {
         for folder in ["roots", "clones", "trash"] {
             private_folder(&store.join(folder)).map_err(step(doing()))?;
         }
-        let (name, lock) = lock_session(&store).map_err(step(doing()))?;
+        let (name, lock, new_boot) = lock_session(&store).map_err(step(doing()))?;
         let (control, theirs) = wire::pair().map_err(step("make a socket"))?;
         let keeper = start_keeper(program, &store, theirs)
             .map_err(step(format!("start `{}`", program.display())))?;
+        let control = Arc::new(control);
+        let greeting = Greeting {
+            control: Arc::clone(&control),
+            keeper: pid_of(&keeper)?,
+            ids,
+            lock: lock.try_clone().map_err(step("copy a lock"))?,
+            hello: Hello {
+                session: name.clone(),
+                new_boot: new_boot.is_some(),
+            },
+        };
+        let greeting = std::thread::Builder::new()
+            .name("greeting".to_owned())
+            .spawn(|| greeting.greet())
+            .map_err(step("start a thread"))?;
         let session = Self {
             control,
             keeper: Mutex::new(keeper),
+            greeting: Mutex::new(Some(greeting)),
             name,
             store,
             numbers: AtomicU64::new(0),
-            _lock: lock.try_clone().map_err(step("copy a lock"))?,
+            _lock: lock,
         };
-        session.greet(ids, &lock)?;
+        // What a keeper could do since the machine's start, the next one can: the tool goes on meanwhile.
+        if let Some(new_boot) = new_boot {
+            session.ready()?;
+            new_boot.done(&session.store).map_err(step(doing()))?;
+        }
         Ok(session)
     }
 
-    fn greet(&self, ids: Ids, lock: &File) -> Result<(), BackendError> {
-        match wire::receive(&self.control).map_err(step("start the sandbox keeper"))? {
-            Some((Answer::Unmapped, _)) => {}
-            Some((Answer::Failed(failure), _)) => return Err(explain(failure.into())),
-            _ => return Err(ended("start")),
-        }
-        let pid = self
-            .keeper
-            .lock()
-            .map(|keeper| keeper.id())
-            .unwrap_or_default();
-        let pid = i32::try_from(pid)
-            .ok()
-            .and_then(Pid::from_raw)
-            .ok_or_else(|| ended("start"))?;
-        ids.map(pid)
-            .map_err(step("give the store's user namespace its ids"))
-            .map_err(explain)?;
-        wire::send(
-            &self.control,
-            &Hello {
-                session: self.name.clone(),
-            },
-            &[lock.as_fd()],
-        )
-        .map_err(step("start the sandbox keeper"))?;
-        match wire::receive(&self.control).map_err(step("start the sandbox keeper"))? {
-            Some((Answer::Done, _)) => Ok(()),
-            Some((Answer::Failed(failure), _)) => Err(explain(failure.into())),
-            _ => Err(ended("start")),
+    /// Waits until the keeper can be asked. Who asks first hears what went wrong.
+    fn ready(&self) -> Result<(), BackendError> {
+        let mut greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
+        match greeting.take() {
+            Some(greeting) => greeting
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => Ok(()),
         }
     }
 
@@ -110,16 +114,23 @@ impl Session {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A name for a root that is being made.
+    pub(super) fn scratch_id(&self) -> RootId {
+        let (name, number) = (self.name(), self.number());
+        RootId(format!("{}{name}.{number}", sweep::SCRATCH))
+    }
+
     /// Sends a request; gives the socket on which the answer comes.
     pub(super) fn ask(
         &self,
         request: &Request,
         files: &[BorrowedFd<'_>],
     ) -> Result<OwnedFd, BackendError> {
+        self.ready()?;
         let (channel, theirs) = wire::pair().map_err(step("make a socket"))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(files);
-        wire::send(&self.control, request, &all).map_err(step("reach the sandbox keeper"))?;
+        wire::send(&*self.control, request, &all).map_err(step("reach the sandbox keeper"))?;
         Ok(channel)
     }
 
@@ -140,11 +151,48 @@ impl Drop for Session {
             tracing::warn!(%error, "the sandbox keeper did not end well");
         }
         // What ends the keeper; fails only where it is gone.
-        let _gone = rustix::net::shutdown(&self.control, rustix::net::Shutdown::Both);
+        let _gone = rustix::net::shutdown(&*self.control, rustix::net::Shutdown::Both);
         if let Ok(mut keeper) = self.keeper.lock() {
             let _status = keeper.wait();
         }
     }
+}
+
+/// What a keeper and its tool say to each other first.
+struct Greeting {
+    control: Arc<OwnedFd>,
+    keeper: Pid,
+    ids: Ids,
+    lock: File,
+    hello: Hello,
+}
+
+impl Greeting {
+    fn greet(self) -> Result<(), BackendError> {
+        match wire::receive(&*self.control).map_err(step("start the sandbox keeper"))? {
+            Some((Answer::Unmapped, _)) => {}
+            Some((Answer::Failed(failure), _)) => return Err(explain(failure.into())),
+            _ => return Err(ended("start")),
+        }
+        self.ids
+            .map(self.keeper)
+            .map_err(step("give the store's user namespace its ids"))
+            .map_err(explain)?;
+        wire::send(&*self.control, &self.hello, &[self.lock.as_fd()])
+            .map_err(step("start the sandbox keeper"))?;
+        match wire::receive(&*self.control).map_err(step("start the sandbox keeper"))? {
+            Some((Answer::Done, _)) => Ok(()),
+            Some((Answer::Failed(failure), _)) => Err(explain(failure.into())),
+            _ => Err(ended("start")),
+        }
+    }
+}
+
+fn pid_of(keeper: &Child) -> Result<Pid, BackendError> {
+    i32::try_from(keeper.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| ended("start"))
 }
 
 /// Waits for the one answer on a request's socket.
@@ -202,8 +250,22 @@ fn private_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The machine has started anew since the store was used last: nobody else begins a session or sweeps before the
+/// keeper has forgotten what does not outlast that.
+struct NewBoot {
+    boot: String,
+    _gate: fs_err::File,
+}
+
+impl NewBoot {
+    /// Writes down that it is forgotten.
+    fn done(self, store: &Path) -> io::Result<()> {
+        crate::files::write_atomic(&store.join(BOOT), self.boot.as_bytes())
+    }
+}
+
 /// Makes the session's folder and locks it, while no sweep looks.
-fn lock_session(store: &Path) -> io::Result<(String, File)> {
+fn lock_session(store: &Path) -> io::Result<(String, File, Option<NewBoot>)> {
     let open = |path: PathBuf| {
         fs_err::OpenOptions::new()
             .read(true)
@@ -214,7 +276,6 @@ fn lock_session(store: &Path) -> io::Result<(String, File)> {
     };
     let gate = open(store.join(sweep::GATE))?;
     flock(gate.file(), FlockOperation::LockExclusive)?;
-    forget_earlier_boots(store)?;
     let name = format!(
         "{}-{}",
         process_name()?,
@@ -224,27 +285,13 @@ fn lock_session(store: &Path) -> io::Result<(String, File)> {
     fs_err::create_dir(&folder)?;
     let lock = open(folder.join("lock"))?.into_file();
     flock(&lock, FlockOperation::LockExclusive)?;
-    Ok((name, lock))
-}
-
-/// Drops all roots when the machine has started anew since they were made.
-///
-/// Trees are written without syncing: after a loss of power their files may be empty. They
-/// are caches of what the store keeps verified, so they are made again instead.
-fn forget_earlier_boots(store: &Path) -> io::Result<()> {
     let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let record = store.join("clones/.boot");
-    let before = match fs_err::read_to_string(&record) {
-        Ok(before) if before == boot => return Ok(()),
+    let new_boot = match fs_err::read_to_string(store.join(BOOT)) {
+        Ok(before) if before == boot => None,
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        before => before.unwrap_or_else(|_| "unknown".to_owned()),
+        _ => Some(NewBoot { boot, _gate: gate }),
     };
-    let roots = store.join("roots");
-    if fs_err::read_dir(&roots)?.next().is_some() {
-        fs_err::rename(&roots, store.join(format!("trash/roots-{}", before.trim())))?;
-        private_folder(&roots)?;
-    }
-    crate::files::write_atomic(&record, boot.as_bytes())
+    Ok((name, lock, new_boot))
 }
 
 /// Process id and start time: together no other process has them until the machine starts anew.

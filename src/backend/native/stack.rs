@@ -90,6 +90,30 @@ pub(super) fn freeze(
     discard(places, &stack.folder)
 }
 
+/// Gives a root a name that lasts, once all of it is on the disk.
+pub(super) fn settle(from: &RootId, to: &RootId) -> Result<(), Failure> {
+    let doing = || format!("keep root `{}` for good", to.0);
+    let roots = open_folder("roots").doing(doing)?;
+    // What overlayfs has written is the file system's own, whose pages are all written out.
+    rustix::fs::syncfs(&roots).doing(doing)?;
+    renameat_with(&roots, &*from.0, &roots, &*to.0, RenameFlags::NOREPLACE).doing(doing)?;
+    rustix::fs::fsync(&roots).doing(doing)
+}
+
+/// Moves into the trash what does not outlast a start of the machine: trees are written without syncing, and after a
+/// loss of power their files may be empty. They are caches of what the store keeps verified, and are made again.
+pub(super) fn forget_caches(places: &Places) -> Result<(), Failure> {
+    for name in super::sweep::names("roots")?.into_iter().map(RootId) {
+        if !name.lasts() {
+            // Not a living session's: the next sweep deletes it.
+            let trash = format!("trash/earlier-{}", places.unique());
+            let doing = || format!("forget root `{}`", name.0);
+            renameat_with(CWD, root(&name), CWD, &trash, RenameFlags::NOREPLACE).doing(doing)?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives `from` the name `to`, or moves it into the trash where that name is taken.
 fn adopt(places: &Places, from: &str, to: &str) -> io::Result<Option<String>> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -169,7 +193,8 @@ fn empty_folder(places: &Places) -> io::Result<String> {
     }
 }
 
-/// Mounts an overlay once, so that what a host or file system cannot do is said at the start.
+/// Mounts an overlay once after each start of the machine, so that what a host or file system cannot do is said at the
+/// start of the tool.
 pub(super) fn try_overlay(places: &Places) -> Result<(), Failure> {
     let probe = Stack {
         folder: format!("clones/{}/probe", places.session),

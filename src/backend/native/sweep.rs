@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
@@ -19,13 +20,30 @@ use super::worker;
 pub(super) const SCRATCH: &str = "scratch-";
 /// Taken to make a session, and to sweep.
 pub(super) const GATE: &str = "clones/.lock";
-/// Taken to delete what others threw away: one sweep at a time does.
-const TRASH: &str = "trash/.lock";
+/// Locked to delete what others threw away: one sweep at a time does.
+const TRASH: &str = "trash";
+
+/// Whether there may be anything to remove. `session` looks, whose tool this process is: where nothing was left, as
+/// a rule, no other process need be started for that.
+pub(super) fn is_due(store: &Path, session: &str) -> Result<bool, Failure> {
+    let path = store.join(GATE);
+    let gate = open(&path).doing(|| format!("open `{GATE}`"))?;
+    flock(&gate, FlockOperation::LockExclusive).doing(|| format!("lock `{GATE}`"))?;
+    for other in names(store.join("clones"))? {
+        let lives = other == session
+            || is_locked(store, &other).doing(|| format!("look at `clones/{other}`"))?;
+        if !lives {
+            return Ok(true);
+        }
+    }
+    let scratch = |name: &String| name.starts_with(SCRATCH);
+    Ok(!names(store.join("trash"))?.is_empty() || names(store.join("roots"))?.iter().any(scratch))
+}
 
 /// Removes what dead sessions left; a line for each thing.
 pub(super) fn sweep(places: &Places) -> Result<Vec<String>, Failure> {
     let (mut removed, mut entries) = (Vec::new(), Vec::new());
-    let gate = open(GATE).doing(|| format!("open `{GATE}`"))?;
+    let gate = open(Path::new(GATE)).doing(|| format!("open `{GATE}`"))?;
     flock(&gate, FlockOperation::LockExclusive).doing(|| format!("lock `{GATE}`"))?;
     let alive = bury_sessions(places, &mut removed, &mut entries)?;
     for root in names("roots")? {
@@ -46,7 +64,7 @@ pub(super) fn sweep(places: &Places) -> Result<Vec<String>, Failure> {
     }
     // Deleting takes long, and new sessions wait at the gate.
     drop(gate);
-    let lock = open(TRASH).doing(|| format!("open `{TRASH}`"))?;
+    let lock = stack::open_folder(TRASH).doing(|| format!("open `{TRASH}`"))?;
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
         worker::delete(&entries)?;
     }
@@ -62,7 +80,8 @@ fn bury_sessions(
     let mut alive = BTreeSet::from([places.session().to_owned()]);
     for session in names("clones")? {
         let lives = alive.contains(&session)
-            || is_locked(&session).doing(|| format!("look at `clones/{session}`"))?;
+            || is_locked(Path::new(""), &session)
+                .doing(|| format!("look at `clones/{session}`"))?;
         if lives {
             alive.insert(session);
         } else {
@@ -73,7 +92,7 @@ fn bury_sessions(
     Ok(alive)
 }
 
-fn open(path: &str) -> rustix::io::Result<File> {
+fn open(path: &Path) -> rustix::io::Result<File> {
     rustix::fs::open(
         path,
         OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC,
@@ -82,8 +101,8 @@ fn open(path: &str) -> rustix::io::Result<File> {
     .map(File::from)
 }
 
-fn is_locked(session: &str) -> io::Result<bool> {
-    let path = format!("clones/{session}/lock");
+fn is_locked(store: &Path, session: &str) -> io::Result<bool> {
+    let path = store.join("clones").join(session).join("lock");
     let lock = match rustix::fs::open(
         &path,
         OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC,
@@ -101,8 +120,9 @@ fn is_locked(session: &str) -> io::Result<bool> {
 }
 
 /// Names in a folder, in order, without those that begin with a dot.
-pub(super) fn names(folder: &str) -> Result<Vec<String>, Failure> {
-    let doing = || format!("list `{folder}`");
+pub(super) fn names(folder: impl AsRef<Path>) -> Result<Vec<String>, Failure> {
+    let folder = folder.as_ref();
+    let doing = || format!("list `{}`", folder.display());
     let mut names = Vec::new();
     for entry in fs_err::read_dir(folder).doing(doing)? {
         let name = entry.doing(doing)?.file_name();

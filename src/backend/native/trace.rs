@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::fanotify;
 use super::wire::{self, Answer};
+use super::{fanotify, tracer};
 use crate::backend::{BackendError, Trace, Watched};
 
 /// A tracer that is asked for.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(in crate::backend) struct Wanted {
     channel: OwnedFd,
     theirs: [OwnedFd; 3],
     processes: bool,
@@ -23,14 +23,14 @@ pub(super) struct Wanted {
 
 /// A tracer at work.
 #[derive(Debug)]
-pub(super) struct Tracing {
+pub(in crate::backend) struct Tracing {
     channel: OwnedFd,
     processes: bool,
 }
 
 impl Wanted {
     /// Makes what the tracer needs.
-    pub(super) fn new(watched: &Watched) -> io::Result<Self> {
+    pub(in crate::backend) fn new(watched: &Watched) -> io::Result<Self> {
         let (channel, theirs) = wire::pair()?;
         let (group, processes) = fanotify::group()?;
         Ok(Self {
@@ -49,19 +49,31 @@ impl Wanted {
     pub(super) fn begun(self) -> Result<Tracing, String> {
         // The other end is the tracer's alone from here on, so that its end is seen.
         drop(self.theirs);
-        match hear(&self.channel)? {
-            Answer::Watching => Ok(Tracing {
-                channel: self.channel,
-                processes: self.processes,
-            }),
-            other => Err(unexpected(&other)),
-        }
+        begun(self.channel, self.processes)
+    }
+
+    /// Watches below a root that is reached from here, in a thread of this process; or says why it cannot.
+    pub(in crate::backend) fn here(self, root: OwnedFd) -> Result<Tracing, String> {
+        let [theirs, group, list] = self.theirs;
+        let work = move || tracer::beside([theirs, group, list, root]);
+        let spawned = std::thread::Builder::new()
+            .name("tracer".to_owned())
+            .spawn(work);
+        spawned.map_err(|error| format!("no thread for its tracer: {error}"))?;
+        begun(self.channel, self.processes)
+    }
+}
+
+fn begun(channel: OwnedFd, processes: bool) -> Result<Tracing, String> {
+    match hear(&channel)? {
+        Answer::Watching => Ok(Tracing { channel, processes }),
+        other => Err(unexpected(&other)),
     }
 }
 
 impl Tracing {
     /// What was seen, once the command has ended.
-    pub(super) fn end(self) -> Result<Trace, String> {
+    pub(in crate::backend) fn end(self) -> Result<Trace, String> {
         // The tracer hears the end of what it can read; fails only where it is gone, which is seen next.
         let _gone = rustix::net::shutdown(&self.channel, rustix::net::Shutdown::Write);
         match hear(&self.channel)? {

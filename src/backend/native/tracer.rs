@@ -66,6 +66,18 @@ impl Tracer {
     }
 }
 
+/// Does a tracer's work in the thread that calls it: channel, group of events, list, root.
+pub(super) fn beside([channel, group, list, root]: [OwnedFd; 4]) {
+    let traced = trace(channel.as_fd(), group.as_fd(), list.as_fd(), root.as_fd());
+    // Its last hold on the container's files goes before anybody hears that it is done.
+    drop((group, root));
+    let answer = match traced {
+        Ok(trace) => Answer::Traced(Box::new(trace)),
+        Err(failure) => Answer::Failed(failure),
+    };
+    let _told = wire::send(&channel, &answer, &[]);
+}
+
 /// The numbers of the four files: beside the standard streams, so that all others can be closed.
 const PLACES: [i32; 4] = [3, 4, 5, 6];
 

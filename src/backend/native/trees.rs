@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use super::wire::Failure;
 use crate::digest::Digest;
-use crate::tree::{self, Normalise, TreeError};
+use crate::tree::{self, Mark, Normalise, TreeError};
 
 /// Unpacks the payloads of packages.
 pub(in crate::backend) fn unpack(
@@ -42,6 +43,16 @@ pub(super) fn write_normalised(
         None => tree::canonical::write(root, tar),
     }
     .map_err(travel)
+}
+
+/// Digests the archive where it is made, so that its bytes need not go through a pipe.
+pub(super) fn digest(
+    root: BorrowedFd<'_>,
+    rules: Option<&Normalise>,
+    marks: &[Mark],
+) -> Result<(Digest, Vec<Mark>), Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    tree::digest(root, rules, marks, threads).map_err(travel)
 }
 
 /// A digest of what `stat` tells of a tree.

@@ -14,13 +14,14 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::WaitStatus;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sys;
 use crate::backend::{BackendError, Command, RootId, Trace, Usage, User};
 use crate::digest::Digest;
-use crate::tree::Normalise;
+use crate::tree::{Mark, Normalise};
 
 /// Files beside one message, at most (the kernel's own limit is 253).
 const FILES: usize = 128;
@@ -54,6 +55,7 @@ pub(super) enum Request {
     Digest {
         root: RootId,
         normalise: Option<Normalise>,
+        marks: Vec<Mark>,
     },
     Size {
         root: RootId,
@@ -85,6 +87,11 @@ pub(super) enum Request {
     Freeze {
         stack: Stack,
         root: RootId,
+    },
+    /// Has all that was written to the store's file system on the disk, and gives a root its lasting name then.
+    Settle {
+        from: RootId,
+        to: RootId,
     },
     Destroy {
         stack: Stack,
@@ -130,6 +137,8 @@ pub(in crate::backend) struct Start {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) session: String,
+    /// The machine has started anew since the store was used last.
+    pub(super) new_boot: bool,
 }
 
 /// Answers, from the keeper, a worker, the zygote or the sandbox.
@@ -139,8 +148,10 @@ pub(in crate::backend) enum Answer {
     Unmapped,
     /// Done.
     Done,
-    /// The digest of a root's archive.
+    /// The digest of what `stat` tells of a root.
     Digest(Digest),
+    /// The digest of a root's archive, and marks of it.
+    Digested(Digest, Vec<Mark>),
     /// Bytes that a root or a clone takes on disk.
     Size(u64),
     /// What a sweep removed.
@@ -163,6 +174,15 @@ pub(in crate::backend) enum Answer {
     Signal(i32),
     /// Something could not be done.
     Failed(Failure),
+}
+
+impl Answer {
+    /// How a command ended; none where it has not.
+    pub(super) fn of(status: WaitStatus) -> Option<Self> {
+        let code = status.exit_status();
+        let code = code.map(|code| Self::Code(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
+        code.or_else(|| status.terminating_signal().map(Self::Signal))
+    }
 }
 
 /// What processes used, as the first process of a sandbox counts it: those that somebody waited for.

@@ -12,8 +12,6 @@ use super::stack::{self, Places};
 use super::wire::{Answer, Doing, Failure, Request, Stack};
 use super::{keeper, sweep, sys, trees, wire};
 use crate::backend::RootId;
-use crate::digest::{Digest, HashingWriter};
-use crate::tree::Normalise;
 
 /// Turns the forked keeper into a worker: root inside, gone when the keeper goes. The
 /// caller's supplementary groups stay: they may be what makes a package file readable.
@@ -56,8 +54,14 @@ pub(super) fn work(
             let mut pipe = std::fs::File::from(pipe()?);
             trees::write_normalised(folder.as_fd(), normalise.as_ref(), &mut pipe)?;
         }
-        Request::Digest { root, normalise } => {
-            return digest(&root, normalise.as_ref()).map(Answer::Digest);
+        Request::Digest {
+            root,
+            normalise,
+            marks,
+        } => {
+            let folder = opened(&root)?;
+            let digested = trees::digest(folder.as_fd(), normalise.as_ref(), &marks);
+            return digested.map(|(digest, marks)| Answer::Digested(digest, marks));
         }
         Request::Fingerprint { root } => {
             let folder = opened(&root)?;
@@ -73,14 +77,8 @@ pub(super) fn work(
         Request::CopyOut { stack, path } => {
             copy_out(places, &stack, &path, &mut std::fs::File::from(pipe()?))?;
         }
-        Request::Measure { stack } => {
-            return match stack::open_folder(&format!("{}/upper", stack.folder)) {
-                Ok(folder) => trees::size(folder.as_fd()).map(Answer::Size),
-                // No command has run in it yet.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Answer::Size(0)),
-                Err(error) => Err(Failure::step("open a clone", error)),
-            };
-        }
+        Request::Measure { stack } => return measure(&stack).map(Answer::Size),
+        Request::Settle { from, to } => stack::settle(&from, &to)?,
         Request::Sweep => return sweep::sweep(places).map(Answer::Swept),
         other => {
             return Err(Failure::step(
@@ -92,16 +90,18 @@ pub(super) fn work(
     Ok(Answer::Done)
 }
 
-fn opened(root: &RootId) -> Result<OwnedFd, Failure> {
-    stack::open_folder(&stack::root(root)).doing(|| format!("open root `{}`", root.0))
+/// What a clone changed, in bytes.
+fn measure(stack: &Stack) -> Result<u64, Failure> {
+    match stack::open_folder(&format!("{}/upper", stack.folder)) {
+        Ok(folder) => trees::size(folder.as_fd()),
+        // No command has run in it yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Failure::step("open a clone", error)),
+    }
 }
 
-/// Digests the archive where it is made, so that its bytes need not go through a pipe.
-fn digest(root: &RootId, rules: Option<&Normalise>) -> Result<Digest, Failure> {
-    let folder = opened(root)?;
-    let mut hasher = HashingWriter::new(io::sink());
-    trees::write_normalised(folder.as_fd(), rules, &mut hasher)?;
-    Ok(hasher.finish().1)
+fn opened(root: &RootId) -> Result<OwnedFd, Failure> {
+    stack::open_folder(&stack::root(root)).doing(|| format!("open root `{}`", root.0))
 }
 
 /// Through the overlay, so that a path whose parents lie in the layers is found there.

@@ -59,7 +59,7 @@ impl Material {
         let locked = ground.audited.locked(&package.name)?;
         let supply = ground
             .context
-            .supply(&ground.documents.project, ground.workshop);
+            .supply(&ground.documents.project, ground.workshop)?;
         sources::fetch(supply, std::slice::from_ref(locked))?;
         match lying(ground, package) {
             Some(files) => Ok(Self { spec, files, recorded, _unpacked: None }),

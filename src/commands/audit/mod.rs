@@ -2,6 +2,7 @@
 
 mod audited;
 mod bisect;
+mod deep;
 mod drift;
 mod folder;
 mod material;
@@ -13,9 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 pub(super) use audited::Audited;
+pub(super) use deep::Deep;
 pub(super) use drift::environment;
 pub(super) use material::digest;
 pub(super) use rebuild::{Subject, rebuild};
+pub(super) use telling::deep_view;
 pub(super) use telling::differences;
 pub(super) use verdict::sides;
 
@@ -27,6 +30,7 @@ use crate::commands::audit::folder::AuditFolder;
 use crate::commands::context::{Context, Documents, Workshop, now, timestamp};
 use crate::commands::creating::{self, Anew};
 use crate::commands::{PACKAGE_FAILED, building, recording};
+use crate::documents::config::Audit as Settings;
 use crate::error::Failure;
 use crate::record::audit::{
     AuditOutcome, AuditRecord, EnvironmentAudit, FORMAT, PackageAudit, Variation,
@@ -55,6 +59,8 @@ pub(super) fn run(context: &Context<'_>, args: &AuditArgs) -> Result<u8, Failure
     let audited = Audited::find(context, &workshop, &args.run)?;
     let chosen = audited.choose(&args.packages)?;
     audited.fits(&documents)?;
+    let wanted = args.deep || documents.project.audit.deep;
+    let mut deep = wanted.then(|| Deep::ready(context)).flatten();
     let stock = creating::stock(context, &documents, &workshop, &audited.lock)?;
     let second = creating::anew(context, &documents, &workshop, &audited.lock, &stock)?;
     let environment = environment(context, &workshop, &audited, (&second, &stock))?;
@@ -73,7 +79,8 @@ pub(super) fn run(context: &Context<'_>, args: &AuditArgs) -> Result<u8, Failure
         |_| String::new(),
     )?;
     let folder = AuditFolder::make(context, &audited)?;
-    let record = audit(ground, &folder, (args, &abilities, &chosen), environment)?;
+    let asked = (args, &abilities, chosen.as_slice(), deep.as_mut());
+    let record = audit(ground, &folder, asked, environment)?;
     record.save(folder.path())?;
     report::audit(&workshop.store.runs_folder(), folder.path(), &record)?;
     let path = folder.keep(&record)?;
@@ -82,21 +89,30 @@ pub(super) fn run(context: &Context<'_>, args: &AuditArgs) -> Result<u8, Failure
     } else {
         context.ui.result(&telling::audit(&path, &record));
     }
-    let good = record.environment.is_same() && record.packages.iter().all(|one| one.outcome.good());
+    let good = record.environment.is_same() && record.packages.iter().all(PackageAudit::good);
     Ok(if good { 0 } else { PACKAGE_FAILED })
 }
+
+/// What an audit is asked for: of which packages, under which conditions, with which deep views.
+type Asked<'a> = (
+    &'a AuditArgs,
+    &'a Abilities,
+    &'a [&'a PackageRecord],
+    Option<&'a mut Deep>,
+);
 
 /// Builds, compares, searches.
 fn audit(
     ground: Ground<'_>,
     folder: &AuditFolder,
-    (args, abilities, chosen): (&AuditArgs, &Abilities, &[&PackageRecord]),
+    (args, abilities, chosen, deep): Asked<'_>,
     environment: EnvironmentAudit,
 ) -> Result<AuditRecord, Failure> {
     let Ground {
         context, audited, ..
     } = ground;
-    let (variations, not_varied) = variations(args, abilities);
+    let settings = &ground.documents.project.audit;
+    let (variations, not_varied) = variations(args, settings, abilities);
     let memory = ground.machine.memory / (2 * ground.machine.jobs.get() as u64);
     let mut subjects = Vec::new();
     let mut packages: BTreeMap<&str, PackageAudit> = BTreeMap::new();
@@ -127,9 +143,7 @@ fn audit(
         let package = verdict::package(ground, folder.path(), subject, rebuilt)?;
         packages.insert(&subject.package.name, package);
     }
-    if args.bisect_variation {
-        bisect::bisect(ground, folder.path(), &subjects, &mut packages)?;
-    }
+    further(ground, folder, (args, deep), &subjects, &mut packages)?;
     let packages = chosen
         .iter()
         .filter_map(|one| packages.remove(one.name.as_str()))
@@ -153,32 +167,57 @@ fn audit(
     })
 }
 
-/// What is varied, and what is not and why.
+/// What is asked for beside the comparison: which variation it is, and a deep view.
+fn further(
+    ground: Ground<'_>,
+    folder: &AuditFolder,
+    (args, deep): (&AuditArgs, Option<&mut Deep>),
+    subjects: &[Subject<'_>],
+    packages: &mut BTreeMap<&str, PackageAudit>,
+) -> Result<(), Failure> {
+    if args.bisect_variation {
+        bisect::bisect(ground, folder.path(), subjects, packages)?;
+    }
+    if let Some(deep) = deep {
+        deep::views(ground, folder.path(), (deep, subjects), packages)?;
+    }
+    Ok(())
+}
+
+/// What is varied, and what is not and why: the command line decides before the project file.
 fn variations(
     args: &AuditArgs,
+    settings: &Settings,
     abilities: &Abilities,
 ) -> (BTreeSet<Variation>, BTreeMap<Variation, String>) {
-    let wanted = |one: Variation| match args.only_variation.as_slice() {
-        [] => {
-            let asked = one.by_default() || args.with_variation.contains(&one);
-            asked && !args.without_variation.contains(&one)
-        }
-        only => only.contains(&one),
-    };
     let mut not = impossible(abilities);
-    for one in Variation::ALL.into_iter().filter(|one| !wanted(*one)) {
-        let named = !args.only_variation.is_empty() || args.without_variation.contains(&one);
-        let why = if named {
-            "switched off"
-        } else {
-            "not by default: --with-variation"
-        };
-        not.insert(one, why.to_owned());
+    for one in Variation::ALL {
+        if let Some(why) = left(one, args, settings) {
+            not.insert(one, why.to_owned());
+        }
     }
     let varied = Variation::ALL
         .into_iter()
         .filter(|one| !not.contains_key(one));
     (varied.collect(), not)
+}
+
+/// Why a variation is not asked for; none where it is.
+fn left(one: Variation, args: &AuditArgs, settings: &Settings) -> Option<&'static str> {
+    const SWITCHED_OFF: &str = "switched off";
+    if !args.only_variation.is_empty() {
+        return (!args.only_variation.contains(&one)).then_some(SWITCHED_OFF);
+    }
+    if args.without_variation.contains(&one) {
+        return Some(SWITCHED_OFF);
+    }
+    if args.with_variation.contains(&one) || settings.with.contains(&one) {
+        return None;
+    }
+    if settings.without.contains(&one) {
+        return Some("switched off in pristine.toml");
+    }
+    (!one.by_default()).then_some("not by default: --with-variation")
 }
 
 /// A package that the run did not build.
@@ -188,5 +227,46 @@ fn skipped(package: &PackageRecord) -> PackageAudit {
             because: format!("it was not built in the run: {}", package.outcome),
         },
         ..verdict::blank(package, &Second::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    fn args(line: &[&str]) -> AuditArgs {
+        let line = ["pristine", "audit", "latest"].iter().chain(line);
+        match Cli::parse_from(line).verb {
+            Verb::Audit(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_decides_before_the_project_file_and_that_before_the_defaults() {
+        use Variation::{BuildPath, HostName, JobOrder, Locale};
+        let settings = Settings {
+            with: [JobOrder].into(),
+            without: [Locale, HostName].into(),
+            ..Settings::default()
+        };
+        let why = |one, line: &[&str]| left(one, &args(line), &settings);
+        assert_eq!(why(JobOrder, &[]), None);
+        assert_eq!(
+            why(BuildPath, &[]),
+            Some("not by default: --with-variation")
+        );
+        assert_eq!(why(Locale, &[]), Some("switched off in pristine.toml"));
+        assert_eq!(why(Locale, &["--with-variation", "locale"]), None);
+        assert_eq!(
+            why(JobOrder, &["--without-variation", "job-order"]),
+            Some("switched off")
+        );
+        let only = ["--only-variation", "host-name"];
+        assert_eq!(why(HostName, &only), None);
+        assert_eq!(why(JobOrder, &only), Some("switched off"));
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::commands::tables;
 use crate::compare::{Comparison, Difference, Evidence};
-use crate::record::audit::{AuditOutcome, AuditRecord, Bisection, PackageAudit, Variation};
+use crate::record::audit::{
+    AuditOutcome, AuditRecord, Bisection, DeepRecord, PackageAudit, Variation,
+};
 use crate::ui::seconds;
 use crate::words::clean;
 
@@ -19,7 +21,7 @@ pub(super) fn audit(folder: &Path, record: &AuditRecord) -> String {
     line(&mut out, &heading(record));
     environment(&mut out, record);
     for package in &record.packages {
-        details(&mut out, package);
+        details(&mut out, folder, package);
     }
     let _infallible = write!(out, "\n{}\n", table(record));
     for (variation, why) in &record.not_varied {
@@ -58,6 +60,12 @@ fn heading(record: &AuditRecord) -> String {
             parts.push(format!("{} {told}", count(word)));
         }
     }
+    let allowed = record.packages.iter().filter(|one| !one.allowed.is_empty());
+    match allowed.count() {
+        0 => {}
+        1 => parts.push("1 may differ as it does".to_owned()),
+        more => parts.push(format!("{more} may differ as they do")),
+    }
     format!(
         "{}: {}\nrun {}",
         clean(&record.project, false),
@@ -95,7 +103,7 @@ fn environment(out: &mut String, record: &AuditRecord) {
     }
 }
 
-fn details(out: &mut String, package: &PackageAudit) {
+fn details(out: &mut String, folder: &Path, package: &PackageAudit) {
     let name = clean(&package.name, false);
     match &package.outcome {
         AuditOutcome::Failed { reason } => {
@@ -110,6 +118,9 @@ fn details(out: &mut String, package: &PackageAudit) {
         }
         AuditOutcome::Differs {} => {
             line(out, &format!("\nDIFF {name}: {}", causes(package)));
+            for reason in &package.allowed {
+                line(out, &format!("     it may: {}", clean(reason, false)));
+            }
             bisection(out, package.bisection.as_ref());
             for artefact in package.artefacts.iter().filter(|one| !one.is_identical()) {
                 let path = clean(&artefact.path.display().to_string(), false);
@@ -126,11 +137,22 @@ fn details(out: &mut String, package: &PackageAudit) {
                         out.push_str(&differences(comparison));
                     }
                 }
+                if let Some(view) = &artefact.deep {
+                    line(out, &deep_view(folder, view));
+                }
             }
         }
         AuditOutcome::Identical {}
         | AuditOutcome::Skipped { .. }
         | AuditOutcome::Interrupted {} => {}
+    }
+}
+
+/// Where diffoscope's page is, or why there is none, in a line.
+pub(in crate::commands) fn deep_view(folder: &Path, view: &DeepRecord) -> String {
+    match view {
+        DeepRecord::Page { path } => format!("     deep view: {}", folder.join(path).display()),
+        DeepRecord::Nothing { because } => format!("     no deep view: {}", clean(because, false)),
     }
 }
 
@@ -257,7 +279,8 @@ fn table(record: &AuditRecord) -> String {
         let time = Duration::from_millis(package.milliseconds);
         let why = match &package.outcome {
             AuditOutcome::Failed { reason } => reason.clone(),
-            AuditOutcome::Differs {} => causes(package),
+            AuditOutcome::Differs {} if package.allowed.is_empty() => causes(package),
+            AuditOutcome::Differs {} => format!("{} (allowed)", causes(package)),
             AuditOutcome::Skipped { because } => because.clone(),
             AuditOutcome::Identical {} | AuditOutcome::Interrupted {} => String::new(),
         };
@@ -334,6 +357,20 @@ mod tests {
 
         AUDIT/audit.json
         ");
+        record.packages[0].allowed = vec!["its host is known".to_owned()];
+        record.packages[0].artefacts[0].deep = Some(DeepRecord::Page {
+            path: "deep/a.html".into(),
+        });
+        let told = audit(Path::new("AUDIT"), &record);
+        for line in [
+            "p: 0 of 1 reproducible, 1 differ, 1 may differ as it does\n",
+            "     it may: its host is known\n",
+            "     deep view: AUDIT/deep/a.html\n",
+            "host name (allowed)\n",
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
+        record.packages[0].allowed.clear();
         record.packages[0].outcome = AuditOutcome::Failed {
             reason: "%check failed".to_owned(),
         };

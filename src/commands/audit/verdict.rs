@@ -24,6 +24,7 @@ pub(super) fn blank(package: &PackageRecord, second: &Second) -> PackageAudit {
         varied: second.varied.clone(),
         not_varied: second.not_varied.clone(),
         artefacts: Vec::new(),
+        allowed: Vec::new(),
         bisection: None,
         at: 0,
         milliseconds: 0,
@@ -58,6 +59,7 @@ pub(super) fn package(
             } else {
                 AuditOutcome::Differs {}
             };
+            package.allowed = allowed(ground, &package);
         }
         Outcome::Failed { reason, .. } => {
             package.outcome = AuditOutcome::Failed {
@@ -67,6 +69,14 @@ pub(super) fn package(
         Outcome::Reused { .. } | Outcome::Skipped { .. } | Outcome::Interrupted {} => {}
     }
     Ok(package)
+}
+
+/// Why it may differ as it does, where the project file says so.
+fn allowed(ground: Ground<'_>, package: &PackageAudit) -> Vec<String> {
+    let causes = package.all_causes().unwrap_or_default();
+    let settings = &ground.documents.project.audit;
+    let reasons = settings.reasons(&package.name, &causes);
+    reasons.into_iter().flatten().map(str::to_owned).collect()
 }
 
 /// Whether a rebuild made the same files.
@@ -132,6 +142,7 @@ pub(super) fn artefacts(
             first: one.get(name).copied(),
             second: other.get(name).copied(),
             comparison: None,
+            deep: None,
         };
         let kept = first.outputs.iter().find(|file| file.path == *name);
         if !artefact.is_identical()

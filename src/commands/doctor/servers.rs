@@ -28,8 +28,11 @@ pub(super) fn checks(
         let (addresses, any_will_do) = addresses(project, repository);
         let mut found = Vec::new();
         for address in addresses {
-            let probe = fetcher.probe(&address, &access, LIMIT);
-            found.push((context.runtime.block_on(probe), address));
+            let answer = match context.runtime() {
+                Ok(runtime) => runtime.block_on(fetcher.probe(&address, &access, LIMIT)),
+                Err(failure) => Err(failure.to_string()),
+            };
+            found.push((answer, address));
         }
         let reached = found.iter().any(|(answer, _)| answer.is_ok());
         for (answer, address) in found {

@@ -92,10 +92,10 @@ pub(super) fn keep(
     let mut roots: Vec<String> = place.above.iter().map(|root| root.0.clone()).collect();
     // A name that is left over from a visit whose end was not written down is not used again.
     let mut number = roots.len() + 1;
-    let mut root = RootId(format!("kept-{name}.{number}"));
+    let mut root = RootId::kept(name, number);
     while workshop.backend.has(&root)? {
         number += 1;
-        root = RootId(format!("kept-{name}.{number}"));
+        root = RootId::kept(name, number);
     }
     clone.freeze(&root)?;
     roots.push(root.0);
@@ -140,8 +140,8 @@ pub(super) fn forget(
     };
     kept.forget(workshop.store.root())?;
     // Those of a failed build are the run's.
-    for root in kept.roots.iter().filter(|root| root.starts_with("kept-")) {
-        let root = RootId(root.clone());
+    let own = kept.roots.into_iter().map(RootId).filter(RootId::is_kept);
+    for root in own {
         if workshop.backend.has(&root)? {
             workshop.backend.remove(&root)?;
         }

@@ -74,7 +74,7 @@ pub(super) fn run(context: &Context<'_>, args: &EnterArgs) -> Result<u8, Failure
     })
 }
 
-/// Makes the clone ready: the account, the packages, a package's sources. Gives where the shell starts.
+/// Makes the clone ready: packages, a package's sources. Gives where the shell starts.
 fn prepare(
     context: &Context<'_>,
     (documents, workshop): (&Documents, &Workshop),
@@ -103,22 +103,38 @@ fn prepare(
         )?;
         return Ok(start);
     }
-    let supplies = if args.with.is_empty() {
-        None
-    } else {
-        let ground = (place.lock("--with")?, &place.layers()[..]);
-        Some(supply(
+    if !args.with.is_empty() {
+        install(
             context,
             (documents, workshop),
             args,
-            ground,
-            ("--with", &[]),
-        )?)
-    };
-    let command = match &supplies {
-        Some(supplies) => builder.install(supplies.folder(), &supplies.names),
-        None => builder.command(),
-    };
+            (place, builder),
+            clone,
+        )?;
+    }
+    if args.failed.is_some() {
+        start.folder = unpack::build_folder(clone, builder.user, &context.cancel)?;
+    }
+    Ok(start)
+}
+
+/// Installs what `--with` names.
+fn install(
+    context: &Context<'_>,
+    (documents, workshop): (&Documents, &Workshop),
+    args: &EnterArgs,
+    (place, builder): (&Place<'_>, &Builder),
+    clone: &mut dyn backend::Clone,
+) -> Result<(), Failure> {
+    let ground = (place.lock("--with")?, &place.layers()[..]);
+    let supplies = supply(
+        context,
+        (documents, workshop),
+        args,
+        ground,
+        ("--with", &[]),
+    )?;
+    let command = builder.install(supplies.folder(), &supplies.names);
     let mut said = Vec::new();
     let io = Io {
         stdin: None,
@@ -126,18 +142,15 @@ fn prepare(
         cancel: &context.cancel,
     };
     let exit = clone.run(&command, io)?;
-    if !exit.success() {
-        let said = String::from_utf8_lossy(&said);
-        let text = format!(
-            "rpm could not install what was asked for in the clone ({exit}): {}",
-            said.trim()
-        );
-        return Err(Failure::new(Kind::CannotRun, text));
+    if exit.success() {
+        return Ok(());
     }
-    if args.failed.is_some() {
-        start.folder = unpack::build_folder(clone, builder.user, &context.cancel)?;
-    }
-    Ok(start)
+    let said = String::from_utf8_lossy(&said);
+    let text = format!(
+        "rpm could not install what was asked for in the clone ({exit}): {}",
+        said.trim()
+    );
+    Err(Failure::new(Kind::CannotRun, text))
 }
 
 /// What is installed besides.

@@ -270,9 +270,11 @@ fn of_kept<'a>(
     for root in &kept.roots {
         let root = RootId(root.clone());
         if !workshop.backend.has(&root)? {
-            return Err(gone(
-                "what was changed in it is lost; clones last until the machine starts anew",
-            ));
+            let backend = workshop.choice.name();
+            return Err(gone(&format!(
+                "the backend `{backend}` has not got what was changed in it (`{}`): it was made with another one, or removed",
+                root.0
+            )));
         }
         place.above.push(root);
     }

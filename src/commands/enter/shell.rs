@@ -95,6 +95,7 @@ pub(super) fn command(
         Command::new(args.command.iter().cloned())
     };
     command.env.extend(start.environment.clone());
+    command.account = Some(builder.clone());
     if !args.root {
         command.user = builder.user;
         command.env.extend(builder.environment());

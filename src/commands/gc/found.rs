@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
-use crate::backend::RootId;
+use super::backends::{Backends, Place};
 use crate::commands::context::Workshop;
 use crate::digest::Digest;
 use crate::documents::Lock;
@@ -13,6 +11,7 @@ use crate::documents::config::{Keep, Project};
 use crate::documents::lock::FILE;
 use crate::error::{Failure, Kind};
 use crate::oci::{Contents, Image};
+use crate::record::kept::Kept;
 use crate::record::runs::{self, Run};
 use crate::store::{Blob, KnownProject};
 
@@ -26,14 +25,14 @@ pub(super) struct Found {
     pub(super) images: Vec<(Image, Option<Lock>)>,
     pub(super) tags: BTreeMap<String, Digest>,
     pub(super) oci: Contents,
-    /// The roots, and what they take on disk.
-    pub(super) roots: Vec<(RootId, u64)>,
+    /// The roots of each backend, and what they take on disk.
+    pub(super) roots: Vec<(Place, u64)>,
     pub(super) blobs: Vec<Blob>,
     /// Files computed from blobs.
     pub(super) derived: Vec<(PathBuf, u64)>,
     pub(super) locks: Vec<(KnownProject, Lock)>,
     /// The clones that `pristine enter --keep` left, and the snapshots below them.
-    pub(super) clones: Vec<KeptClone>,
+    pub(super) clones: Vec<Kept>,
     /// Projects whose folder is gone.
     pub(super) gone: Vec<KnownProject>,
     /// Whether a lock could not be read, so that nobody knows what it wants.
@@ -51,20 +50,16 @@ pub(super) struct FoundRun {
 /// What roots and runs take on disk: measured before the gate is closed, since that takes long.
 #[derive(Debug)]
 pub(super) struct Sizes {
-    roots: BTreeMap<RootId, u64>,
+    roots: BTreeMap<Place, u64>,
     runs: BTreeMap<PathBuf, u64>,
 }
 
 impl Sizes {
     /// Measures all. What is removed meanwhile by another process has none.
-    pub(super) fn measure(workshop: &Workshop) -> Result<Self, Failure> {
-        let mut roots = BTreeMap::new();
-        for root in workshop.backend.roots()? {
-            roots.insert(
-                root.clone(),
-                workshop.backend.size(&root).unwrap_or_default(),
-            );
-        }
+    pub(super) fn measure(workshop: &Workshop, backends: &Backends<'_>) -> Result<Self, Failure> {
+        let roots = backends.roots()?.into_iter();
+        let roots = roots.map(|root| (root.clone(), backends.size(&root)));
+        let roots = roots.collect();
         let mut sizes = BTreeMap::new();
         for run in runs::list(&workshop.store.runs_folder())? {
             let size = size_of(&run.folder).unwrap_or_default();
@@ -78,7 +73,7 @@ impl Found {
     /// Reads all. The gate must be held.
     pub(super) fn read(
         project: &Project,
-        workshop: &Workshop,
+        (workshop, backends): (&Workshop, &Backends<'_>),
         sizes: &Sizes,
     ) -> Result<Self, Failure> {
         let store = &workshop.store;
@@ -89,7 +84,7 @@ impl Found {
             let lock = layout.lock_of(&digest)?;
             images.push((image, lock.and_then(|text| Lock::parse(&text).ok())));
         }
-        let roots = workshop.backend.roots()?.into_iter();
+        let roots = backends.roots()?.into_iter();
         let roots = roots.map(|root| {
             let size = sizes.roots.get(&root).copied().unwrap_or_default();
             (root, size)
@@ -109,10 +104,10 @@ impl Found {
             blobs: store.blobs()?,
             derived: files(&store.derived_folder())?,
             locks: Vec::new(),
-            clones: kept_clones(&store.root().join("kept"))?,
+            clones: Kept::list(store.root())?,
             gone: Vec::new(),
             blind: false,
-            warnings: Vec::new(),
+            warnings: backends.warnings.clone(),
         };
         for known in store.projects()? {
             found.consider(known);
@@ -147,38 +142,6 @@ impl Found {
             }
         }
     }
-}
-
-/// As much of a kept clone's file as a collection looks at.
-#[derive(Debug, Deserialize)]
-pub(super) struct KeptClone {
-    pub(super) name: String,
-    pub(super) snapshot: Digest,
-    pub(super) roots: Vec<String>,
-}
-
-fn kept_clones(folder: &Path) -> Result<Vec<KeptClone>, Failure> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut clones = Vec::new();
-    for (path, _) in files(folder)? {
-        // Others are being written.
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
-        let text = fs_err::read(&path).map_err(|error| Failure::new(Kind::CannotRun, error))?;
-        // A collection that does not know what one needs must not take it away.
-        let clone = serde_json::from_slice(&text).map_err(|error| {
-            let text = format!(
-                "cannot understand the kept clone `{}`: {error}",
-                path.display()
-            );
-            Failure::new(Kind::CannotRun, text)
-        })?;
-        clones.push(clone);
-    }
-    Ok(clones)
 }
 
 /// Bytes of all files below a folder.

@@ -1,12 +1,15 @@
 //! The end of one image, because its user says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::backends::{Backends, Place};
 use crate::commands::context::{Context, Workshop};
 use crate::digest::Digest;
 use crate::environment::snapshot;
 use crate::error::{Failure, Kind};
+use crate::events::{Event, Sink as _};
 use crate::oci::ImageRef;
+use crate::record::kept::Kept;
 use crate::store::{Collection, Holder, Pin};
 
 /// Removes an image with its tags, and of its layers, their roots and their blobs what no other image and no running
@@ -17,11 +20,13 @@ pub(in crate::commands) fn remove_image(
     manifest: &Digest,
 ) -> Result<u64, Failure> {
     let layout = &workshop.layout;
-    let collection = workshop.store.collection(context.ui, &context.cancel)?;
-    if let Some(holder) = held(&collection, manifest) {
-        let text = format!("the snapshot {} is in use by {holder}", manifest.short());
-        return Err(Failure::new(Kind::CannotRun, text).hint("wait for its end"));
+    let backends = Backends::open(workshop)?;
+    for text in &backends.warnings {
+        context.ui.emit(Event::Warning { text: text.clone() });
     }
+    let sizes = sizes(&backends, &layout.describe(manifest)?.reference)?;
+    let collection = workshop.store.collection(context.ui, &context.cancel)?;
+    check_unused(workshop, &collection, manifest)?;
     let image = layout.describe(manifest)?.reference;
     let mut others = BTreeSet::new();
     for digest in layout.images()? {
@@ -39,10 +44,9 @@ pub(in crate::commands) fn remove_image(
     let goes = |digest: &Digest| !others.contains(digest) && held(&collection, digest).is_none();
     let mut freed = 0;
     for layer in image.layers.iter().filter(|layer| goes(&layer.diff_id)) {
-        let root = snapshot::root_id(&layer.diff_id);
-        if workshop.backend.has(&root)? {
-            freed += workshop.backend.size(&root)?;
-            workshop.backend.remove(&root)?;
+        for place in backends.places(&snapshot::root_id(&layer.diff_id))? {
+            freed += sizes.get(&place).copied().unwrap_or_default();
+            backends.remove(&place)?;
         }
         layout.forget_layer(&layer.diff_id, &mut discarded)?;
     }
@@ -56,6 +60,39 @@ pub(in crate::commands) fn remove_image(
     drop(collection);
     drop(discarded);
     Ok(freed)
+}
+
+/// Refuses where a running process has the image, or a kept clone is on top of it.
+fn check_unused(
+    workshop: &Workshop,
+    collection: &Collection,
+    manifest: &Digest,
+) -> Result<(), Failure> {
+    let used = |by: String| {
+        let text = format!("the snapshot {} is in use by {by}", manifest.short());
+        Failure::new(Kind::CannotRun, text)
+    };
+    if let Some(holder) = held(collection, manifest) {
+        return Err(used(holder.to_string()).hint("wait for its end"));
+    }
+    let mut kept = Kept::list(workshop.store.root())?.into_iter();
+    if let Some(Kept { name, .. }) = kept.find(|kept| kept.snapshot == *manifest) {
+        let hint = format!("forget that clone first: pristine enter --forget {name}");
+        return Err(used(format!("the kept clone `{name}`")).hint(hint));
+    }
+    Ok(())
+}
+
+/// What the layers' roots take on disk: measured before the gate is closed, since that takes long.
+fn sizes(backends: &Backends<'_>, image: &ImageRef) -> Result<BTreeMap<Place, u64>, Failure> {
+    let mut sizes = BTreeMap::new();
+    for layer in &image.layers {
+        for place in backends.places(&snapshot::root_id(&layer.diff_id))? {
+            let size = backends.size(&place);
+            sizes.insert(place, size);
+        }
+    }
+    Ok(sizes)
 }
 
 /// Everything that an image names, itself among it.

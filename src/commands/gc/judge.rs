@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::backends::Place;
 use super::fates::fates;
 use super::found::Found;
 use crate::backend::RootId;
@@ -18,8 +19,6 @@ use crate::store::{Holder, Pin};
 
 /// Begins the ids of the roots of layers.
 const TREE: &str = "tree-";
-/// Begins the ids of the roots that failed builds left.
-const FAILED: &str = "failed-";
 
 /// What is said of one thing, or of several for the same reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub(super) struct Verdict {
     pub(super) images: BTreeSet<Digest>,
     pub(super) layers: BTreeSet<Digest>,
     pub(super) oci_blobs: BTreeSet<Digest>,
-    pub(super) roots: Vec<RootId>,
+    pub(super) roots: Vec<Place>,
     pub(super) blobs: BTreeSet<Digest>,
     pub(super) derived: Vec<PathBuf>,
 }
@@ -255,7 +254,8 @@ fn roots(found: &Found, wanted: &Wanted, others: bool, verdict: &mut Verdict) {
     let trees: BTreeMap<RootId, &String> = (wanted.trees.iter())
         .map(|(diff_id, why)| (snapshot::root_id(diff_id), why))
         .collect();
-    for (root, size) in &found.roots {
+    for (place, size) in &found.roots {
+        let (_, root) = place;
         let name = root.0.as_str();
         let kept = wanted.roots.get(name).or_else(|| trees.get(root).copied());
         let (stays, why) = match kept {
@@ -264,7 +264,7 @@ fn roots(found: &Found, wanted: &Wanted, others: bool, verdict: &mut Verdict) {
                 false,
                 "it is unpacked again when its snapshot is used, where that stays",
             ),
-            None if !name.starts_with(TOOLS) && !name.starts_with(FAILED) => {
+            None if !name.starts_with(TOOLS) && !root.is_failed() => {
                 (true, "it has a name of its own")
             }
             None if others => (true, "a process that works in the store may be using it"),
@@ -272,7 +272,7 @@ fn roots(found: &Found, wanted: &Wanted, others: bool, verdict: &mut Verdict) {
             None => (false, "its run is not kept"),
         };
         if !stays {
-            verdict.roots.push(root.clone());
+            verdict.roots.push(place.clone());
         }
         verdict.lines.push(Line {
             what: shown(name),

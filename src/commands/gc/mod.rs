@@ -9,12 +9,14 @@ use crate::error::Failure;
 use crate::events::{Event, Sink as _};
 use crate::ui;
 
+mod backends;
 mod fates;
 mod found;
 mod image;
 mod judge;
 mod sweep;
 
+use backends::Backends;
 use found::{Found, Sizes};
 pub(super) use image::remove_image;
 use judge::{Line, Verdict};
@@ -51,9 +53,10 @@ fn collect(
     workshop: &Workshop,
     dry_run: bool,
 ) -> Result<Verdict, Failure> {
-    let sizes = Sizes::measure(workshop)?;
+    let backends = Backends::open(workshop)?;
+    let sizes = Sizes::measure(workshop, &backends)?;
     let collection = workshop.store.collection(context.ui, &context.cancel)?;
-    let found = Found::read(project, workshop, &sizes)?;
+    let found = Found::read(project, (workshop, &backends), &sizes)?;
     for text in &found.warnings {
         context.ui.emit(Event::Warning { text: text.clone() });
     }
@@ -62,7 +65,7 @@ fn collect(
     if dry_run {
         return Ok(verdict);
     }
-    let discarded = sweep::sweep(workshop, &found, &verdict)?;
+    let discarded = sweep::sweep((workshop, &backends), &found, &verdict)?;
     drop(collection);
     drop(discarded);
     Ok(verdict)

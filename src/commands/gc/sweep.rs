@@ -1,6 +1,7 @@
 //! Takes out of the store what goes. What names something goes before what it names, so that a crash in between leaves
 //! nothing that is incomplete, only something that the next collection finds.
 
+use super::backends::Backends;
 use super::found::Found;
 use super::judge::Verdict;
 use crate::commands::context::Workshop;
@@ -10,7 +11,7 @@ use crate::store::Discarded;
 
 /// Takes all out, by renaming it; what is returned is deleted when it is dropped.
 pub(super) fn sweep(
-    workshop: &Workshop,
+    (workshop, backends): (&Workshop, &Backends<'_>),
     found: &Found,
     verdict: &Verdict,
 ) -> Result<Discarded, Failure> {
@@ -26,7 +27,7 @@ pub(super) fn sweep(
     }
     layout.forget(&verdict.images, &mut discarded)?;
     for root in &verdict.roots {
-        workshop.backend.remove(root)?;
+        backends.remove(root)?;
     }
     for diff_id in &verdict.layers {
         layout.forget_layer(diff_id, &mut discarded)?;

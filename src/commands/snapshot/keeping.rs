@@ -4,10 +4,10 @@ use comfy_table::{Table, presets};
 
 use super::choose::by_name;
 use crate::commands::context::{Context, Workshop};
-use crate::commands::{gc, origin};
+use crate::commands::{gc, origin, store};
 use crate::digest::Digest;
 use crate::documents::Lock;
-use crate::environment::snapshot::{self, LOCK_LABEL, PROJECT_LABEL};
+use crate::environment::snapshot::{LOCK_LABEL, PROJECT_LABEL};
 use crate::error::{Failure, Kind};
 use crate::oci::{Image, Layout, Origin, is_tag};
 use crate::record::runs;
@@ -173,40 +173,28 @@ pub(super) fn untag(context: &Context<'_>, layout: &Layout, name: &str) -> Resul
     )
 }
 
-/// Hashes the layers of a snapshot, and the trees that they were unpacked to.
+/// Hashes the layers of a snapshot, and the trees that they were unpacked to; with `quick`, where they look different.
 pub(super) fn verify(
     context: &Context<'_>,
     workshop: &Workshop,
     image: &Image,
+    quick: bool,
 ) -> Result<(), Failure> {
-    for layer in &image.reference.layers {
-        workshop.layout.rely_on(layer)?;
-        context.step(
-            &format!("hashing layer {}", layer.diff_id.short()),
-            || Ok::<_, Failure>(workshop.layout.open_layer(layer)?.verify()?),
-            |()| String::new(),
-        )?;
-        let root = snapshot::root_id(&layer.diff_id);
-        if !workshop.backend.has(&root)? {
-            continue;
-        }
-        let found = context.step(
-            "hashing its tree",
-            || workshop.backend.digest(&root, None),
-            |_| String::new(),
-        )?;
-        if found != layer.diff_id {
-            let text = format!(
-                "the tree of layer {} was changed: it has {found}",
-                layer.diff_id
-            );
-            return Err(Failure::new(Kind::CannotRun, text)
-                .hint("remove it, so that it is made again from its layer: pristine store verify --repair"));
-        }
+    let damages = store::snapshot(context, workshop, image, quick)?;
+    for damage in &damages {
+        context.ui.result(damage);
     }
-    context
-        .ui
-        .result(&format!("{} is whole", image.reference.manifest));
+    if !damages.is_empty() {
+        let text = format!(
+            "the snapshot {} is damaged",
+            image.reference.manifest.short()
+        );
+        return Err(Failure::new(Kind::CannotRun, text).hint(
+            "remove what is damaged, so that it is made again: pristine store verify --repair",
+        ));
+    }
+    let manifest = &image.reference.manifest;
+    context.ui.result(&format!("{manifest} is whole"));
     Ok(())
 }
 

@@ -45,9 +45,9 @@ pub(super) fn run(context: &Context<'_>, verb: &SnapshotVerb) -> Result<u8, Fail
                 .ui
                 .result(&format!("{name} {}", image.reference.manifest.short()));
         }
-        SnapshotVerb::Verify { snapshot } => {
+        SnapshotVerb::Verify { snapshot, quick } => {
             let image = chosen(context, here, snapshot.as_deref())?;
-            keeping::verify(context, &context.workshop(&project)?, &image)?;
+            keeping::verify(context, &context.workshop(&project)?, &image, *quick)?;
         }
         SnapshotVerb::Remove { snapshot } => {
             keeping::remove(context, &context.workshop(&project)?, snapshot)?;

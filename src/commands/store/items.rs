@@ -8,8 +8,9 @@ use crate::backend::RootId;
 use crate::commands::context::Workshop;
 use crate::digest::Digest;
 use crate::documents::{Lock, Project};
-use crate::error::Failure;
-use crate::oci::Layer;
+use crate::environment::snapshot;
+use crate::error::{self, Failure};
+use crate::oci::{Image, Layer};
 use crate::record::runs;
 use crate::resolve::metadata;
 use crate::store::Blob;
@@ -75,12 +76,7 @@ pub(super) fn all(project: &Project, workshop: &Workshop) -> Result<Vec<Item>, F
     for root in workshop.backend.roots()? {
         let hex = root.0.strip_prefix("tree-");
         if let Some(digest) = hex.and_then(|hex| format!("sha256:{hex}").parse().ok()) {
-            let what = format!("tree {digest}");
-            items.push(Item {
-                kind: Kind::Root(root, digest),
-                what,
-                size: 0,
-            });
+            items.push(tree(root, digest));
         }
     }
     for run in runs::list(&workshop.store.runs_folder())? {
@@ -102,6 +98,42 @@ pub(super) fn all(project: &Project, workshop: &Workshop) -> Result<Vec<Item>, F
     Ok(items)
 }
 
+/// The layers of one image, and the trees that they were unpacked to.
+pub(super) fn of_image(workshop: &Workshop, image: &Image) -> Result<Vec<Item>, Failure> {
+    let blobs = workshop.layout.contents()?.blobs;
+    let manifest = &image.reference.manifest;
+    let mut items = Vec::new();
+    for layer in &image.reference.layers {
+        workshop.layout.rely_on(layer)?;
+        let Some(blob) = blobs.iter().find(|blob| blob.digest == layer.digest) else {
+            let text = format!("the layer {} of the snapshot is missing", layer.diff_id);
+            return Err(Failure::new(error::Kind::CannotRun, text));
+        };
+        items.push(layer_of(manifest, layer.clone(), blob));
+        let root = snapshot::root_id(&layer.diff_id);
+        if workshop.backend.has(&root)? {
+            items.push(tree(root, layer.diff_id));
+        }
+    }
+    Ok(items)
+}
+
+fn layer_of(manifest: &Digest, layer: Layer, blob: &Blob) -> Item {
+    Item {
+        what: format!("layer {} of snapshot {}", layer.diff_id, manifest.short()),
+        size: layer.size,
+        kind: Kind::Layer(layer, blob.path.clone()),
+    }
+}
+
+fn tree(root: RootId, digest: Digest) -> Item {
+    Item {
+        what: format!("tree {digest}"),
+        size: 0,
+        kind: Kind::Root(root, digest),
+    }
+}
+
 /// The layers of all images, then what else the layout has.
 fn of_images(workshop: &Workshop, items: &mut Vec<Item>) -> Result<(), Failure> {
     let blobs: BTreeMap<Digest, Blob> = (workshop.layout.contents()?.blobs.into_iter())
@@ -120,13 +152,7 @@ fn of_images(workshop: &Workshop, items: &mut Vec<Item>) -> Result<(), Failure> 
             else {
                 continue;
             };
-            let what = format!("layer {} of snapshot {}", layer.diff_id, digest.short());
-            let size = layer.size;
-            items.push(Item {
-                kind: Kind::Layer(layer, blob.path.clone()),
-                what,
-                size,
-            });
+            items.push(layer_of(&digest, layer, blob));
         }
     }
     for blob in blobs

@@ -5,6 +5,7 @@ use crate::commands::context::{Context, Workshop};
 use crate::commands::{creating, lock};
 use crate::documents::Project;
 use crate::error::{Failure, Kind};
+use crate::oci::Image;
 use crate::resolve::sources;
 use crate::store::Stamps;
 use crate::ui;
@@ -13,7 +14,7 @@ mod examine;
 mod items;
 mod repair;
 
-use items::Damage;
+use items::{Damage, Item};
 
 /// The verb.
 pub(super) fn run(context: &Context<'_>, verb: &StoreVerb) -> Result<u8, Failure> {
@@ -46,6 +47,24 @@ fn things(count: usize) -> String {
     }
 }
 
+/// Hashes the layers of one snapshot, and the trees that they were unpacked to: what is damaged, each in a line. With
+/// `quick`, only what looks different from when it was found whole last.
+pub(super) fn snapshot(
+    context: &Context<'_>,
+    workshop: &Workshop,
+    image: &Image,
+    quick: bool,
+) -> Result<Vec<String>, Failure> {
+    let items = items::of_image(workshop, image)?;
+    let mut stamps = Stamps::load(&workshop.store);
+    let known = quick.then_some(&stamps);
+    let (damages, found) = examine((context, workshop), &items, known, ("snapshot", ""))?;
+    if stamps.take(found) {
+        stamps.save(&workshop.store)?;
+    }
+    Ok(damages.iter().map(ToString::to_string).collect())
+}
+
 /// Hashes all, and notes what whole files look like.
 fn verify(
     context: &Context<'_>,
@@ -54,24 +73,40 @@ fn verify(
     quick: bool,
 ) -> Result<Vec<Damage>, Failure> {
     let items = items::all(project, workshop)?;
-    let known = if quick {
-        Stamps::load(&workshop.store)
-    } else {
-        Stamps::default()
-    };
     let bytes = items.iter().map(|item| item.size).sum();
-    let (damages, stamps) = context.step(
-        if quick {
-            "looking at the store"
-        } else {
-            "hashing the store"
-        },
-        || examine::all(workshop, &items, &known, &context.cancel),
-        |_| format!("{} and its trees", ui::size(bytes)),
+    let told = format!("{} and its trees", ui::size(bytes));
+    let known = quick.then(|| Stamps::load(&workshop.store));
+    let (damages, stamps) = examine(
+        (context, workshop),
+        &items,
+        known.as_ref(),
+        ("store", &told),
     )?;
-    context.go_on()?;
     stamps.save(&workshop.store)?;
     Ok(damages)
+}
+
+/// What of the items is damaged, and what the rest looks like now; what looks as `known` is taken as whole. `whole` is what
+/// they are together, and `told` at the end.
+fn examine(
+    (context, workshop): (&Context<'_>, &Workshop),
+    items: &[Item],
+    known: Option<&Stamps>,
+    (whole, told): (&str, &str),
+) -> Result<(Vec<Damage>, Stamps), Failure> {
+    let doing = match known {
+        Some(_) => "looking at",
+        None => "hashing",
+    };
+    let nothing = Stamps::default();
+    let known = known.unwrap_or(&nothing);
+    let examined = context.step(
+        &format!("{doing} the {whole}"),
+        || examine::all(workshop, items, known, &context.cancel),
+        |_| told.to_owned(),
+    )?;
+    context.go_on()?;
+    Ok(examined)
 }
 
 /// Removes what is damaged, and fetches again what the project's lock names.
@@ -81,7 +116,7 @@ fn mend(context: &Context<'_>, workshop: &Workshop, damages: Vec<Damage>) -> Res
     let documents = context.documents()?;
     if let Some(lock) = lock::old_lock(&documents)? {
         creating::stock(context, &documents, workshop, &lock)?;
-        let supply = context.supply(&documents.project, workshop);
+        let supply = context.supply(&documents.project, workshop)?;
         sources::fetch(supply, &lock.packages)?;
     }
     if left.is_empty() {

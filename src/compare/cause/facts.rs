@@ -55,14 +55,19 @@ pub(super) fn literal(site: &Site<'_>, conditions: &Conditions) -> Option<Findin
     })
 }
 
+/// Processors, user, group, and the umask in both usual forms.
+type Numbers = [Option<String>; 5];
+
 /// Numbers of the conditions as text: the fields of a fact borrow from them.
-fn numbers(conditions: &Conditions) -> [[Option<String>; 3]; 2] {
+fn numbers(conditions: &Conditions) -> [Numbers; 2] {
     [&conditions.first, &conditions.second].map(|side| {
         let text = |value: Option<u32>| value.map(|value| value.to_string());
         [
             text(side.processors),
             text(side.user.as_ref().map(|user| user.id)),
             text(side.group.as_ref().map(|group| group.id)),
+            side.umask.map(|umask| format!("{umask:04o}")),
+            side.umask.map(|umask| format!("{umask:03o}")),
         ]
     })
 }
@@ -71,7 +76,7 @@ fn numbers(conditions: &Conditions) -> [[Option<String>; 3]; 2] {
     clippy::too_many_lines,
     reason = "one entry for each thing that is known of both sides"
 )]
-fn facts<'a>(conditions: &'a Conditions, numbers: &'a [[Option<String>; 3]; 2]) -> Vec<Fact<'a>> {
+fn facts<'a>(conditions: &'a Conditions, numbers: &'a [Numbers; 2]) -> Vec<Fact<'a>> {
     let (a, b) = (&conditions.first, &conditions.second);
     let mut facts = Vec::new();
     let mut add = |cause, what, standing, first: Vec<&'a str>, second: Vec<&'a str>| {
@@ -163,6 +168,8 @@ fn facts<'a>(conditions: &'a Conditions, numbers: &'a [[Option<String>; 3]; 2]) 
         (1, Cause::User, "its user's number"),
         (2, Cause::User, "its group's number"),
         (0, Cause::Parallelism, "its number of processors"),
+        (3, Cause::Umask, "its umask"),
+        (4, Cause::Umask, "its umask"),
     ] {
         let (first, second) = number(at);
         add(cause, what, Standing::Word, first, second);
@@ -294,7 +301,7 @@ pub(in crate::compare) fn owner(first: &str, second: &str, conditions: &Conditio
 
 /// Why modification times differ.
 pub(in crate::compare) fn mtime(first: i64, second: i64, conditions: &Conditions) -> Finding {
-    let inside = |side: &Side, time: i64| side.time.is_some_and(|span| span.has(time));
+    let inside = Side::had;
     let which = match (
         inside(&conditions.first, first),
         inside(&conditions.second, second),

@@ -12,96 +12,13 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
-
 use super::conditions::{Conditions, Varied};
+pub use crate::reproducibility::Cause;
 
 pub(super) use facts::{mode, mtime, owner};
 pub(super) use moment::{civil, local_times};
 pub(super) use order::{common_ends, order, same_entries};
 pub(super) use site::{Site, sites};
-
-/// Why something differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// The time of the build.
-    EmbeddedTime,
-    /// The time zone of the build: one time, written in two zones.
-    TimeZone,
-    /// The folder of the build.
-    BuildPath,
-    /// The name of the build's host.
-    HostName,
-    /// The user or the group that built.
-    User,
-    /// The locale: order of sorting, or language.
-    Locale,
-    /// The order in which folders were listed.
-    DirectoryOrder,
-    /// How many jobs ran at once, and in which order they ended.
-    Parallelism,
-    /// Random numbers, addresses of memory, memory that was never written.
-    Random,
-    /// The umask, or modes that come from it.
-    Umask,
-    /// The kernel of the build's host.
-    Kernel,
-    /// An environment variable.
-    Variable,
-    /// Another compiler, linker, interpreter or rpm.
-    Toolchain,
-    /// Another environment, without a part of the toolchain that shows itself.
-    EnvironmentDrift,
-    /// It follows from other differences: a digest, a size, an offset.
-    Consequence,
-    /// Nothing in the bytes tells.
-    Unknown,
-}
-
-impl Cause {
-    /// Every cause, in the order of the documentation.
-    pub const ALL: [Self; 16] = [
-        Self::EmbeddedTime,
-        Self::TimeZone,
-        Self::BuildPath,
-        Self::HostName,
-        Self::User,
-        Self::Locale,
-        Self::DirectoryOrder,
-        Self::Parallelism,
-        Self::Random,
-        Self::Umask,
-        Self::Kernel,
-        Self::Variable,
-        Self::Toolchain,
-        Self::EnvironmentDrift,
-        Self::Consequence,
-        Self::Unknown,
-    ];
-
-    /// In words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::EmbeddedTime => "embedded time",
-            Self::TimeZone => "time zone",
-            Self::BuildPath => "build path",
-            Self::HostName => "host name",
-            Self::User => "user",
-            Self::Locale => "locale",
-            Self::DirectoryOrder => "directory order",
-            Self::Parallelism => "parallelism",
-            Self::Random => "random or uninitialised bytes",
-            Self::Umask => "umask",
-            Self::Kernel => "kernel",
-            Self::Variable => "environment variable",
-            Self::Toolchain => "toolchain difference",
-            Self::EnvironmentDrift => "environment drift",
-            Self::Consequence => "follows from other differences",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// What the bytes are part of: rules and remedies depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +93,11 @@ pub(super) fn unexplained(conditions: &Conditions) -> Finding {
                 "the bytes do not show it, but {} is all that was varied",
                 words_of(*only)
             ),
+        ),
+        // An audit is always later than the run.
+        [Varied::Time, Varied::Environment] => Finding::new(
+            Cause::EnvironmentDrift,
+            "the bytes show no time, and beside that the environment's content is all that differs",
         ),
         _ => Finding::new(Cause::Unknown, "nothing in the bytes tells"),
     }

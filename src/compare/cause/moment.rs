@@ -189,7 +189,7 @@ fn judge(a: &Moment, b: &Moment, form: Form, conditions: &Conditions) -> Option<
 
 /// Whether counted seconds can be times: of the builds, where those are known; else any of our age.
 fn counted(a: i64, b: i64, conditions: &Conditions) -> bool {
-    let side = |side: &Side, time: i64| side.time.is_none_or(|span| span.has(time));
+    let side = |side: &Side, time: i64| side.time.is_none() || side.had(time);
     let (first, second) = (&conditions.first, &conditions.second);
     if first.time.is_none() && second.time.is_none() {
         let ours = civil(2000, 1, 1)..civil(2060, 1, 1);
@@ -233,7 +233,8 @@ pub(in crate::compare) fn local_times(
 
 /// A time as a binary number, in the time of each side's build.
 pub(super) fn binary(site: &Site<'_>, conditions: &Conditions) -> Option<Finding> {
-    let (a, b) = (conditions.first.time?, conditions.second.time?);
+    let (a, b) = (&conditions.first, &conditions.second);
+    a.time.and(b.time)?;
     let (first, second) = site.windows();
     // The number ends at the difference at the earliest, and begins there at the latest.
     (0..8_usize).find_map(|back| {
@@ -243,7 +244,7 @@ pub(super) fn binary(site: &Site<'_>, conditions: &Conditions) -> Option<Finding
         };
         Number::ALL.into_iter().filter(|kind| kind.width() > back).find_map(|kind| {
             let (x, y) = (number(&first, kind)?, number(&second, kind)?);
-            (x != y && a.has(x) && b.has(y)).then(|| {
+            (x != y && a.had(x) && b.had(y)).then(|| {
                 let at = first.start + first.core.start - back;
                 Finding::new(
                     Cause::EmbeddedTime,

@@ -29,9 +29,10 @@ pub(in crate::compare) fn order(
 ) -> Finding {
     let (first, second) = moved(first, second);
     let locale = conditions.varies(Varied::Locale) || !knows_locales(conditions);
-    let (plain, collated) = (sorted(first, byte_order), sorted(first, collation));
-    let (second_plain, second_collated) = (sorted(second, byte_order), sorted(second, collation));
-    if locale && ((plain && second_collated) || (collated && second_plain)) {
+    let (plain, second_plain) = (sorted(first, byte_order), sorted(second, byte_order));
+    let collated =
+        |entries: &[&[u8]]| sorted(entries, letters_alone) || sorted(entries, signs_first);
+    if locale && ((plain && collated(second)) || (collated(first) && second_plain)) {
         return Finding::new(
             Cause::Locale,
             "one side is sorted by bytes, the other by letters, as locales have it",
@@ -127,8 +128,22 @@ fn byte_order(a: &[u8], b: &[u8]) -> Ordering {
     a.cmp(b)
 }
 
-/// As most locales sort: letters and digits alone, whatever their case.
-fn collation(a: &[u8], b: &[u8]) -> Ordering {
+/// As most locales sort since glibc 2.28: signs before digits before letters, whatever their case.
+fn signs_first(a: &[u8], b: &[u8]) -> Ordering {
+    let ranks = |text: &[u8]| {
+        text.iter()
+            .map(|byte| match byte {
+                b'0'..=b'9' => (1, *byte),
+                b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => (2, byte.to_ascii_lowercase()),
+                sign => (0, *sign),
+            })
+            .collect::<Vec<_>>()
+    };
+    ranks(a).cmp(&ranks(b))
+}
+
+/// As most locales sorted before, and other libraries do: letters and digits alone, whatever their case.
+fn letters_alone(a: &[u8], b: &[u8]) -> Ordering {
     let letters = |text: &[u8]| {
         text.iter()
             .filter(|byte| byte.is_ascii_alphanumeric() || **byte >= 0x80)

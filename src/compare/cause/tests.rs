@@ -8,6 +8,7 @@ fn all_varied() -> Conditions {
             from,
             to: from + 600,
         }),
+        ahead: None,
         time_zone: Some(zone.to_owned()),
         utc_offset: Some(offset),
         host: Some(format!("{name}-host")),
@@ -206,6 +207,7 @@ fn orders_are_told_apart() {
         order(&a, &b, &conditions).cause.words()
     };
     assert_eq!(lists("B a _c", "a B _c"), "locale");
+    assert_eq!(lists("B _c a", "_c a B"), "locale");
     assert_eq!(lists("a b c d", "d c b a"), "directory order");
     assert_eq!(lists("x q a k", "k a q x"), "directory order");
     assert_eq!(lists("b d a c e", "d a e c b"), "parallelism");

@@ -102,17 +102,11 @@ impl Keep {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::Project;
+    use super::super::tests::parsed;
     use super::*;
 
     fn keep(rest: &str) -> Result<Keep, String> {
-        let text = format!("format = 1\n[project]\nname = \"demo\"\ntemplate = \"mini\"\n{rest}");
-        let project = Project::parse(&text, Path::new("pristine.toml"));
-        project
-            .map(|project| project.keep)
-            .map_err(|error| error.to_string())
+        parsed(rest).map(|project| project.keep)
     }
 
     #[test]

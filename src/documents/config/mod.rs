@@ -1,5 +1,6 @@
 //! The project file, `pristine.toml` (`docs/project-file.md`).
 
+mod audit;
 mod keep;
 mod packages;
 mod trace;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use audit::RawAudit;
+pub use audit::{AllowedDifference, Audit};
 pub use keep::Keep;
 use keep::RawStore;
 use packages::PackageSettings;
@@ -76,6 +79,8 @@ pub struct Project {
     pub build: BuildSettings,
     /// How what builds use is held against what they declare.
     pub trace: Trace,
+    /// How packages are audited.
+    pub audit: Audit,
     /// URL prefixes and what they are replaced with.
     pub mirrors: BTreeMap<Url, Vec<Url>>,
     specs: Vec<Spanned<Glob>>,
@@ -174,6 +179,8 @@ struct RawDocument {
     #[serde(default)]
     trace: RawTrace,
     #[serde(default)]
+    audit: RawAudit,
+    #[serde(default)]
     mirrors: BTreeMap<Url, Vec<Url>>,
 }
 
@@ -225,6 +232,7 @@ impl Project {
             }
         }
         let trace = Trace::of(&source, raw.trace)?;
+        let audit = Audit::of(&source, raw.audit)?;
         let keep = Keep::of(&source, &raw.store, raw.build.keep_runs.as_ref())?;
         Ok(Self {
             path: path.to_owned(),
@@ -241,6 +249,7 @@ impl Project {
             backend: raw.backend,
             build: raw.build,
             trace,
+            audit,
             mirrors: raw.mirrors,
             specs,
             overrides: raw.package,
@@ -328,6 +337,11 @@ fn default_specs() -> Vec<Spanned<Glob>> {
         .unwrap_or_default()
 }
 
+/// Whether an allowance is for a package of the project: for those that it names, for all where it names none.
+fn is_for(packages: &[String], package: &str) -> bool {
+    packages.is_empty() || packages.iter().any(|name| name == package)
+}
+
 fn check_spec_pattern(source: &Source<'_>, pattern: &Spanned<Glob>) -> Result<(), DocumentError> {
     let text = pattern.get_ref().as_str();
     let note = "write a pattern below the project's directory that ends with `.spec` (`packages/*/*.spec`)";
@@ -350,9 +364,18 @@ mod tests {
 
     use super::*;
 
-    fn project(rest: &str) -> Project {
+    fn at(path: &str, rest: &str) -> Result<Project, DocumentError> {
         let text = format!("format = 1\n[project]\nname = \"demo\"\ntemplate = \"mini\"\n{rest}");
-        Project::parse(&text, Path::new("p/pristine.toml")).unwrap()
+        Project::parse(&text, Path::new(path))
+    }
+
+    fn project(rest: &str) -> Project {
+        at("p/pristine.toml", rest).unwrap()
+    }
+
+    /// The least project with `rest` behind it, or what is wrong with that in words.
+    pub(super) fn parsed(rest: &str) -> Result<Project, String> {
+        at("pristine.toml", rest).map_err(|error| error.to_string())
     }
 
     #[test]

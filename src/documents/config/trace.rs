@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::is_for;
 use crate::documents::error::DocumentError;
 use crate::documents::source::Source;
 use crate::documents::values::{Line, Name};
@@ -97,10 +98,10 @@ impl Trace {
     }
 
     fn reason(&self, package: &str, fits: impl Fn(&Allowed) -> bool) -> Option<&str> {
-        let found = self.allow.iter().find(|allowance| {
-            let all = allowance.packages.is_empty();
-            (all || allowance.packages.iter().any(|name| name == package)) && fits(&allowance.what)
-        });
+        let found = self
+            .allow
+            .iter()
+            .find(|allowance| is_for(&allowance.packages, package) && fits(&allowance.what));
         found.map(|allowance| allowance.reason.as_str())
     }
 }
@@ -137,17 +138,11 @@ fn allowance(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::super::Project;
+    use super::super::tests::parsed;
     use super::*;
 
     fn trace(rest: &str) -> Result<Trace, String> {
-        let text = format!("format = 1\n[project]\nname = \"demo\"\ntemplate = \"mini\"\n{rest}");
-        let project = Project::parse(&text, Path::new("pristine.toml"));
-        project
-            .map(|project| project.trace)
-            .map_err(|error| error.to_string())
+        parsed(rest).map(|project| project.trace)
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Template {
     pub tools: Vec<Request>,
     /// Whether Recommends are installed.
     pub weak_dependencies: bool,
+    /// Whose choices hold.
+    pub policy: Policy,
     /// RPM macros of all builds.
     pub macros: BTreeMap<MacroName, Line>,
     /// Who runs rpmbuild.
@@ -132,6 +134,20 @@ pub enum GroupPackages {
     Conditional,
     /// Those that must be asked for.
     Optional,
+}
+
+/// Whose choices hold where the generations of dnf choose otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// dnf 4.14's, of Enterprise Linux 9.
+    #[default]
+    Dnf4,
+    /// dnf 4.23's: whatever obsoletes only older versions of a package that is asked for does not come in its place.
+    #[serde(rename = "dnf4.23")]
+    Dnf423,
+    /// dnf5's, of Fedora 41 and newer: the same, and what is asked for first comes in its best version before others are chosen.
+    Dnf5,
 }
 
 /// Where a repository is. Variables are replaced already.
@@ -316,8 +332,21 @@ mod tests {
             ("builder", 1000, 1000)
         );
         assert_eq!((template.weak_dependencies, template.epoch), (false, None));
+        assert_eq!(template.policy, Policy::Dnf4);
         assert_eq!(template.digest, Digest::of(TEXT.as_bytes()));
     }
+
+    #[test]
+    fn policies_have_the_documented_names() {
+        let named = ["dnf4", "dnf4.23", "dnf5", "dnf", "yum"]
+            .map(|name| serde_json::from_value::<Policy>(name.into()).ok());
+        let known = [Policy::Dnf4, Policy::Dnf423, Policy::Dnf5].map(Some);
+        assert_eq!((&named[..3], &named[3..]), (&known[..], &[None, None][..]));
+        let template = with_base("packages = [\"bash\"]\npolicy = \"dnf5\"", REPOSITORY).unwrap();
+        assert_eq!(template.policy, Policy::Dnf5);
+    }
+
+    const REPOSITORY: &str = "[[repository]]\nname = \"main\"\nbaseurl = [\"https://m.example/\"]\ntrusted = true\nreason = \"a test\"";
 
     fn with_base(base: &str, rest: &str) -> Result<Template, DocumentError> {
         let text = format!("format = 1\narchitecture = \"x86_64\"\n{base}\n{rest}");

@@ -11,8 +11,8 @@ use super::access::RawAccess;
 use super::base::RawRootfs;
 use super::repo_file::{self, FileKeys};
 use super::{
-    Builder, Check, GroupPackages, KeySource, Normalise, RepoFiles, Repository, RepositorySource,
-    Template,
+    Builder, Check, GroupPackages, KeySource, Normalise, Policy, RepoFiles, Repository,
+    RepositorySource, Template,
 };
 use crate::documents::error::{DocumentError, Problem};
 use crate::documents::source::{Source, nearest};
@@ -48,6 +48,8 @@ struct RawTemplate {
     tools: Option<Vec<Spanned<Request>>>,
     #[serde(default)]
     weak_dependencies: bool,
+    #[serde(default)]
+    policy: Policy,
     #[serde(default)]
     macros: BTreeMap<MacroName, Line>,
     #[serde(default)]
@@ -129,16 +131,10 @@ pub(super) fn parse(
 ) -> Result<Template, DocumentError> {
     let source = Source { path, text };
     let raw: RawTemplate = source.parse()?;
+    keys_belong(source, &raw)?;
     let variables = variables(raw.architecture, raw.variables);
     let context = Context { source, variables };
     let base = context.base(raw.image, raw.rootfs)?;
-    if let (Some(key), true) = (raw.keys.first(), raw.repo_files.is_empty()) {
-        let error = source.error(
-            key.span(),
-            "`keys` of the whole template belong to `repo_files`",
-        );
-        return Err(error.note("a table `[[repository]]` has its own `keys`"));
-    }
     let keys = FileKeys::new(&context, raw.keys)?;
     let files = repo_file::read(&context, &raw.repo_files, &keys, contents)?;
     let digest = files.digest(text);
@@ -182,11 +178,22 @@ pub(super) fn parse(
         module_platform: raw.module_platform,
         tools: context.tools(raw.tools)?,
         weak_dependencies: raw.weak_dependencies,
+        policy: raw.policy,
         macros: raw.macros,
         builder: context.builder(raw.builder)?,
         epoch: raw.epoch.map(Spanned::into_inner),
         normalise: raw.normalise,
     })
+}
+
+/// Keys of the whole template are those of its `repo_files`.
+fn keys_belong(source: Source<'_>, raw: &RawTemplate) -> Result<(), DocumentError> {
+    let Some(key) = raw.keys.first().filter(|_| raw.repo_files.is_empty()) else {
+        return Ok(());
+    };
+    let text = "`keys` of the whole template belong to `repo_files`";
+    let error = source.error(key.span(), text);
+    Err(error.note("a table `[[repository]]` has its own `keys`"))
 }
 
 /// The template's own variables, and those that the architecture sets.

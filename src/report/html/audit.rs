@@ -3,9 +3,11 @@
 use maud::{Markup, html};
 
 use super::{address, cut, declared, document, moment, percent, place, t, time};
-use crate::compare::{Cause, Comparison, Difference, Evidence, Excerpt};
+use crate::compare::{Comparison, Difference, Evidence, Excerpt};
 use crate::record::Ending;
-use crate::record::audit::{AuditOutcome, AuditRecord, Bisection, FILE_NAME, PackageAudit};
+use crate::record::audit::{
+    ArtefactAudit, AuditOutcome, AuditRecord, Bisection, DeepRecord, FILE_NAME, PackageAudit,
+};
 use crate::report::audit::{Audit, Counts, comparisons};
 
 /// Differences that are shown of one package file, names in a list, and lines of a list.
@@ -139,28 +141,37 @@ fn packages(audit: &Audit<'_>) -> Markup {
 }
 
 fn card(package: &PackageAudit) -> Markup {
-    let mut names: Vec<Cause> = comparisons(package)
-        .flat_map(|(_, comparison)| comparison.causes())
-        .map(|(cause, _)| cause)
-        .collect();
-    names.sort();
-    names.dedup();
     html! {
         article.failure {
             h3 {
                 (t(&package.name))
                 @if let Some(version) = &package.version { " " small { (t(version)) } }
-                @for cause in names { " " span.badge { (cause.words()) } }
+                @for cause in package.causes() { " " span.badge { (cause.words()) } }
             }
             @if let AuditOutcome::Failed { reason } = &package.outcome { p.reason { "It did not build again: " (t(reason)) } }
+            @for reason in &package.allowed { p.reason { "It may differ so: " (t(reason)) } }
             @if let Some(bisection) = &package.bisection { (bisected(bisection)) }
             @for artefact in package.artefacts.iter().filter(|artefact| !artefact.is_identical() && artefact.comparison.is_none()) {
                 p { (t(&artefact.path.to_string_lossy())) @if artefact.first.is_none() { " came out of the rebuild only" } @else if artefact.second.is_none() { " did not come out of the rebuild" } @else { " differs, and could not be compared" } }
             }
             @for (path, comparison) in comparisons(package) { (file(&t(&path.to_string_lossy()), comparison)) }
+            @for artefact in &package.artefacts { (deep(artefact)) }
             @if let Some(log) = package.log.as_deref().and_then(address) {
                 p.next { a href=(log) { "The log of the rebuild" } }
             }
+        }
+    }
+}
+
+fn deep(artefact: &ArtefactAudit) -> Markup {
+    let name = t(&artefact.path.to_string_lossy());
+    html! {
+        @match &artefact.deep {
+            Some(DeepRecord::Page { path }) => @if let Some(page) = address(path) {
+                p.next { a href=(page) { "diffoscope on " (name) } }
+            },
+            Some(DeepRecord::Nothing { because }) => p.key { "No deep view of " (name) ": " (t(because)) },
+            None => {}
         }
     }
 }

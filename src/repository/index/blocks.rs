@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{Damage, SECTIONS, VERSION};
 use crate::digest::Digest;
@@ -22,9 +23,14 @@ const TABLE: usize = FIXED + SECTIONS * 16;
 /// A section: bytes after the header.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Span {
-    pub(super) start: usize,
+    /// Its place among the sections.
+    place: usize,
+    start: usize,
     pub(super) length: usize,
 }
+
+/// What the sections of an index have in them.
+pub(super) type Sections = [Vec<u8>; SECTIONS];
 
 /// Where blocks are read.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ enum Source {
     File(File),
     /// All of the file, whose checksums were compared.
     Memory(Vec<u8>),
+    /// The sections, made in this process.
+    Made(Arc<Sections>),
 }
 
 /// The sections' bytes.
@@ -44,33 +52,59 @@ pub(super) struct Blocks {
     loaded: Vec<OnceCell<Box<[u8]>>>,
 }
 
-/// The whole file, header first.
-pub(super) fn seal(sections: [Vec<u8>; SECTIONS], primary: &Digest) -> Vec<u8> {
-    let mut spans = Vec::new();
-    let mut body = Vec::with_capacity(sections.iter().map(|section| section.len() + 4).sum());
-    for section in sections {
-        spans.push((body.len() as u64, section.len() as u64));
-        body.extend_from_slice(&section);
-        body.resize(body.len().next_multiple_of(4), 0);
-    }
-    let blocks = body.len().div_ceil(BLOCK);
-    let mut bytes = Vec::with_capacity(TABLE + blocks * 4 + 4 + body.len());
+/// The file's header, which names the `primary` that the sections were made from. Each of them begins with a block.
+pub(super) fn header(sections: &Sections, primary: &Digest) -> Vec<u8> {
+    let blocks: usize = sections.iter().map(|part| part.len().div_ceil(BLOCK)).sum();
+    let mut bytes = Vec::with_capacity(TABLE + blocks * 4 + 4);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(blocks).unwrap_or(u32::MAX).to_le_bytes());
-    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&((blocks * BLOCK) as u64).to_le_bytes());
     bytes.extend_from_slice(primary.bytes());
-    for (start, length) in spans {
-        bytes.extend_from_slice(&start.to_le_bytes());
-        bytes.extend_from_slice(&length.to_le_bytes());
+    for span in spans(sections) {
+        bytes.extend_from_slice(&(span.start as u64).to_le_bytes());
+        bytes.extend_from_slice(&(span.length as u64).to_le_bytes());
     }
-    for block in body.chunks(BLOCK) {
-        bytes.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
+    for section in sections {
+        let (whole, rest) = section.as_chunks::<BLOCK>();
+        for block in whole {
+            bytes.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
+        }
+        if !rest.is_empty() {
+            let mut block = [0; BLOCK];
+            block[..rest.len()].copy_from_slice(rest);
+            bytes.extend_from_slice(&crc32fast::hash(&block).to_le_bytes());
+        }
     }
     let sum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes.extend_from_slice(&body);
     bytes
+}
+
+/// What follows the header.
+pub(super) fn body(sections: &Sections) -> impl Iterator<Item = &[u8]> {
+    let padded = |section: &Vec<u8>| section.len().next_multiple_of(BLOCK) - section.len();
+    sections
+        .iter()
+        .flat_map(move |section| [section.as_slice(), &NOTHING[..padded(section)]])
+}
+
+/// Fills the last block of a section.
+const NOTHING: [u8; BLOCK] = [0; BLOCK];
+
+/// Where the sections are in the file.
+fn spans(sections: &Sections) -> [Span; SECTIONS] {
+    let mut start = 0;
+    std::array::from_fn(|place| {
+        let length = sections[place].len();
+        let span = Span {
+            place,
+            start,
+            length,
+        };
+        start += length.next_multiple_of(BLOCK);
+        span
+    })
 }
 
 /// What a header says.
@@ -110,6 +144,7 @@ impl Header {
                 return Err(Damage("a section lies outside"));
             }
             *section = Span {
+                place,
                 start,
                 length: size,
             };
@@ -202,6 +237,19 @@ impl Blocks {
         Ok((blocks, header.sections))
     }
 
+    /// What was made in this process, which is not checked again.
+    pub(super) fn made(sections: Arc<Sections>) -> (Self, [Span; SECTIONS]) {
+        let spans = spans(&sections);
+        let blocks = Self {
+            source: Source::Made(sections),
+            start: 0,
+            length: 0,
+            sums: Vec::new(),
+            loaded: Vec::new(),
+        };
+        (blocks, spans)
+    }
+
     fn block(&self, place: usize) -> Result<&[u8], Damage> {
         let outside = Damage("a number points outside");
         let start = self.start + place * BLOCK;
@@ -209,6 +257,7 @@ impl Blocks {
         let file = match &self.source {
             Source::File(file) => file,
             Source::Memory(bytes) => return bytes.get(start..start + length).ok_or(outside),
+            Source::Made(_) => return Err(outside),
         };
         let cell = self.loaded.get(place).ok_or(outside)?;
         if let Some(block) = cell.get() {
@@ -229,6 +278,9 @@ impl Blocks {
         if at.checked_add(4).is_none_or(|end| end > section.length) {
             return Err(outside);
         }
+        if let Source::Made(sections) = &self.source {
+            return word(&sections[section.place], at).ok_or(outside);
+        }
         let at = section.start + at;
         word(self.block(at / BLOCK)?, at % BLOCK).ok_or(outside)
     }
@@ -246,6 +298,10 @@ impl Blocks {
             .is_none_or(|end| end > section.length)
         {
             return Err(outside);
+        }
+        if let Source::Made(sections) = &self.source {
+            let bytes = sections[section.place].get(at..at + length);
+            return bytes.map(Cow::Borrowed).ok_or(outside);
         }
         let start = section.start + at;
         let (first, last) = (start / BLOCK, (start + length).saturating_sub(1) / BLOCK);

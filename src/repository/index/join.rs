@@ -1,15 +1,16 @@
 //! The file of an index out of what one or several builders have.
 
+use std::sync::Arc;
 use std::thread;
 
-use super::blocks::{MAX_LENGTH, seal};
+use super::Made;
+use super::blocks::{MAX_LENGTH, Sections};
 use super::make::{Builder, TooLarge, small};
 use super::strings::Key;
 use super::{
     DEPENDENCIES, DEPENDENCY_LISTS, DETAILS, ENDS, LISTS, OBSOLETERS, PACKAGE, PACKAGES, PRE,
-    PROVIDER_ENDS, PROVIDERS, SECTIONS, SUPPLEMENTERS, TEXT, WORD,
+    PROVIDER_ENDS, PROVIDERS, SUPPLEMENTERS, TEXT, WORD,
 };
-use crate::digest::Digest;
 
 /// A builder whose numbers become those of the whole.
 struct Part {
@@ -24,16 +25,12 @@ struct Part {
 }
 
 impl Builder {
-    /// The file of a repository whose pieces went to these builders in turn, beginning with the first; it names the
-    /// `primary` that it was made from.
-    pub(in crate::repository) fn join(
-        builders: Vec<Self>,
-        primary: &Digest,
-    ) -> Result<Vec<u8>, TooLarge> {
+    /// What a repository has whose pieces went to these builders.
+    pub(in crate::repository) fn join(builders: Vec<Self>) -> Result<Made, TooLarge> {
         if builders.iter().map(Self::size).sum::<usize>() > MAX_LENGTH {
             return Err(TooLarge);
         }
-        let mut sections: [Vec<u8>; SECTIONS] = Default::default();
+        let mut sections = Sections::default();
         let numbers = number_strings(&sorted(&builders), &builders, &mut sections);
         let (packages, order) = number_packages(&builders);
         let mut parts = parts(builders, numbers, packages);
@@ -44,7 +41,7 @@ impl Builder {
         });
         let count = sections[ENDS].len() / WORD;
         tables(&parts, &order, count, &mut sections);
-        Ok(seal(sections, primary))
+        Ok(Made(Arc::new(sections)))
     }
 }
 
@@ -68,8 +65,7 @@ fn sorted(builders: &[Builder]) -> Vec<Placed<'_>> {
         });
         parts.collect()
     });
-    // This sort finds what is in order already.
-    all.sort_unstable();
+    all.sort();
     all
 }
 
@@ -77,7 +73,7 @@ fn sorted(builders: &[Builder]) -> Vec<Placed<'_>> {
 fn number_strings(
     strings: &[Placed<'_>],
     builders: &[Builder],
-    sections: &mut [Vec<u8>; SECTIONS],
+    sections: &mut Sections,
 ) -> Vec<Vec<u32>> {
     let counts = builders.iter().map(|builder| builder.strings.len());
     let mut numbers: Vec<Vec<u32>> = counts.map(|count| vec![0; count]).collect();
@@ -98,15 +94,21 @@ fn number_strings(
 
 /// The final numbers of each builder's packages, and the packages in that order: the builder, its number there.
 fn number_packages(builders: &[Builder]) -> (Vec<Vec<u32>>, Vec<(usize, usize)>) {
-    let mut numbers: Vec<Vec<u32>> = vec![Vec::new(); builders.len()];
+    let mut pieces = Vec::new();
+    for (place, builder) in builders.iter().enumerate() {
+        let mut start = 0;
+        for (number, end) in &builder.pieces {
+            pieces.push((*number, place, start..*end));
+            start = *end;
+        }
+    }
+    pieces.sort_unstable_by_key(|(number, ..)| *number);
+    let counts = builders.iter().map(|builder| builder.packages.len());
+    let mut numbers: Vec<Vec<u32>> = counts.map(|count| vec![0; count]).collect();
     let mut order = Vec::new();
-    for piece in 0.. {
-        let (turn, place) = (piece / builders.len(), piece % builders.len());
-        let Some(end) = builders[place].pieces.get(turn) else {
-            break;
-        };
-        for package in numbers[place].len()..*end {
-            numbers[place].push(small(order.len()));
+    for (_, place, packages) in pieces {
+        for package in packages {
+            numbers[place][package] = small(order.len());
             order.push((place, package));
         }
     }
@@ -183,12 +185,7 @@ impl Part {
 }
 
 /// Writes all sections but the strings, of which there are `count`.
-fn tables(
-    parts: &[Part],
-    order: &[(usize, usize)],
-    count: usize,
-    sections: &mut [Vec<u8>; SECTIONS],
-) {
+fn tables(parts: &[Part], order: &[(usize, usize)], count: usize, sections: &mut Sections) {
     let builders = || parts.iter().map(|part| &part.builder);
     let packages = order.iter().flat_map(|(place, package)| -> [u32; PACKAGE] {
         parts[*place].builder.packages[*package]
@@ -224,9 +221,13 @@ fn tables(
 }
 
 /// Sorted pairs of several builders; no pair is in two of them.
+#[expect(
+    clippy::stable_sort_primitive,
+    reason = "the stable sort finds what is in order already, and merges it"
+)]
 fn merged<'a>(pairs: impl Iterator<Item = &'a [(u32, u32)]>) -> Vec<(u32, u32)> {
     let mut all: Vec<(u32, u32)> = pairs.flatten().copied().collect();
-    all.sort_unstable();
+    all.sort();
     all
 }
 

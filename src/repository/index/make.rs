@@ -5,10 +5,9 @@ use ahash::AHashMap;
 use super::blocks::MAX_LENGTH;
 use super::strings::Strings;
 use super::{
-    DEPENDENCY, DEPENDENCY_LISTS, FILE, OBSOLETES, PACKAGE, PRE, PROVIDES, REQUIRES, RICH, RPMLIB,
-    SUPPLEMENTS, WORD,
+    DEPENDENCY, DEPENDENCY_LISTS, FILE, Made, OBSOLETES, PACKAGE, PRE, PROVIDES, REQUIRES, RICH,
+    RPMLIB, SUPPLEMENTS, WORD,
 };
-use crate::digest::Digest;
 use crate::repository::{Checksum, PackageEntry};
 use crate::rpm::{Dependency, Requirement};
 
@@ -46,7 +45,7 @@ pub(in crate::repository) struct Required {
 #[derive(Debug, Default)]
 pub struct Builder {
     pub(super) strings: Strings,
-    known: AHashMap<(u32, u32, u32), u32>,
+    known: AHashMap<[u32; DEPENDENCY], u32>,
     /// The rich ones among the dependencies.
     rich: AHashMap<u32, Dependency>,
     pub(super) dependencies: Vec<[u32; DEPENDENCY]>,
@@ -58,8 +57,8 @@ pub struct Builder {
     pub(super) obsoleted: Vec<(u32, u32)>,
     pub(super) supplemented: Vec<(u32, u32)>,
     pub(super) details: Vec<u8>,
-    /// How many packages there were at the end of each piece.
-    pub(super) pieces: Vec<usize>,
+    /// The pieces that it had of the repository, and how many packages there were at the end of each.
+    pub(super) pieces: Vec<(usize, usize)>,
 }
 
 /// A repository that is larger than any.
@@ -165,10 +164,10 @@ impl Builder {
         }
     }
 
-    /// Ends a piece of a repository whose pieces go to several builders in turn; gives how many packages it had.
-    pub(in crate::repository) fn end_piece(&mut self) -> usize {
-        let before = self.pieces.last().copied().unwrap_or_default();
-        self.pieces.push(self.packages.len());
+    /// Ends the piece with this number of a repository whose pieces go to several builders; gives how many packages it had.
+    pub(in crate::repository) fn end_piece(&mut self, number: usize) -> usize {
+        let before = self.pieces.last().map_or(0, |(_, before)| *before);
+        self.pieces.push((number, self.packages.len()));
         self.packages.len() - before
     }
 
@@ -229,12 +228,41 @@ impl Builder {
         }
     }
 
+    /// The same of one that was not seen before, or need not be remembered.
+    pub(in crate::repository) fn new_requirement(&mut self, requirement: &Requirement) -> Required {
+        let row = self.row(&requirement.dependency);
+        Required {
+            number: self.push(row, &requirement.dependency),
+            pre: requirement.pre,
+        }
+    }
+
     /// The number of a string, for now.
     pub(in crate::repository) fn string(&mut self, text: &str) -> u32 {
         self.strings.number(text)
     }
 
     fn dependency(&mut self, dependency: &Dependency) -> u32 {
+        let row = self.row(dependency);
+        if let Some(known) = self.known.get(&row) {
+            return *known;
+        }
+        let number = self.push(row, dependency);
+        self.known.insert(row, number);
+        number
+    }
+
+    fn push(&mut self, row: [u32; DEPENDENCY], dependency: &Dependency) -> u32 {
+        let number = small(self.dependencies.len());
+        self.dependencies.push(row);
+        if dependency.is_rich() {
+            self.rich.insert(number, dependency.clone());
+        }
+        number
+    }
+
+    /// A dependency as the index has it.
+    fn row(&mut self, dependency: &Dependency) -> [u32; DEPENDENCY] {
         let name = self.string(dependency.name());
         let (comparison, version) = match dependency.comparison() {
             Some((comparison, version)) => (comparison as u32 + 1, self.string(version)),
@@ -247,18 +275,7 @@ impl Builder {
         ];
         let marks = marks.iter().filter(|(set, _)| *set);
         let comparison = marks.fold(comparison, |all, (_, mark)| all | mark);
-        let next = small(self.dependencies.len());
-        let number = *self
-            .known
-            .entry((name, comparison, version))
-            .or_insert(next);
-        if number == next {
-            self.dependencies.push([name, comparison, version]);
-            if dependency.is_rich() {
-                self.rich.insert(number, dependency.clone());
-            }
-        }
-        number
+        [name, comparison, version]
     }
 
     /// Sizes and time, then texts, each after its length.
@@ -276,10 +293,10 @@ impl Builder {
         }
     }
 
-    /// The whole file, which names the `primary` that it was made from.
-    pub fn finish(mut self, primary: &Digest) -> Result<Vec<u8>, TooLarge> {
-        self.end_piece();
-        Self::join(vec![self], primary)
+    /// What the packages come to.
+    pub fn finish(mut self) -> Result<Made, TooLarge> {
+        self.end_piece(0);
+        Self::join(vec![self])
     }
 }
 

@@ -29,6 +29,7 @@ mod read;
 mod strings;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -39,7 +40,7 @@ pub(in crate::repository) use make::{Head, Required};
 pub use reach::{Offered, Reach};
 pub(in crate::repository) use strings::Strings;
 
-use blocks::{Blocks, Span};
+use blocks::{Blocks, Sections, Span};
 
 /// The version of the file's form. Another one is made anew.
 pub const VERSION: u32 = 1;
@@ -88,6 +89,28 @@ const RICH: u32 = 1 << 8;
 const FILE: u32 = 1 << 9;
 const RPMLIB: u32 = 1 << 10;
 
+/// What an index has in it, made in this process: to be asked at once, and to be kept.
+#[derive(Debug, Clone)]
+pub struct Made(Arc<Sections>);
+
+impl Made {
+    /// To be asked.
+    pub fn index(&self) -> Result<Index, Damage> {
+        let (blocks, sections) = Blocks::made(Arc::clone(&self.0));
+        Index::checked(blocks, sections)
+    }
+
+    /// The file's header, which names the `primary` that it was made from.
+    pub fn header(&self, primary: &Digest) -> Vec<u8> {
+        blocks::header(&self.0, primary)
+    }
+
+    /// What follows the header in the file.
+    pub fn body(&self) -> impl Iterator<Item = &[u8]> {
+        blocks::body(&self.0)
+    }
+}
+
 /// The packages of a repository, by number.
 #[derive(Debug)]
 pub struct Index {
@@ -104,7 +127,7 @@ impl Index {
         Self::checked(blocks, sections)
     }
 
-    /// An index in memory, as [`Builder::finish`] gives it.
+    /// An index in memory, as a file has it.
     pub fn from_bytes(bytes: Vec<u8>, primary: &Digest) -> Result<Self, Damage> {
         let (blocks, sections) = Blocks::from_bytes(bytes, primary)?;
         Self::checked(blocks, sections)

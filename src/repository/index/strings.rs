@@ -7,9 +7,9 @@ use hashbrown::HashTable;
 #[derive(Debug, Default)]
 pub(in crate::repository) struct Strings {
     text: String,
-    ends: Vec<usize>,
+    ends: Vec<u32>,
     /// Hashes and numbers.
-    numbers: HashTable<(u64, u32)>,
+    numbers: HashTable<(u32, u32)>,
     state: RandomState,
 }
 
@@ -31,9 +31,9 @@ impl Strings {
 
     /// The number of a string that is there.
     pub(in crate::repository) fn find(&self, string: &str) -> Option<u32> {
-        let hash = self.state.hash_one(string);
-        let same = |(known, number): &(u64, u32)| *known == hash && self.get(*number) == string;
-        let found = self.numbers.find(hash, same);
+        let hash = short(self.state.hash_one(string));
+        let same = |(known, number): &(u32, u32)| *known == hash && self.get(*number) == string;
+        let found = self.numbers.find(long(hash), same);
         found.map(|(_, number)| *number)
     }
 
@@ -45,16 +45,17 @@ impl Strings {
             numbers,
             state,
         } = self;
-        let hash = state.hash_one(string);
+        let hash = short(state.hash_one(string));
         let same =
-            |(known, number): &(u64, u32)| *known == hash && slice(text, ends, *number) == string;
-        if let Some((_, known)) = numbers.find(hash, same) {
+            |(known, number): &(u32, u32)| *known == hash && slice(text, ends, *number) == string;
+        if let Some((_, known)) = numbers.find(long(hash), same) {
             return *known;
         }
         let number = u32::try_from(ends.len()).unwrap_or(u32::MAX);
         text.push_str(string);
-        ends.push(text.len());
-        numbers.insert_unique(hash, (hash, number), |(hash, _)| *hash);
+        // Whoever fills it stops long before it has so much text.
+        ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
+        numbers.insert_unique(long(hash), (hash, number), |(hash, _)| long(*hash));
         number
     }
 
@@ -68,26 +69,36 @@ impl Strings {
     }
 }
 
-fn slice<'a>(text: &'a str, ends: &[usize], number: u32) -> &'a str {
+/// The half of a hash that is kept.
+fn short(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or_default()
+}
+
+/// As the table wants it: it looks at both ends.
+fn long(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+fn slice<'a>(text: &'a str, ends: &[u32], number: u32) -> &'a str {
     let place = number as usize;
     let start = place.checked_sub(1).map_or(0, |before| ends[before]);
-    &text[start..ends[place]]
+    &text[start as usize..ends[place] as usize]
 }
 
 /// A string in byte order; most comparisons need its beginning alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
-    beginning: u64,
+    beginning: u128,
     pub(super) string: &'a str,
 }
 
 impl<'a> Key<'a> {
     fn new(string: &'a str) -> Self {
-        let mut beginning = [0; 8];
+        let mut beginning = [0; 16];
         let length = string.len().min(beginning.len());
         beginning[..length].copy_from_slice(&string.as_bytes()[..length]);
         Self {
-            beginning: u64::from_be_bytes(beginning),
+            beginning: u128::from_be_bytes(beginning),
             string,
         }
     }
@@ -103,7 +114,7 @@ mod tests {
         let given = [
             "b",
             "",
-            "longer than a word",
+            "longer than a word or two",
             "longer than a",
             "ä",
             "b\0",

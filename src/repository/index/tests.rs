@@ -58,12 +58,22 @@ prop_compose! {
     }
 }
 
-fn bytes(entries: &[PackageEntry]) -> Vec<u8> {
+fn made_of(entries: &[PackageEntry]) -> Made {
     let mut builder = Builder::new();
     for entry in entries {
         builder.add(entry).unwrap();
     }
-    builder.finish(&key()).unwrap()
+    builder.finish().unwrap()
+}
+
+fn bytes(entries: &[PackageEntry]) -> Vec<u8> {
+    file(&made_of(entries))
+}
+
+fn file(made: &Made) -> Vec<u8> {
+    let mut bytes = made.header(&key());
+    made.body().for_each(|part| bytes.extend_from_slice(part));
+    bytes
 }
 
 fn key() -> Digest {
@@ -98,7 +108,8 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         fs_err::write(&path, &bytes).unwrap();
-        for index in [Index::open(&path, &key()), Index::from_bytes(bytes.clone(), &key())] {
+        let read = Index::from_bytes(bytes.clone(), &key());
+        for index in [Index::open(&path, &key()), read, made_of(&entries).index()] {
             let index = index.unwrap();
             prop_assert_eq!(index.len(), entries.len());
             for (place, entry) in entries.iter().enumerate() {
@@ -126,9 +137,9 @@ proptest! {
             for entry in entries {
                 builder.add(entry).unwrap();
             }
-            prop_assert_eq!(builder.end_piece(), entries.len());
+            prop_assert_eq!(builder.end_piece(piece), entries.len());
         }
-        let joined = Index::from_bytes(Builder::join(builders, &key()).unwrap(), &key()).unwrap();
+        let joined = Builder::join(builders).unwrap().index().unwrap();
         let alone = Index::from_bytes(bytes(&entries), &key()).unwrap();
         prop_assert_eq!(&ask_all(&joined).unwrap(), &entries);
         let mut names = Vec::new();
@@ -160,13 +171,7 @@ proptest! {
         entries in proptest::collection::vec(entry(), 1..4),
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u32>()), 1..4),
     ) {
-        let mut builder = Builder::new();
-        for entry in &entries {
-            builder.add(entry).unwrap();
-        }
-        let whole = builder.finish(&key()).unwrap();
-        let (blocks, sections) = Blocks::from_bytes(whole, &key()).unwrap();
-        let mut parts = sections.map(|span| blocks.bytes(span, 0, span.length).unwrap().into_owned());
+        let mut parts = Sections::clone(&made_of(&entries).0);
         for (at, value) in changes {
             let total: usize = parts.iter().map(Vec::len).sum();
             let mut at = at.index(total);
@@ -179,7 +184,8 @@ proptest! {
                 at -= part.len();
             }
         }
-        if let Ok(index) = Index::from_bytes(blocks::seal(parts, &key()), &key()) {
+        let made = Made(Arc::new(parts));
+        for index in [made.index(), Index::from_bytes(file(&made), &key())].into_iter().flatten() {
             let _any_result_without_panic = ask_all(&index);
         }
     }

@@ -7,6 +7,7 @@ use libc::c_int;
 use rattler_libsolv_c as ffi;
 
 use super::{Pool, SolvableId, StringId, int};
+use crate::documents::template::Policy;
 
 /// One thing the solver is asked for.
 #[derive(Debug, Clone)]
@@ -35,6 +36,9 @@ pub(in crate::solve) enum Answer {
     Problems(Vec<Vec<Rule>>),
 }
 
+/// The number of a pool's first solvable.
+const FIRST: ffi::Id = 2;
+
 /// Why one rule of a problem exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::solve) enum Rule {
@@ -53,14 +57,14 @@ pub(in crate::solve) enum Rule {
 
 impl Pool {
     /// Solves the jobs with dnf's settings. After [`Pool::index`].
-    pub(in crate::solve) fn solve(&mut self, jobs: &[Job], weak: bool) -> Answer {
+    pub(in crate::solve) fn solve(&mut self, jobs: &[Job], weak: bool, policy: Policy) -> Answer {
         let mut queue = Queue::new();
         for job in jobs {
             let (how, what) = self.job(job);
             queue.push(int(how));
             queue.push(what);
         }
-        let mut solver = Solver::new(self, weak);
+        let mut solver = Solver::new(self, weak, policy);
         // SAFETY: solver and queue are alive; libsolv copies the jobs.
         let problems = unsafe { ffi::solver_solve(solver.raw, &raw mut queue.raw) };
         if problems > 0 {
@@ -124,10 +128,10 @@ impl Drop for Solver<'_> {
 }
 
 impl<'a> Solver<'a> {
-    fn new(pool: &'a mut Pool, weak: bool) -> Self {
+    fn new(pool: &'a mut Pool, weak: bool, policy: Policy) -> Self {
         // SAFETY: the pool is alive and, by the lifetime, outlives the solver.
         let raw = unsafe { ffi::solver_create(pool.raw.as_ptr()) };
-        // Read from dnf's own dump of its solver.
+        // Read from dnf's own dump of its solver, and from dnf5's calls of libsolv.
         let flags = [
             (ffi::SOLVER_FLAG_ALLOW_DOWNGRADE, true),
             (ffi::SOLVER_FLAG_ALLOW_VENDORCHANGE, true),
@@ -136,6 +140,7 @@ impl<'a> Solver<'a> {
             (ffi::SOLVER_FLAG_BEST_OBEY_POLICY, true),
             (ffi::SOLVER_FLAG_KEEP_ORPHANS, true),
             (ffi::SOLVER_FLAG_YUM_OBSOLETES, true),
+            (ffi::SOLVER_FLAG_FOCUS_NEW, policy == Policy::Dnf5),
         ];
         for (flag, value) in flags {
             // SAFETY: the solver is alive.
@@ -204,6 +209,10 @@ fn convert([kind, source, target, dependency]: [ffi::Id; 4]) -> Rule {
         ffi::SolverRuleinfo_SOLVER_RULE_PKG_REQUIRES => Rule::Requires(from, dependency),
         ffi::SolverRuleinfo_SOLVER_RULE_PKG_NOTHING_PROVIDES_DEP => {
             Rule::NothingProvides(from, dependency)
+        }
+        // A rich conflict that the package alone has names no other.
+        ffi::SolverRuleinfo_SOLVER_RULE_PKG_CONFLICTS if target < FIRST => {
+            Rule::SelfConflict(from, dependency)
         }
         ffi::SolverRuleinfo_SOLVER_RULE_PKG_CONFLICTS => Rule::Conflicts(from, to, dependency),
         ffi::SolverRuleinfo_SOLVER_RULE_PKG_SELF_CONFLICT => Rule::SelfConflict(from, dependency),

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 
-use pristine::backend::{Command, Exit, Io, Stream, User};
+use pristine::backend::{Account, Command, Exit, Io, Stream, User};
 use pristine::cancel::Cancel;
 
 use super::fixture::{each, run, shell};
@@ -169,6 +169,42 @@ fn environment_folder_and_user_are_what_was_asked() {
         assert_eq!(
             run(&mut *clone, &command).text(),
             "/home\n65535\n65535\n65535\n0022\n0"
+        );
+    });
+}
+
+#[test]
+fn an_account_is_there_when_the_command_starts() {
+    each(|fixture| {
+        let mut clone = fixture.open();
+        let before = run(&mut *clone, &shell("cat /etc/passwd"))
+            .text()
+            .to_owned();
+        let user = User {
+            uid: 1234,
+            gid: 1235,
+        };
+        let account = Account {
+            name: "maker".to_owned(),
+            user,
+            home: "/srv/maker".to_owned(),
+        };
+        let mut command = shell(
+            "cat /etc/passwd; while read -r line; do case $line in maker:*) echo $line;; esac; done < /etc/group; \
+             stat -c '%u:%g %a' /srv/maker && touch /srv/maker/own",
+        );
+        command.account = Some(account);
+        command.user = user;
+        let after = format!(
+            "{before}\nmaker:x:1234:1235::/srv/maker:/bin/sh\nmaker:x:1235:\n1234:1235 755"
+        );
+        for round in ["made", "found"] {
+            assert_eq!(run(&mut *clone, &command).text(), after, "{round}");
+        }
+        assert_eq!(
+            fixture.script("ls /srv 2>&1 | wc -l").text(),
+            "1",
+            "the root stays as it was"
         );
     });
 }

@@ -227,20 +227,56 @@ fn many_at_once_do_not_disturb_each_other() {
     });
 }
 
+/// A backend's record of the machine's start, below the store's folder.
+fn boot_record(name: &str) -> &'static str {
+    if name == "native" {
+        "clones/.boot"
+    } else {
+        "docker/boot"
+    }
+}
+
 #[test]
-fn roots_of_an_earlier_boot_are_not_used() {
-    let store = tempfile::tempdir().unwrap();
-    let root = RootId("tree-kept".to_owned());
-    let backend = native(store.path()).unwrap();
-    backend.import(&root, &mut std::io::empty()).unwrap();
-    drop(backend);
-    let backend = native(store.path()).unwrap();
-    assert!(backend.has(&root).unwrap(), "the same boot");
-    drop(backend);
-    std::fs::write(store.path().join("clones/.boot"), "another\n").unwrap();
-    let backend = native(store.path()).unwrap();
-    assert!(!backend.has(&root).unwrap());
-    assert_eq!(backend.sweep().unwrap(), ["trash roots-another"]);
+fn what_nothing_can_make_again_outlasts_a_start_of_the_machine_and_nothing_else_does() {
+    each(|fixture| {
+        let name = fixture.name;
+        let store = tempfile::tempdir().unwrap();
+        let open = || open(name, store.path()).unwrap();
+        let backend = open();
+        let base = RootId("tree-base".to_owned());
+        let mut small = std::io::Cursor::new(small_root());
+        backend.import(&base, &mut small).unwrap();
+        let lasting = [RootId::kept("mine", 1), RootId::failed("run", "package")];
+        for (number, root) in lasting.iter().enumerate() {
+            let mut clone = backend.open(std::slice::from_ref(&base)).unwrap();
+            let script = shell(&format!("echo {number} > /own"));
+            assert!(super::fixture::run(&mut *clone, &script).exit.success());
+            clone.freeze(root).unwrap();
+        }
+        drop(backend);
+        let backend = open();
+        assert!(backend.has(&base).unwrap(), "the same boot");
+        drop(backend);
+        std::fs::write(store.path().join(boot_record(name)), "another\n").unwrap();
+        let backend = open();
+        assert_eq!(
+            backend.roots().unwrap(),
+            [lasting[1].clone(), lasting[0].clone()]
+        );
+        backend.sweep().unwrap();
+        // The base is made again from its layer.
+        backend
+            .import(&base, &mut std::io::Cursor::new(small_root()))
+            .unwrap();
+        for (number, root) in lasting.iter().enumerate() {
+            let mut clone = backend.open(&[base.clone(), root.clone()]).unwrap();
+            let ran = super::fixture::run(&mut *clone, &shell("cat /own; ls / | wc -l"));
+            assert_eq!(ran.text().lines().next(), Some(&*number.to_string()));
+            clone.destroy().unwrap();
+            backend.remove(root).unwrap();
+        }
+        backend.remove(&base).unwrap();
+    });
 }
 
 #[test]

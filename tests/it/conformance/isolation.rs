@@ -6,6 +6,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use pristine::backend::{Capabilities, Mount, User};
 
 use super::fixture::{each, run, shell};
+use super::outside::Planted;
 use super::{probe, skip};
 
 #[test]
@@ -105,10 +106,18 @@ fn known_doors_are_closed() {
     let name = format!("pristine-probe-{}", std::process::id());
     let _listener =
         UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let _planted = Planted::new(&name);
     let host = probe::all(&name);
     assert!(
         host.iter().filter(|(_, open)| *open).count() > 5,
         "the probes find what is open on the host: {host:?}"
+    );
+    let there = host
+        .iter()
+        .filter(|(what, _)| what.starts_with("the host's"));
+    assert!(
+        there.clone().all(|(_, open)| *open),
+        "what was planted is found on the host: {host:?}"
     );
     each(|fixture| {
         for user in [
@@ -141,6 +150,21 @@ fn device_nodes_cannot_be_made() {
     each(|fixture| {
         let script = "cd /tmp; mknod null c 1 3 || echo refused; mknod loop b 7 0 || echo refused; mknod pipe p; ls";
         assert_eq!(fixture.script(script).text(), "refused\nrefused\npipe");
+    });
+}
+
+#[test]
+fn programs_with_set_id_bits_give_nobody_anything() {
+    each(|fixture| {
+        let mut clone = fixture.open();
+        let plant = shell("cp /bin/id /tmp/id && chmod 6755 /tmp/id && stat -c %a /tmp/id");
+        assert_eq!(run(&mut *clone, &plant).text(), "6755");
+        let mut command = shell("/tmp/id -u; /tmp/id -g");
+        command.user = User {
+            uid: 1000,
+            gid: 1000,
+        };
+        assert_eq!(run(&mut *clone, &command).text(), "1000\n1000");
     });
 }
 

@@ -9,6 +9,7 @@
     reason = "tests say what they skip, and talk to each other by their output"
 )]
 
+mod clock;
 mod commands;
 mod crash;
 pub(crate) mod fixture;
@@ -16,6 +17,7 @@ mod isolation;
 mod limits;
 mod measure;
 mod mounts;
+mod outside;
 mod probe;
 mod surroundings;
 mod terminal;

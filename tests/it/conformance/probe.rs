@@ -9,6 +9,8 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 
 use pristine::backend::{Command, Mount};
 
+use super::outside;
+
 /// Names the abstract socket of the host's, for the program inside.
 const SOCKET: &str = "PRISTINE_PROBE";
 
@@ -68,7 +70,7 @@ pub(crate) fn all(socket: &str) -> Vec<(&'static str, bool)> {
     };
     let exists = |path: &str| std::path::Path::new(path).exists();
     let writable = |path: &str| std::fs::OpenOptions::new().write(true).open(path).is_ok();
-    vec![
+    let mut probes = vec![
         (
             "io_uring_setup",
             reaches_kernel(libc::SYS_io_uring_setup, [1, 0, 0, 0, 0]),
@@ -181,7 +183,26 @@ pub(crate) fn all(socket: &str) -> Vec<(&'static str, bool)> {
             std::fs::File::open("/proc/1/exe").is_ok()
                 && std::fs::File::open("/proc/1/mem").is_ok(),
         ),
-    ]
+        (
+            "pivot_root",
+            reaches_kernel(libc::SYS_pivot_root, [0, 0, 0, 0, 0]),
+        ),
+        (
+            "the clock",
+            reaches_kernel(libc::SYS_clock_settime, [-1, 0, 0, 0, 0]),
+        ),
+        ("reboot", reaches_kernel(libc::SYS_reboot, [0, 0, 0, 0, 0])),
+        (
+            "swapoff",
+            reaches_kernel(libc::SYS_swapoff, [0, 0, 0, 0, 0]),
+        ),
+        (
+            "fanotify",
+            reaches_kernel(libc::SYS_fanotify_init, [-1, 0, 0, 0, 0]),
+        ),
+    ];
+    probes.extend(outside::all(socket));
+    probes
 }
 
 fn is_null(facts: &std::fs::Metadata) -> bool {

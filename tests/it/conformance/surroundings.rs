@@ -68,5 +68,16 @@ fn a_folder_in_memory_lists_its_files_in_another_order_and_ends_with_its_command
         assert_eq!(run(&mut *fixture.open(), &command).text(), "runs\nfull");
         let left = run(&mut *clone, &shell("ls -A /memory"));
         assert_eq!(left.text(), "");
+        // Over a folder of somebody else, too.
+        run(
+            &mut *clone,
+            &shell("mkdir -m 700 /hidden; echo x > /hidden/x"),
+        );
+        command.mounts = vec![Mount::Memory {
+            target: "/hidden".to_owned(),
+            size: 1 << 20,
+        }];
+        command.argv = shell("echo y > /hidden/y; ls /hidden; stat -c %a /hidden").argv;
+        assert_eq!(run(&mut *clone, &command).text(), "y\n1777");
     });
 }

@@ -59,7 +59,9 @@ fn commands_are_traced_from_outside() {
         let trace = match traced(&mut *clone, &shell(script), &watched()) {
             Ok(trace) => trace,
             Err(why) => {
-                assert_ne!(fixture.name, "native", "{why}");
+                let elsewhere = why.contains("it is on another machine, or in a container");
+                let root = rustix::process::geteuid().is_root();
+                assert!(fixture.name != "native" && (elsewhere || !root), "{why}");
                 return;
             }
         };

@@ -36,7 +36,7 @@ fn results_that_are_no_packages_fail_their_build_alone() {
             "names",
             &hostile(
                 "names",
-                "touch \"$(printf 'x\\033]0;owned\\007-1-1.noarch.rpm')\" .hidden.rpm",
+                "touch \"$(printf 'x\\033]0;owned\\007-1-1.noarch.rpm')\" \"$(printf 'y\\nz-1-1.noarch.rpm')\" .hidden.rpm",
             ),
         )
         .package("other", &spec("other", ""));

@@ -90,9 +90,9 @@ fn a_full_disk_of_the_engine_is_told_and_afterwards_it_is_usable() {
     };
     let build = |size: &str| {
         resize(size);
-        let mut command = project.command(&["--backend", "docker", "build"]);
-        command.env("DOCKER_HOST", engine.host());
-        project.spawn(command).wait()
+        project
+            .spawn(project.docker(&engine.host(), &["build"]))
+            .wait()
     };
     let mut said = String::new();
     // Full when this program is copied there, and when packages are unpacked.
@@ -134,9 +134,7 @@ fn a_full_disk_of_the_engine_is_told_and_afterwards_it_is_usable() {
 
 /// The engine's disk is full while a package is built: the package fails for that reason, and the run has its record.
 fn a_build_that_fills_it(project: &Project, engine: &Engine) {
-    let arguments = ["--backend", "docker", "build", "--reuse-snapshot"];
-    let mut command = project.command(&arguments);
-    command.env("DOCKER_HOST", engine.host());
+    let command = project.docker(&engine.host(), &["build", "--reuse-snapshot"]);
     let ran = project.spawn(command).wait();
     assert_eq!(ran.code, Some(1), "{}", ran.all());
     insta::with_settings!({filters => vec![(r"\d+(\.\d+)?[MKGi]+B", "SIZE")]}, {

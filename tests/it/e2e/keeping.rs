@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::project::{Project, Running, files};
+use crate::support::engine::engine;
 
 /// Output without what differs from run to run: sizes, digests, names of runs, process ids.
 fn plain(text: &str) -> String {
@@ -125,6 +126,94 @@ fn runs_go_by_the_rule_at_the_end_of_a_build_and_what_only_they_wanted_goes_with
     project.good(&["build", "--locked", "--offline"]);
 }
 
+/// Names of the trees that the engines have in the store.
+fn trees_of_engines(project: &Project) -> Vec<String> {
+    let mut names: Vec<String> = fs_err::read_dir(project.path("cache/docker/roots"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("tree-"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_collection_counts_the_trees_of_every_backend_that_was_used() {
+    let (Some(project), Some(engine)) = (changing("one"), engine()) else {
+        return;
+    };
+    let run = |host: String, arguments: &[&str]| {
+        let mut command = project.command(arguments);
+        command.env("DOCKER_HOST", host);
+        project.spawn(command).wait()
+    };
+    project.good(&["build"]);
+    project.good(&["enter", "--keep=a", "--", "touch", "/builddir/new"]);
+    let ran = run(
+        engine.host(),
+        &["--backend", "docker", "enter", "--", "true"],
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    let before = trees_of_engines(&project);
+    assert_eq!(before.len(), 2, "the environment's and the recipe's");
+    let ran = run(engine.host(), &["--backend", "docker", "enter", "--keep=a"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.all());
+    assert!(
+        ran.err.contains("the backend `docker` has not got"),
+        "{}",
+        ran.all()
+    );
+    change(&project, "two");
+    project.good(&["build"]);
+    let ran = run("unix:///nowhere".to_owned(), &["gc"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert!(
+        ran.err.contains("what `docker` has of this store"),
+        "{}",
+        ran.all()
+    );
+    assert_eq!(trees_of_engines(&project), before);
+    let ran = run(engine.host(), &["gc"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_eq!(
+        trees_of_engines(&project).len(),
+        1,
+        "the recipe's was an older one"
+    );
+    project.good(&["enter", "--keep=a", "--", "test", "-e", "/builddir/new"]);
+}
+
+#[test]
+fn a_snapshot_that_is_removed_leaves_no_backend_and_no_kept_clone_behind() {
+    let (Some(project), Some(engine)) = (changing("one"), engine()) else {
+        return;
+    };
+    let docker = |arguments: &[&str]| {
+        let ran = project
+            .spawn(project.docker(&engine.host(), arguments))
+            .wait();
+        assert_eq!(ran.code, Some(0), "{}", ran.all());
+    };
+    project.good(&["build"]);
+    project.good(&["enter", "--keep=a", "--", "touch", "/builddir/new"]);
+    docker(&["enter", "--", "true"]);
+    assert_eq!(trees_of_engines(&project).len(), 2);
+    let remove = ["snapshot", "remove", &project.record().snapshot.to_string()];
+    insta::assert_snapshot!(plain(&project.run(&remove).failure()), @"
+    exit N: error: the snapshot HEX is in use by the kept clone `a`
+    hint: forget that clone first: pristine enter --forget a
+    ");
+    project.good(&["enter", "--keep=a", "--", "test", "-e", "/builddir/new"]);
+    project.good(&["enter", "--forget", "a"]);
+    let mut native = project.command(&remove);
+    native.env("DOCKER_HOST", engine.host());
+    let ran = project.spawn(native).wait();
+    assert_eq!(ran.code, Some(0), "{}", ran.all());
+    assert_eq!(trees_of_engines(&project), Vec::<String>::new());
+    assert_eq!((images(&project), trees(&project)), (0, 0));
+    assert_eq!(project.rubbish(), Vec::<String>::new());
+}
+
 #[test]
 fn a_tag_keeps_a_snapshot_and_all_that_it_was_made_from() {
     let Some(project) = changing("one") else {
@@ -233,6 +322,8 @@ fn damage_is_named_and_repaired() {
     project.good(&["build"]);
     project.good(&["store", "verify"]);
     project.good(&["store", "verify", "--quick"]);
+    let looked = project.good(&["snapshot", "verify", "--quick"]);
+    assert!(looked.out.ends_with(" is whole\n"), "{}", looked.all());
     let largest = |folder: &str| -> PathBuf {
         let all = files(&project.path(folder)).into_iter();
         let (path, _) = all.max_by_key(|(_, content)| content.len()).unwrap();
@@ -256,6 +347,11 @@ fn damage_is_named_and_repaired() {
               hint: remove it, and fetch again what the lock names: pristine store verify --repair
             ");
         }
+    }
+    for quick in [&[][..], &["--quick"]] {
+        let ran = project.run(&[&["snapshot", "verify"], quick].concat());
+        let named = ran.out.matches("damaged: layer ").count();
+        assert_eq!((named, ran.code), (1, Some(4)), "{}", ran.all());
     }
     let mended = project.good(&["store", "verify", "--repair"]);
     insta::assert_snapshot!(mended.out.lines().last().unwrap(), @"mended 2: what the lock names is in the store again, the rest is made again when it is needed");

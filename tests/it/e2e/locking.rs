@@ -1,6 +1,7 @@
 //! The lock: stays until it is told to move, and moves no more than it is told.
 
 use pristine::documents::lock::Lock;
+use rpm::{Dependency, PackageBuilder};
 
 use super::project::{Project, spec};
 use crate::support::http::{Answer, Server};
@@ -287,4 +288,60 @@ fn kept_metadata_that_are_damaged_are_made_anew() {
     project.good(&["gc"]);
     assert!(!path.exists());
     assert_eq!(derived().len(), good.len());
+}
+
+/// A package whose scriptlet adds its name to a list.
+fn listed(name: &str, requires: Dependency) -> PackageBuilder {
+    let mut builder = package(name, "1");
+    builder.post_install_script(format!("echo {name} >> /var/lib/turns"));
+    builder.requires(Dependency::script_post("/bin/sh"));
+    builder.requires(requires);
+    builder
+}
+
+#[test]
+fn rpm_s_own_order_holds_in_loops_too() {
+    let Some(project) = Project::hello() else {
+        return;
+    };
+    let repository = project.repository("own");
+    for (name, needs) in [
+        // A loop that has one place where it can be cut: the others are needed by scriptlets.
+        ("ring-a", Dependency::script_post("ring-b")),
+        ("ring-b", Dependency::script_post("ring-c")),
+        ("ring-c", Dependency::any("ring-a")),
+        // And one that has none.
+        ("knot-a", Dependency::script_pre("knot-b")),
+        ("knot-b", Dependency::script_pre("knot-a")),
+        ("a-first", Dependency::script_pre("z-last")),
+        ("z-last", Dependency::any("ring-a")),
+    ] {
+        repository.add(&mut listed(name, needs));
+    }
+    repository.publish();
+    project.wants("a-first");
+    project.wants("knot-a");
+    project.good(&["lock"]);
+    let taken = project.good(&["enter", "--", "cat", "/var/lib/turns"]).out;
+    let rpm =
+        "rpm --root /tmp/other --justdb --noscripts --nodeps --nosignature -iv /work/own/*.rpm";
+    let said = project.good(&["enter", "--root", "--", "sh", "-c", rpm]);
+    let lines = said.out.lines();
+    let alone: Vec<&str> = lines
+        .filter_map(|line| line.strip_suffix("-1-1.noarch"))
+        .collect();
+    // When the knot's turn is, and where it is cut, depends on the rest of the transaction.
+    let without_knot = |order: &[&str]| -> Vec<String> {
+        let others = order.iter().filter(|name| !name.starts_with("knot"));
+        others.map(|name| (*name).to_owned()).collect()
+    };
+    let mut taken: Vec<&str> = taken.lines().collect();
+    let order = without_knot(&taken);
+    assert_eq!(order, without_knot(&alone), "{}", said.all());
+    insta::assert_snapshot!(order.join(" "), @"ring-c ring-b ring-a z-last a-first");
+    taken.sort_unstable();
+    let all = [
+        "a-first", "knot-a", "knot-b", "ring-a", "ring-b", "ring-c", "z-last",
+    ];
+    assert_eq!(taken, all);
 }

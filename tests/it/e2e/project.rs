@@ -141,6 +141,13 @@ impl Project {
         command
     }
 
+    /// The program with these arguments in the engine that answers at `host`, not started yet.
+    pub(crate) fn docker(&self, host: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(&[&["--backend", "docker"], arguments].concat());
+        command.env("DOCKER_HOST", host);
+        command
+    }
+
     /// Runs the program to its end; afterwards nothing of it may run or be mounted.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.start(arguments).wait()

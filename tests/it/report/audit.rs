@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use pristine::compare::{Cause, Comparison, Difference, Evidence, Excerpt, FORMAT, Kind, Verdict};
 use pristine::digest::Digest;
 use pristine::record::audit::{
-    self, ArtefactAudit, AuditOutcome, AuditRecord, Bisection, EnvironmentAudit, PackageAudit,
-    Variation, Varied,
+    self, ArtefactAudit, AuditOutcome, AuditRecord, Bisection, DeepRecord, EnvironmentAudit,
+    PackageAudit, Variation, Varied,
 };
 use pristine::record::{Ending, HostRecord, How, Means, Undeclared, Unused, UsageRecord, UsedFile};
 use pristine::report;
@@ -73,8 +73,12 @@ fn package(name: &str, outcome: AuditOutcome, differences: Vec<Difference>) -> P
             path: format!("{name}-1.0-1.x86_64.rpm").into(),
             first: Some(Digest::of(b"1")),
             second: Some(Digest::of(if differences.is_empty() { b"1" } else { b"2" })),
+            deep: (!differences.is_empty()).then(|| DeepRecord::Page {
+                path: format!("deep/{name}.html").into(),
+            }),
             comparison: (!differences.is_empty()).then(|| comparison(differences)),
         }],
+        allowed: vec![format!("<b>{name}</b> is known")],
         bisection: Some(Bisection {
             alone: vec![Variation::HostName],
             rebuilds: 4,
@@ -162,6 +166,14 @@ impl Audits {
             .join(&record.audit);
         fs_err::create_dir_all(&folder).unwrap();
         record.save(&folder).unwrap();
+        let artefacts = record.packages.iter().flat_map(|one| &one.artefacts);
+        for view in artefacts.filter_map(|one| one.deep.as_ref()) {
+            if let DeepRecord::Page { path } = view {
+                let page = folder.join(path);
+                fs_err::create_dir_all(page.parent().unwrap()).unwrap();
+                fs_err::write(page, "<p>what diffoscope has found").unwrap();
+            }
+        }
         report::audit(&runs, &folder, record).unwrap();
         folder.join(report::AUDIT)
     }
@@ -227,6 +239,13 @@ fn audits_can_be_read_everywhere_and_nothing_in_them_runs() {
         browser.evaluate(&format!("document.querySelectorAll({selector:?}).length"))
     };
     assert_eq!(count(&mut browser, "#differences article"), json!(2));
+    assert_eq!(
+        count(
+            &mut browser,
+            "#differences a[href^='./deep/'], #differences a[href^='deep/']"
+        ),
+        json!(1)
+    );
     assert_eq!(count(&mut browser, "#causes tr"), json!(2));
     assert_eq!(count(&mut browser, "#declared > details"), json!(4));
     assert_eq!(

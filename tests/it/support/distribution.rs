@@ -26,8 +26,8 @@ const SMALL: &[&str] = &[
     "tar",
 ];
 
-/// What the others need beside it.
-const COMPILER: &[&str] = &["binutils", "gcc", "libc6-dev"];
+/// What the others need beside it; an audit wants a locale that sorts by letters.
+const COMPILER: &[&str] = &["binutils", "gcc", "libc6-dev", "locales"];
 
 /// Name of the key's file in the repository.
 pub(crate) const KEY: &str = "RPM-GPG-KEY-minidistro";

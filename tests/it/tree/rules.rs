@@ -191,6 +191,27 @@ fn everything_can_be_removed() {
 }
 
 #[test]
+fn a_large_tree_is_removed_from_both_ends() {
+    let top = tempfile::tempdir().unwrap();
+    for round in 0..3 {
+        // As deep as what is moved to the top, so that both threads meet there too.
+        let script = "for number in $(seq 1 60); do
+             folder=tree/$number/$(seq -s / 1 90); mkdir -p $folder; (cd $folder; touch $(seq 1 50)); done";
+        tool("sh", &["-c", script], top.path());
+        if round == 0 {
+            tool(
+                "sh",
+                &["-c", "chmod 0 tree/50/1/2 tree/10/1 tree/30"],
+                top.path(),
+            );
+        }
+        let parent = handle(top.path());
+        tree::remove::remove(parent.as_fd(), OsStr::new("tree")).unwrap();
+        assert_eq!(fs_err::read_dir(top.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn several_may_remove_the_same_tree() {
     let top = tempfile::tempdir().unwrap();
     let parent = handle(top.path());
