@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use rustix::fs::{AtFlags, CWD, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::error::doing;
@@ -23,7 +25,7 @@ use crate::events::Sink;
 /// The lock that is shared to note something, and held alone to collect.
 const GATE: &str = "gate";
 
-/// How the name of a process's file begins, and how it did before it was locked and had its first line.
+/// How the name of a process's file begins, and how it does before the file is locked and has its first line, where it needs a name then.
 const READY: &str = "new-";
 const MAKING: &str = "making-";
 
@@ -156,11 +158,6 @@ impl Store {
         let folder = self.pins_folder();
         let failed = |error| StoreError::from_write(self.root(), &folder.join("new"), None, error);
         remove_dead(&folder).map_err(failed)?;
-        let file = tempfile::Builder::new()
-            .prefix(MAKING)
-            .tempfile_in(&folder)
-            .map_err(failed)?;
-        file.as_file().lock().map_err(failed)?;
         let owner = Owner {
             format: 1,
             pid: std::process::id(),
@@ -169,20 +166,54 @@ impl Store {
         let mut line =
             serde_json::to_vec(&owner).map_err(|error| doing("write", &folder)(error.into()))?;
         line.push(b'\n');
-        file.as_file().write_all(&line).map_err(failed)?;
-        let name = file
-            .path()
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let path = folder.join(name.replacen(MAKING, READY, 1));
-        let file = file.persist(&path).map_err(|error| failed(error.error))?;
+        // Whatever keeps the first from working, the second says so, or does not mind.
+        let (file, path) = born_locked(&folder, &line)
+            .or_else(|_cannot| locked_at_once(&folder, &line))
+            .map_err(failed)?;
         Ok(Pins {
             file,
             path,
             noted: BTreeSet::new(),
         })
     }
+}
+
+/// A file that has no name before it is locked and has its first line: a process that is killed leaves nothing half made.
+fn born_locked(folder: &Path, line: &[u8]) -> io::Result<(File, PathBuf)> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(
+        folder,
+        flags,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+    )?);
+    file.lock()?;
+    file.write_all(line)?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let named = tempfile::Builder::new()
+        .prefix(READY)
+        .make_in(folder, |path| {
+            rustix::fs::linkat(CWD, &unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)
+                .map_err(io::Error::from)
+        })?;
+    let ((), path) = named.keep().map_err(|error| error.error)?;
+    Ok((file, path))
+}
+
+/// The same where the file system knows no files without a name, or there is no `/proc`: it has another name until it is ready.
+fn locked_at_once(folder: &Path, line: &[u8]) -> io::Result<(File, PathBuf)> {
+    let file = tempfile::Builder::new()
+        .prefix(MAKING)
+        .tempfile_in(folder)?;
+    file.as_file().lock()?;
+    file.as_file().write_all(line)?;
+    let name = file
+        .path()
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let path = folder.join(name.replacen(MAKING, READY, 1));
+    let file = file.persist(&path).map_err(|error| error.error)?;
+    Ok((file, path))
 }
 
 /// Removes what processes left that were killed, so that it does not add up where nothing is ever collected. A file that is
@@ -293,6 +324,25 @@ mod tests {
         let other = Store::open(folder.path()).unwrap();
         assert_eq!(pinned(&other).len(), 2);
         assert!(!making.exists());
+    }
+
+    #[test]
+    fn files_are_made_with_and_without_a_name_and_locked_either_way() {
+        let folder = tempfile::tempdir().unwrap();
+        for make in [born_locked, locked_at_once] {
+            let (file, path) = make(folder.path(), b"line\n").unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(name.starts_with(READY), "{name}");
+            assert_eq!(fs_err::read(&path).unwrap(), b"line\n");
+            let other = File::open(&path).unwrap();
+            assert!(matches!(
+                other.try_lock_shared(),
+                Err(TryLockError::WouldBlock)
+            ));
+            drop(file);
+            other.try_lock_shared().unwrap();
+        }
+        assert_eq!(fs_err::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]
