@@ -170,6 +170,26 @@ fn newer_dnfs_take_only_what_obsoletes_the_newest() {
     assert_eq!((answer(Policy::Dnf423), answer(Policy::Dnf5)), (None, None));
 }
 
+/// The same for what is asked for by what it provides.
+#[test]
+fn dnf5_takes_the_other_word_size_of_what_provides_something() {
+    let lines = [
+        "p-1-1.i686; provides: v",
+        "p-1-1.x86_64; provides: v; requires: missing",
+    ];
+    let mut universe = universe(&lines);
+    let mut answer = |policy| {
+        let solution = universe.solve(&Request {
+            install: vec![Wanted::dependency("v", "package p (BuildRequires)")],
+            policy,
+            ..Request::default()
+        });
+        solution.ok().map(|solution| names(&solution))
+    };
+    assert_eq!((answer(Policy::Dnf4), answer(Policy::Dnf423)), (None, None));
+    assert_eq!(answer(Policy::Dnf5), Some(vec!["p-1-1.i686".to_owned()]));
+}
+
 #[test]
 fn a_build_requirement_is_met_by_any_provider() {
     let mut universe = universe(&["a-1-1.noarch", "b-1-1.noarch; provides: a = 5"]);

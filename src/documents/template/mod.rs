@@ -146,7 +146,8 @@ pub enum Policy {
     /// dnf 4.23's: whatever obsoletes only older versions of a package that is asked for does not come in its place.
     #[serde(rename = "dnf4.23")]
     Dnf423,
-    /// dnf5's, of Fedora 41 and newer: the same, and what is asked for first comes in its best version before others are chosen.
+    /// dnf5's, of Fedora 41 and newer: the same, and where something is asked for by what it provides, packages of another
+    /// word size may come too.
     Dnf5,
 }
 

@@ -14,7 +14,7 @@ use crate::documents::template::Policy;
 pub(in crate::solve) enum Job {
     /// One of these packages must be installed; naming them sets the policies on versions and architectures aside.
     InstallNamed(Vec<SolvableId>),
-    /// One of these packages must be installed, as policies say.
+    /// One of these packages must be installed, as policies say; with dnf5's they are set aside here too.
     InstallOneOf(Vec<SolvableId>),
     /// Something that provides this must be installed.
     InstallProvider(StringId),
@@ -60,7 +60,7 @@ impl Pool {
     pub(in crate::solve) fn solve(&mut self, jobs: &[Job], weak: bool, policy: Policy) -> Answer {
         let mut queue = Queue::new();
         for job in jobs {
-            let (how, what) = self.job(job);
+            let (how, what) = self.job(job, policy);
             queue.push(int(how));
             queue.push(what);
         }
@@ -77,7 +77,14 @@ impl Pool {
         solver.transaction()
     }
 
-    fn job(&mut self, job: &Job) -> (u32, ffi::Id) {
+    fn job(&mut self, job: &Job, policy: Policy) -> (u32, ffi::Id) {
+        // dnf5 has them in every job that installs (`add_provide_install` of its `GoalPrivate`), older ones where packages are
+        // named: of the names of all packages that fit, those of another word size may come.
+        let set_aside = ffi::SOLVER_SETEVR | ffi::SOLVER_SETARCH;
+        let unnamed = match policy {
+            Policy::Dnf4 | Policy::Dnf423 => 0,
+            Policy::Dnf5 => set_aside,
+        };
         let set = |solvables: &[SolvableId]| {
             let mut queue = Queue::new();
             for solvable in solvables {
@@ -88,18 +95,15 @@ impl Pool {
         };
         match job {
             Job::InstallOneOf(solvables) => (
-                ffi::SOLVER_INSTALL | ffi::SOLVER_SOLVABLE_ONE_OF,
+                ffi::SOLVER_INSTALL | ffi::SOLVER_SOLVABLE_ONE_OF | unnamed,
                 set(solvables),
             ),
-            Job::InstallNamed(solvables) => {
-                let how = ffi::SOLVER_INSTALL
-                    | ffi::SOLVER_SOLVABLE_ONE_OF
-                    | ffi::SOLVER_SETEVR
-                    | ffi::SOLVER_SETARCH;
-                (how, set(solvables))
-            }
+            Job::InstallNamed(solvables) => (
+                ffi::SOLVER_INSTALL | ffi::SOLVER_SOLVABLE_ONE_OF | set_aside,
+                set(solvables),
+            ),
             Job::InstallProvider(dependency) => (
-                ffi::SOLVER_INSTALL | ffi::SOLVER_SOLVABLE_PROVIDES,
+                ffi::SOLVER_INSTALL | ffi::SOLVER_SOLVABLE_PROVIDES | unnamed,
                 dependency.0,
             ),
             Job::Favor(solvables) => (
@@ -140,6 +144,7 @@ impl<'a> Solver<'a> {
             (ffi::SOLVER_FLAG_BEST_OBEY_POLICY, true),
             (ffi::SOLVER_FLAG_KEEP_ORPHANS, true),
             (ffi::SOLVER_FLAG_YUM_OBSOLETES, true),
+            // It counts where something is installed already.
             (ffi::SOLVER_FLAG_FOCUS_NEW, policy == Policy::Dnf5),
         ];
         for (flag, value) in flags {
