@@ -22,6 +22,7 @@ pub mod files;
 pub mod git;
 pub mod keyring;
 pub mod oci;
+pub mod ordered;
 pub mod plan;
 pub mod record;
 pub mod registry;

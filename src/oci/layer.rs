@@ -32,7 +32,9 @@ impl Layout {
     pub fn layer_writer(&self) -> Result<LayerWriter, OciError> {
         let file = self.temporary()?;
         let output = file.as_file().try_clone();
-        let frames = output.and_then(|output| FrameWriter::new(output, self.known_frames()));
+        let layout = self.clone();
+        let known = move || layout.known_frames();
+        let frames = output.and_then(|output| FrameWriter::new(output, known));
         let frames = frames.map_err(OciError::file("write", file.path()))?;
         Ok(LayerWriter {
             layout: self.clone(),

@@ -1,6 +1,5 @@
 //! A long list of packages in pieces of whole packages, which all processors read at once.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -8,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use memchr::memmem;
+
+use crate::ordered::Ordered;
 
 /// A piece has at least so many bytes, but for the last: it and what is made of it fit into a processor's own cache.
 const PIECE: usize = 1 << 18;
@@ -172,13 +173,8 @@ pub(super) fn read<L: Send, T: Send, E: Send>(
             workers.push(scope.spawn(move || work.lane(lane, first, &results)));
         }
         drop(results);
-        let (mut early, mut next) = (BTreeMap::new(), 0);
-        for (number, result) in ends {
-            early.insert(number, result);
-            while let Some(result) = early.remove(&next) {
-                take(result?)?;
-                next += 1;
-            }
+        for result in Ordered::new(ends) {
+            take(result?)?;
         }
         let lanes = workers.into_iter().map(|worker| {
             worker

@@ -12,6 +12,7 @@ const LAYERS: &[&[&str]] = &[
         "digest",
         "files",
         "reproducibility",
+        "ordered",
         "words",
     ],
     &["rpm", "git"],

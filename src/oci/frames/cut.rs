@@ -10,7 +10,7 @@ const BLOCK: usize = 512;
 /// One member of so many is chosen.
 const ONE_OF: u32 = 16;
 /// A frame has at least and at most so many bytes of the tar, but for the last.
-const LEAST: usize = 128 << 10;
+pub(super) const LEAST: usize = 128 << 10;
 pub(super) const MOST: usize = 8 << 20;
 
 /// Cuts a tar into frames. Where it cuts is part of the format: it depends on the bytes alone, not on how they come.

@@ -5,12 +5,11 @@
 //! multiple of the file systems' usual block, behind a skippable frame: those that can share blocks between files (btrfs,
 //! xfs) have a frame once that several layers have.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rustix::fs::{Advice, copy_file_range, fadvise};
@@ -18,11 +17,12 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use crate::digest::{Digest, HashingWriter};
+use crate::ordered::Ordered;
 
 mod cut;
 mod known;
 
-use cut::Cutter;
+use cut::{Cutter, LEAST};
 pub(super) use known::{Frame, Known, KnownFrames};
 
 /// The level is part of the format: another gives other bytes. Level 3 makes layers 6 % smaller in half as much time again.
@@ -75,7 +75,8 @@ struct Packed {
 /// What all threads have in common.
 #[derive(Debug)]
 struct Shared {
-    known: Known,
+    /// Looked up with the first piece that is worth it: a layer of a few files has none.
+    known: LazyLock<Known, Box<dyn FnOnce() -> Known + Send>>,
     /// Memory of pieces of the tar, and of frames.
     plain: Spare,
     packed: Spare,
@@ -103,8 +104,11 @@ impl Spare {
 }
 
 impl FrameWriter {
-    /// Writes to the empty `file`; `known` is what kept layers have.
-    pub(super) fn new(file: File, known: Known) -> io::Result<Self> {
+    /// Writes to the empty `file`; `known` finds what kept layers have.
+    pub(super) fn new(
+        file: File,
+        known: impl FnOnce() -> Known + Send + 'static,
+    ) -> io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         let threads = threads.min(MOST_WORKERS);
         let (work, waiting) = sync_channel(threads);
@@ -112,7 +116,7 @@ impl FrameWriter {
         // Theirs alone: without them nobody takes any more work.
         let waiting = Arc::new(Mutex::new(waiting));
         let shared = Arc::new(Shared {
-            known,
+            known: LazyLock::new(Box::new(known)),
             plain: Spare::default(),
             packed: Spare::default(),
         });
@@ -223,7 +227,9 @@ impl Packer {
     fn pack(&mut self, frame: &[u8]) -> io::Result<Packed> {
         let content = blake3::hash(frame);
         let mut bytes = self.shared.packed.take();
-        if let Some((frame, place)) = self.shared.known.find(&content, &mut bytes) {
+        if frame.len() >= LEAST
+            && let Some((frame, place)) = self.shared.known.find(&content, &mut bytes)
+        {
             return Ok(Packed {
                 frame,
                 bytes,
@@ -264,15 +270,11 @@ impl Output {
 
     /// Writes all frames in their order.
     fn take_all(mut self, ready: &Receiver<(usize, io::Result<Packed>)>) -> io::Result<Blob> {
-        let (mut early, mut next) = (BTreeMap::new(), 0);
-        for (number, result) in ready {
-            early.insert(number, result?);
-            while let Some(frame) = early.remove(&next) {
-                self.take(frame)?;
-                next += 1;
-            }
+        let mut frames = Ordered::new(ready);
+        for frame in &mut frames {
+            self.take(frame?)?;
         }
-        if !early.is_empty() {
+        if frames.has_gap() {
             return Err(io::Error::other("a frame of the blob was lost"));
         }
         let size = self.hash.length();
@@ -346,7 +348,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_the_error_and_nobody_waits() {
         let full = fs_err::OpenOptions::new().write(true).open("/dev/full");
-        let mut writer = FrameWriter::new(full.unwrap().into_file(), Known::default()).unwrap();
+        let mut writer = FrameWriter::new(full.unwrap().into_file(), Known::default).unwrap();
         let (mut written, bytes) = (Ok(()), vec![7; 1 << 20]);
         for _ in 0..100 {
             written = written.and_then(|()| writer.write_all(&bytes));
