@@ -32,7 +32,12 @@ const PLANTED: [(&str, &str, &str); 13] = [
         "cd %{_builddir}; mkdir listed; for n in a b c d e f g h i j k l m; do : > listed/$n.c; done; ls -U listed",
         "directory-order",
     ),
-    ("parallel", "echo jobs: $(nproc)", "parallelism"),
+    // Where there is one processor, none can be taken away: what the build is told is another all the same.
+    (
+        "parallel",
+        "echo jobs: $(nproc) %{_smp_mflags}",
+        "parallelism",
+    ),
     ("random", "cat /proc/sys/kernel/random/uuid", "random"),
     ("kernel", "uname -r", "kernel"),
     ("variable", "echo \"build ${BUILD_NUMBER:-0}\"", "variable"),
