@@ -82,7 +82,7 @@ impl Layout {
             version: MARKS_VERSION,
             marks,
         };
-        files::write_atomic(&path, &to_json(&known)?).map_err(OciError::file("write", &path))
+        files::write_hint(&path, &to_json(&known)?).map_err(OciError::file("write", &path))
     }
 
     pub(super) fn marks_file(&self, diff_id: &Digest) -> PathBuf {
@@ -93,7 +93,7 @@ impl Layout {
     pub(super) fn keep_frames(&self, layer: &Layer, frames: Vec<Frame>) -> Result<(), OciError> {
         let path = self.frames_file(&layer.diff_id);
         let text = to_json(&KnownFrames::new(frames))?;
-        files::write_atomic(&path, &text).map_err(OciError::file("write", &path))
+        files::write_hint(&path, &text).map_err(OciError::file("write", &path))
     }
 
     /// The frames of the layers that were kept last, as far as they can be had.

@@ -7,7 +7,7 @@ use quick_xml::events::{BytesStart, BytesText, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use super::quick;
-use crate::rpm::{Comparison, Dependency, Requirement};
+use crate::rpm::{Comparison, DependencyParts, Requirement};
 
 /// What the metadata's documents are.
 const XML: XmlVersion = XmlVersion::Implicit1_0;
@@ -34,8 +34,13 @@ pub(super) trait Sink {
 
     /// What is wrong with the document.
     fn damaged(&self, reason: String) -> Self::Error;
-    /// A dependency's element. Most occur many times: who has seen one need not read it again.
-    fn dependency(&mut self, element: &BytesStart<'_>) -> Result<Self::Dependency, Self::Error>;
+    /// A dependency's element in the list with this place in [`LISTS`]. Many occur again and again: who has seen one need not
+    /// read it again.
+    fn dependency(
+        &mut self,
+        list: usize,
+        element: &BytesStart<'_>,
+    ) -> Result<Self::Dependency, Self::Error>;
     /// A path.
     fn path(&mut self, path: &str) -> Self::Path;
     /// A whole package.
@@ -237,7 +242,7 @@ impl<D, P> Draft<D, P> {
         sink: &mut S,
     ) -> Result<(), S::Error> {
         if let Some(list) = self.list {
-            self.lists[list].push(sink.dependency(element)?);
+            self.lists[list].push(sink.dependency(list, element)?);
         }
         Ok(())
     }
@@ -391,27 +396,50 @@ fn number(text: &str) -> Result<u64, String> {
         .map_err(|_| format!("`{text}` is not a number that it can have"))
 }
 
+/// A dependency's element that was read.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    name: Cow<'a, str>,
+    comparison: Option<Comparison>,
+    version: Cow<'a, str>,
+    /// Whether scriptlets need it.
+    pub(super) pre: bool,
+}
+
+impl Entry<'_> {
+    /// The dependency.
+    pub(super) fn parts(&self) -> DependencyParts<'_> {
+        let comparison = self.comparison;
+        let comparison = comparison.map(|comparison| (comparison, self.version.as_ref()));
+        DependencyParts::new(&self.name, comparison)
+    }
+
+    /// With a text of its own.
+    pub(super) fn to_requirement(&self) -> Requirement {
+        Requirement {
+            dependency: self.parts().to_dependency(),
+            pre: self.pre,
+        }
+    }
+}
+
 /// Reads a dependency's element.
-pub(super) fn requirement(element: &BytesStart<'_>) -> Result<Requirement, String> {
+pub(super) fn entry<'a>(element: &'a BytesStart<'_>) -> Result<Entry<'a>, String> {
     let names = ["name", "flags", "epoch", "ver", "rel", "pre"];
     let [name, comparison, epoch, version, release, pre] = attributes(element, names)?;
     let name = name.ok_or("a dependency has no name")?;
     let comparison = comparison.map(|text| flags(&text)).transpose()?;
-    let mut text = String::new();
-    if let Some(epoch) = epoch.filter(|epoch| !matches!(epoch.as_ref(), "" | "0")) {
-        text.push_str(&epoch);
-        text.push(':');
-    }
-    text.push_str(&version.unwrap_or_default());
-    if let Some(release) = release.filter(|release| !release.is_empty()) {
-        text.push('-');
-        text.push_str(&release);
-    }
-    Ok(Requirement {
-        dependency: Dependency::new(
-            &name,
-            comparison.map(|comparison| (comparison, text.as_str())),
-        ),
+    let (epoch, version) = (epoch.unwrap_or_default(), version.unwrap_or_default());
+    let version = match (epoch.as_ref(), release.unwrap_or_default().as_ref()) {
+        ("" | "0", "") => version,
+        ("" | "0", release) => Cow::Owned([&version, "-", release].concat()),
+        (epoch, "") => Cow::Owned([epoch, ":", &version].concat()),
+        (epoch, release) => Cow::Owned([epoch, ":", &version, "-", release].concat()),
+    };
+    Ok(Entry {
+        name,
+        comparison,
+        version,
         pre: pre.is_some_and(|pre| pre != "0" && !pre.eq_ignore_ascii_case("false")),
     })
 }
@@ -446,8 +474,9 @@ mod tests {
             reason
         }
 
-        fn dependency(&mut self, element: &BytesStart<'_>) -> Result<String, String> {
-            requirement(element).map(|one| format!("{} {}", one.dependency, one.pre))
+        fn dependency(&mut self, list: usize, element: &BytesStart<'_>) -> Result<String, String> {
+            let one = entry(element)?.to_requirement();
+            Ok(format!("{} {} {}", LISTS[list], one.dependency, one.pre))
         }
 
         fn path(&mut self, path: &str) -> String {

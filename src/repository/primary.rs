@@ -9,9 +9,9 @@ use rpmrepo_metadata::visitor::{FilelistsVisitor, parse_filelists};
 
 use super::RepositoryError;
 use super::draft::{self, Draft, DraftOf, Sink};
-use super::index::{Builder, Head, Made, Required, Strings, TooLarge};
+use super::index::{Builder, Head, Made, PROVIDES, Required, Texts, TooLarge};
 use super::pieces;
-use super::repomd::{Checksum, check_location};
+use super::repomd::{Checksum, check_location, plain_bytes};
 use super::stream::{compressed, damaged, events, guarded, open, whole_file};
 use crate::rpm::{Dependency, Nevra, PackageFacts, Requirement};
 
@@ -100,8 +100,7 @@ pub fn index_primary(path: &Path, name: &str) -> Result<Made, RepositoryError> {
         || Indexing {
             name,
             builder: Builder::new(),
-            known: Strings::default(),
-            numbers: Vec::new(),
+            known: Texts::default(),
         },
         |indexing, number, piece| {
             draft::read(piece, indexing)?;
@@ -142,8 +141,13 @@ impl Sink for Entries<'_> {
         damaged(self.name, &reason)
     }
 
-    fn dependency(&mut self, element: &BytesStart<'_>) -> Result<Requirement, RepositoryError> {
-        draft::requirement(element).map_err(|reason| self.damaged(reason))
+    fn dependency(
+        &mut self,
+        _list: usize,
+        element: &BytesStart<'_>,
+    ) -> Result<Requirement, RepositoryError> {
+        let entry = draft::entry(element).map_err(|reason| self.damaged(reason))?;
+        Ok(entry.to_requirement())
     }
 
     fn path(&mut self, path: &str) -> String {
@@ -199,9 +203,8 @@ impl Sink for Entries<'_> {
 struct Indexing<'a> {
     name: &'a str,
     builder: Builder,
-    /// Dependencies by their elements: most occur many times, and are read once.
-    known: Strings,
-    numbers: Vec<Required>,
+    /// Dependencies by their elements: many occur again and again, and are read once.
+    known: Texts<Required>,
 }
 
 impl Sink for Indexing<'_> {
@@ -213,23 +216,28 @@ impl Sink for Indexing<'_> {
         damaged(self.name, &reason)
     }
 
-    fn dependency(&mut self, element: &BytesStart<'_>) -> Result<Required, RepositoryError> {
-        let text: &str = element;
-        let known = if self.known.bytes() + text.len() < MOST_KNOWN {
-            Some(self.known.number(text))
+    fn dependency(
+        &mut self,
+        list: usize,
+        element: &BytesStart<'_>,
+    ) -> Result<Required, RepositoryError> {
+        // Hardly two packages provide the same.
+        let absent = if list == PROVIDES {
+            None
         } else {
-            self.known.find(text)
+            match self.known.find(element) {
+                Ok(known) => return Ok(known),
+                Err(absent) => Some(absent),
+            }
         };
-        let known = known.and_then(|known| self.numbers.get(known as usize));
-        if let Some(number) = known {
-            return Ok(*number);
+        let entry = draft::entry(element).map_err(|reason| self.damaged(reason))?;
+        let required = self.builder.new_requirement(entry.parts(), entry.pre);
+        if let Some(absent) = absent
+            && self.known.bytes() + element.len() < MOST_KNOWN
+        {
+            self.known.add(absent, element, required);
         }
-        let requirement = draft::requirement(element).map_err(|reason| self.damaged(reason))?;
-        let number = self.builder.new_requirement(&requirement);
-        if self.numbers.len() < self.known.len() {
-            self.numbers.push(number);
-        }
-        Ok(number)
+        Ok(required)
     }
 
     fn path(&mut self, path: &str) -> u32 {
@@ -314,7 +322,8 @@ fn check_nevra(parts: [&str; 4]) -> Result<(), &'static str> {
     if parts.iter().any(|part| part.is_empty()) {
         return Err("lacks a name, version, release or architecture");
     }
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+_~^.".contains(&byte);
+    const PLAIN: [bool; 256] = plain_bytes(b"+_~^.");
+    let is_plain = |byte: u8| PLAIN[usize::from(byte)];
     let is_name = |byte: u8| is_plain(byte) || byte == b'-';
     if name.bytes().all(is_name)
         && !name.starts_with('.')

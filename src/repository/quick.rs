@@ -287,14 +287,20 @@ pub(super) fn attributes<'a, const N: usize>(
     }
     let mut values = [None; N];
     let mut others = [""; MOST_ATTRIBUTES];
-    let (mut at, mut count) = (0, 0);
+    let (mut at, mut count, mut likely) = (0, 0, 0);
     while at < text.len() {
         let (name, value);
         (name, value, at) = attribute(text, at)?;
-        if let Some(wanted) = names.iter().position(|wanted| *wanted == name) {
+        // They come in the order in which they are asked for, mostly.
+        let found = match names.get(likely) {
+            Some(wanted) if *wanted == name => Some(likely),
+            _ => names.iter().position(|wanted| *wanted == name),
+        };
+        if let Some(wanted) = found {
             if values[wanted].replace(value).is_some() {
                 return None;
             }
+            likely = wanted + 1;
         } else if others[..count].contains(&name) {
             return None;
         } else {
@@ -307,11 +313,16 @@ pub(super) fn attributes<'a, const N: usize>(
 
 /// The attribute that begins there: its name, its value, and where it ends.
 fn attribute(text: &str, start: usize) -> Option<(&str, &str, usize)> {
-    let rest = text.get(start..)?;
-    let open = memchr::memchr(b'"', rest.as_bytes())?;
-    let name = rest[..open].strip_prefix(' ')?.strip_suffix('=')?;
-    let value = &rest[open + 1..];
-    let close = memchr::memchr(b'"', value.as_bytes())?;
-    let usual = !name.is_empty() && name.bytes().all(is_name);
-    usual.then_some((name, &value[..close], start + open + close + 2))
+    let bytes = text.as_bytes().get(start..)?;
+    let name = bytes.strip_prefix(b" ")?;
+    let length = name.iter().position(|byte| !is_name(*byte))?;
+    let value = name[length..].strip_prefix(b"=\"")?;
+    let close = memchr::memchr(b'"', value)?;
+    let from = start + 1 + length + 2;
+    let usual = length > 0;
+    usual.then_some((
+        &text[start + 1..start + 1 + length],
+        &text[from..from + close],
+        from + close + 1,
+    ))
 }

@@ -211,15 +211,32 @@ pub(super) fn check_location<'a>(
 
 /// Whether a location has nothing that could lead elsewhere, and none of what only few have.
 fn is_plain(location: &str) -> bool {
+    const FIRST: [bool; 256] = plain_bytes(b"");
+    const OTHERS: [bool; 256] = plain_bytes(b"+_~^.-/");
     let mut begins = true;
     let plain = location.bytes().all(|byte| {
         // Only a plain character begins a part.
-        let plain = byte.is_ascii_alphanumeric();
-        let fits = plain || (!begins && b"+_~^.-/".contains(&byte));
+        let fits = if begins { &FIRST } else { &OTHERS };
         begins = byte == b'/';
-        fits
+        fits[usize::from(byte)]
     });
     plain && !begins
+}
+
+/// ASCII's letters and digits, and these, as a table: it is looked at for each byte of a long list.
+pub(super) const fn plain_bytes(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut place = 0;
+    while place < others.len() {
+        table[others[place] as usize] = true;
+        place += 1;
+    }
+    table
 }
 
 /// `%2e%2e` is `..` for a server, `%2f` a separator.

@@ -90,12 +90,7 @@ impl Dependency {
     /// A name that begins with `(` is the text of a rich dependency. A comparison with an
     /// empty version is no comparison, as in RPM.
     pub fn new(name: &str, comparison: Option<(Comparison, &str)>) -> Self {
-        let comparison = comparison
-            .map(|(comparison, version)| {
-                (comparison, version.strip_prefix("0:").unwrap_or(version))
-            })
-            .filter(|(_, version)| !version.is_empty());
-        Self::exact(name, comparison)
+        Parts::new(name, comparison).to_dependency()
     }
 
     /// A dependency of exactly these parts, which another dependency gave.
@@ -117,6 +112,14 @@ impl Dependency {
         &self.text
     }
 
+    /// What it has in it.
+    pub fn parts(&self) -> Parts<'_> {
+        Parts {
+            name: self.name(),
+            comparison: self.comparison(),
+        }
+    }
+
     /// The capability's name; of a rich dependency the whole text.
     pub fn name(&self) -> &str {
         self.text.get(..self.name as usize).unwrap_or(&self.text)
@@ -133,17 +136,17 @@ impl Dependency {
 
     /// Whether it is written in parentheses, with `and`, `or`, `if` …
     pub fn is_rich(&self) -> bool {
-        self.text.starts_with('(')
+        self.parts().is_rich()
     }
 
     /// Whether it asks for a file by its absolute path.
     pub fn is_file(&self) -> bool {
-        self.text.starts_with('/')
+        self.parts().is_file()
     }
 
     /// Whether it asks for a feature of rpm itself, which no package provides.
     pub fn is_rpmlib(&self) -> bool {
-        self.text.starts_with("rpmlib(")
+        self.parts().is_rpmlib()
     }
 
     /// The names of all plain dependencies in it; its own where it is one, or cannot be read.
@@ -165,6 +168,55 @@ impl Dependency {
         } else {
             Ok(Rich::Plain(self.clone()))
         }
+    }
+}
+
+/// A dependency whose text is somewhere else, in pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts<'a> {
+    name: &'a str,
+    comparison: Option<(Comparison, &'a str)>,
+}
+
+impl<'a> Parts<'a> {
+    /// As [`Dependency::new`].
+    pub fn new(name: &'a str, comparison: Option<(Comparison, &'a str)>) -> Self {
+        let comparison = comparison
+            .map(|(comparison, version)| {
+                (comparison, version.strip_prefix("0:").unwrap_or(version))
+            })
+            .filter(|(_, version)| !version.is_empty());
+        Self { name, comparison }
+    }
+
+    /// The capability's name; of a rich dependency the whole text.
+    pub fn name(self) -> &'a str {
+        self.name
+    }
+
+    /// The comparison and the `[epoch:]version[-release]` it compares with.
+    pub fn comparison(self) -> Option<(Comparison, &'a str)> {
+        self.comparison
+    }
+
+    /// As [`Dependency::is_rich`].
+    pub fn is_rich(self) -> bool {
+        self.name.starts_with('(')
+    }
+
+    /// As [`Dependency::is_file`].
+    pub fn is_file(self) -> bool {
+        self.name.starts_with('/')
+    }
+
+    /// As [`Dependency::is_rpmlib`].
+    pub fn is_rpmlib(self) -> bool {
+        self.name.starts_with("rpmlib(")
+    }
+
+    /// With a text of its own.
+    pub fn to_dependency(self) -> Dependency {
+        Dependency::exact(self.name, self.comparison)
     }
 }
 

@@ -15,7 +15,9 @@ mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use dependency::{Comparison, Dependency, DependencyError, Requirement};
+pub use dependency::{
+    Comparison, Dependency, DependencyError, Parts as DependencyParts, Requirement,
+};
 pub use details::{PackageDetails, read_details};
 pub use header::{HeaderError, read_headers};
 pub use nevra::{Nevra, NevraError};

@@ -31,7 +31,7 @@ impl Builder {
             return Err(TooLarge);
         }
         let mut sections = Sections::default();
-        let numbers = number_strings(&sorted(&builders), &builders, &mut sections);
+        let numbers = number_strings(sorted(&builders), &builders, &mut sections);
         let (packages, order) = number_packages(&builders);
         let mut parts = parts(builders, numbers, packages);
         thread::scope(|scope| {
@@ -48,44 +48,45 @@ impl Builder {
 /// A string with its builder and its number there.
 type Placed<'a> = (Key<'a>, usize, u32);
 
-/// The strings of all builders in byte order.
-fn sorted(builders: &[Builder]) -> Vec<Placed<'_>> {
-    let mut all: Vec<Placed<'_>> = thread::scope(|scope| {
+/// The strings of each builder in byte order.
+fn sorted(builders: &[Builder]) -> Vec<Vec<Placed<'_>>> {
+    thread::scope(|scope| {
         let workers: Vec<_> = builders
             .iter()
-            .map(|builder| scope.spawn(|| builder.strings.sorted()))
+            .enumerate()
+            .map(|(place, builder)| scope.spawn(move || placed(place, builder)))
             .collect();
-        let parts = workers.into_iter().enumerate().flat_map(|(place, worker)| {
-            let strings = worker
+        let joined = workers.into_iter().map(|worker| {
+            worker
                 .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            strings
-                .into_iter()
-                .map(move |(key, number)| (key, place, number))
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        parts.collect()
-    });
-    all.sort();
-    all
+        joined.collect()
+    })
+}
+
+fn placed(place: usize, builder: &Builder) -> Vec<Placed<'_>> {
+    let sorted = builder.strings.sorted().into_iter();
+    sorted.map(|(key, number)| (key, place, number)).collect()
 }
 
 /// Writes the strings, and gives the final numbers of each builder's.
 fn number_strings(
-    strings: &[Placed<'_>],
+    strings: Vec<Vec<Placed<'_>>>,
     builders: &[Builder],
     sections: &mut Sections,
 ) -> Vec<Vec<u32>> {
     let counts = builders.iter().map(|builder| builder.strings.len());
     let mut numbers: Vec<Vec<u32>> = counts.map(|count| vec![0; count]).collect();
     let (mut text, mut ends) = (Vec::new(), Vec::new());
-    let mut before: Option<&str> = None;
-    for (key, place, number) in strings {
-        if before != Some(key.string) {
+    let mut before: Option<Key<'_>> = None;
+    for (key, place, number) in itertools::kmerge(strings) {
+        if before != Some(key) {
             text.extend_from_slice(key.string.as_bytes());
             ends.push(small(text.len()));
-            before = Some(key.string);
+            before = Some(key);
         }
-        numbers[*place][*number as usize] = small(ends.len() - 1);
+        numbers[place][number as usize] = small(ends.len() - 1);
     }
     sections[TEXT] = text;
     sections[ENDS] = words(ends);

@@ -9,7 +9,7 @@ use super::{
     RPMLIB, SUPPLEMENTS, WORD,
 };
 use crate::repository::{Checksum, PackageEntry};
-use crate::rpm::{Dependency, Requirement};
+use crate::rpm::{Dependency, DependencyParts, Requirement};
 
 /// What an index has of a package but for its lists.
 #[derive(Debug, Clone, Copy)]
@@ -131,14 +131,7 @@ impl Builder {
         paths: &[u32],
     ) -> Result<(), TooLarge> {
         let package = small(self.packages.len());
-        let [name, version, release, arch, vendor] = [
-            head.name,
-            head.version,
-            head.release,
-            head.arch,
-            head.vendor,
-        ]
-        .map(|text| self.string(text));
+        let [name, version, release, arch, vendor] = self.head(head);
         self.provided.push((name, package));
         let place = small(self.lists.len());
         self.lists(lists, paths);
@@ -162,6 +155,25 @@ impl Builder {
         } else {
             Err(TooLarge)
         }
+    }
+
+    /// The strings of a package's head. Neighbours have most of them in common.
+    fn head(&mut self, head: &Head<'_>) -> [u32; 5] {
+        let texts = [
+            head.name,
+            head.version,
+            head.release,
+            head.arch,
+            head.vendor,
+        ];
+        let before = self.packages.last();
+        let before = before.map(|[name, _, version, release, arch, vendor, ..]| {
+            [*name, *version, *release, *arch, *vendor]
+        });
+        std::array::from_fn(|place| match before {
+            Some(before) if self.strings.get(before[place]) == texts[place] => before[place],
+            _ => self.string(texts[place]),
+        })
     }
 
     /// Ends the piece with this number of a repository whose pieces go to several builders; gives how many packages it had.
@@ -229,12 +241,14 @@ impl Builder {
     }
 
     /// The same of one that was not seen before, or need not be remembered.
-    pub(in crate::repository) fn new_requirement(&mut self, requirement: &Requirement) -> Required {
-        let row = self.row(&requirement.dependency);
-        Required {
-            number: self.push(row, &requirement.dependency),
-            pre: requirement.pre,
-        }
+    pub(in crate::repository) fn new_requirement(
+        &mut self,
+        dependency: DependencyParts<'_>,
+        pre: bool,
+    ) -> Required {
+        let row = self.row(dependency);
+        let number = self.push(row, dependency);
+        Required { number, pre }
     }
 
     /// The number of a string, for now.
@@ -243,6 +257,7 @@ impl Builder {
     }
 
     fn dependency(&mut self, dependency: &Dependency) -> u32 {
+        let dependency = dependency.parts();
         let row = self.row(dependency);
         if let Some(known) = self.known.get(&row) {
             return *known;
@@ -252,17 +267,17 @@ impl Builder {
         number
     }
 
-    fn push(&mut self, row: [u32; DEPENDENCY], dependency: &Dependency) -> u32 {
+    fn push(&mut self, row: [u32; DEPENDENCY], dependency: DependencyParts<'_>) -> u32 {
         let number = small(self.dependencies.len());
         self.dependencies.push(row);
         if dependency.is_rich() {
-            self.rich.insert(number, dependency.clone());
+            self.rich.insert(number, dependency.to_dependency());
         }
         number
     }
 
     /// A dependency as the index has it.
-    fn row(&mut self, dependency: &Dependency) -> [u32; DEPENDENCY] {
+    fn row(&mut self, dependency: DependencyParts<'_>) -> [u32; DEPENDENCY] {
         let name = self.string(dependency.name());
         let (comparison, version) = match dependency.comparison() {
             Some((comparison, version)) => (comparison as u32 + 1, self.string(version)),

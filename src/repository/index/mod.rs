@@ -38,7 +38,7 @@ use crate::digest::Digest;
 pub use make::{Builder, TooLarge};
 pub(in crate::repository) use make::{Head, Required};
 pub use reach::{Offered, Reach};
-pub(in crate::repository) use strings::Strings;
+pub(in crate::repository) use strings::Texts;
 
 use blocks::{Blocks, Sections, Span};
 
@@ -71,7 +71,7 @@ const DEPENDENCY: usize = 3;
 const PACKAGE: usize = 9;
 
 /// The lists of a package, in their order; the paths follow.
-const PROVIDES: usize = 0;
+pub(in crate::repository) const PROVIDES: usize = 0;
 const REQUIRES: usize = 1;
 const CONFLICTS: usize = 2;
 const OBSOLETES: usize = 3;

@@ -3,14 +3,78 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 
+/// Strings, each kept once, and something that belongs to each.
+#[derive(Debug)]
+pub(in crate::repository) struct Texts<V> {
+    text: String,
+    places: HashTable<Place<V>>,
+    state: RandomState,
+}
+
+/// Where a string is, beside its hash: most that are not the same are known to be others without a look at them.
+#[derive(Debug, Clone, Copy)]
+struct Place<V> {
+    hash: u32,
+    start: u32,
+    length: u32,
+    value: V,
+}
+
+impl<V> Default for Texts<V> {
+    fn default() -> Self {
+        Self {
+            text: String::new(),
+            places: HashTable::new(),
+            state: RandomState::new(),
+        }
+    }
+}
+
+impl<V: Copy> Texts<V> {
+    /// Bytes of all together.
+    pub(in crate::repository) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// What belongs to a string; where it is not there, its hash, with which it can be added.
+    pub(in crate::repository) fn find(&self, string: &str) -> Result<V, Absent> {
+        let hash = short(self.state.hash_one(string));
+        let text = self.text.as_bytes();
+        let same = |place: &Place<V>| {
+            place.hash == hash
+                && place.length as usize == string.len()
+                && text[place.start as usize..].starts_with(string.as_bytes())
+        };
+        let found = self.places.find(long(hash), same);
+        found.map(|place| place.value).ok_or(Absent(hash))
+    }
+
+    /// Adds a string that was looked for and is not there.
+    pub(in crate::repository) fn add(&mut self, Absent(hash): Absent, string: &str, value: V) {
+        // Whoever fills it stops long before it has so much text.
+        let [start, length] =
+            [self.text.len(), string.len()].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        self.text.push_str(string);
+        let place = Place {
+            hash,
+            start,
+            length,
+            value,
+        };
+        self.places
+            .insert_unique(long(hash), place, |place| long(place.hash));
+    }
+}
+
+/// The hash of a string that is not there.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::repository) struct Absent(u32);
+
 /// Strings by number and numbers by string.
 #[derive(Debug, Default)]
 pub(in crate::repository) struct Strings {
-    text: String,
+    texts: Texts<u32>,
     ends: Vec<u32>,
-    /// Hashes and numbers.
-    numbers: HashTable<(u32, u32)>,
-    state: RandomState,
 }
 
 impl Strings {
@@ -21,42 +85,25 @@ impl Strings {
 
     /// Bytes of all together.
     pub(in crate::repository) fn bytes(&self) -> usize {
-        self.text.len()
+        self.texts.bytes()
     }
 
     /// The string with this number.
     pub(in crate::repository) fn get(&self, number: u32) -> &str {
-        slice(&self.text, &self.ends, number)
-    }
-
-    /// The number of a string that is there.
-    pub(in crate::repository) fn find(&self, string: &str) -> Option<u32> {
-        let hash = short(self.state.hash_one(string));
-        let same = |(known, number): &(u32, u32)| *known == hash && self.get(*number) == string;
-        let found = self.numbers.find(long(hash), same);
-        found.map(|(_, number)| *number)
+        let place = number as usize;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.texts.text[start as usize..self.ends[place] as usize]
     }
 
     /// The number of a string, which gets one if it has none.
     pub(in crate::repository) fn number(&mut self, string: &str) -> u32 {
-        let Self {
-            text,
-            ends,
-            numbers,
-            state,
-        } = self;
-        let hash = short(state.hash_one(string));
-        let same =
-            |(known, number): &(u32, u32)| *known == hash && slice(text, ends, *number) == string;
-        if let Some((_, known)) = numbers.find(long(hash), same) {
-            return *known;
-        }
-        let number = u32::try_from(ends.len()).unwrap_or(u32::MAX);
-        text.push_str(string);
-        // Whoever fills it stops long before it has so much text.
-        ends.push(u32::try_from(text.len()).unwrap_or(u32::MAX));
-        numbers.insert_unique(long(hash), (hash, number), |(hash, _)| long(*hash));
-        number
+        self.texts.find(string).unwrap_or_else(|absent| {
+            let number = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
+            self.texts.add(absent, string, number);
+            let end = u32::try_from(self.texts.bytes()).unwrap_or(u32::MAX);
+            self.ends.push(end);
+            number
+        })
     }
 
     /// All in byte order, each with its number.
@@ -77,12 +124,6 @@ fn short(hash: u64) -> u32 {
 /// As the table wants it: it looks at both ends.
 fn long(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
-}
-
-fn slice<'a>(text: &'a str, ends: &[u32], number: u32) -> &'a str {
-    let place = number as usize;
-    let start = place.checked_sub(1).map_or(0, |before| ends[before]);
-    &text[start as usize..ends[place] as usize]
 }
 
 /// A string in byte order; most comparisons need its beginning alone.
@@ -123,7 +164,8 @@ mod tests {
         let numbers = given.map(|string| strings.number(string));
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 0]);
         assert_eq!(numbers.map(|number| strings.get(number)), given);
-        assert_eq!((strings.find("ä"), strings.find("a")), (Some(4), None));
+        let found = ["ä", "a"].map(|string| strings.texts.find(string).ok());
+        assert_eq!(found, [Some(4), None]);
         let sorted = strings.sorted();
         let sorted: Vec<&str> = sorted.iter().map(|(key, _)| key.string).collect();
         let mut expected = given[..6].to_vec();

@@ -195,11 +195,12 @@ fn ahead(clone: &mut dyn pristine::backend::Clone, user: User) {
             _ => assert!((AHEAD..AHEAD + 86_400).contains(&apart), "{name} {apart}"),
         }
     }
-    // Files have the machine's time; signals, stops and exit codes are those of the programs.
+    // Files have the machine's time; signals, stops and exit codes are those of the programs. One that is followed stands still at other
+    // times too: what looks stopped may be yet to stop, and is woken until it has ended.
     let mut shell = shell(
         "touch /tmp/new; [ $(stat -c %Y /tmp/new) -lt $(printf '%(%s)T' -1) ] && echo behind; \
          trap 'echo usr1' USR1; kill -USR1 $$; sleep 99 & kill $!; wait $!; echo $?; kill -STOP $BASHPID & \
-         until read -r _ _ state _ < /proc/$!/stat && [[ $state = [tT] ]]; do :; done; kill -CONT $!; wait $!; \
+         while read -r _ _ state _ < /proc/$!/stat && [[ $state != Z ]]; do kill -CONT $!; done; wait $!; \
          for n in 0 1 2 3 4 5 6 7; do (exit $n); echo -n $?; done",
     );
     shell.user = user;

@@ -6,6 +6,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use pristine::backend::docker::{Address, Brand, Docker};
 use pristine::backend::native::Native;
@@ -156,9 +157,14 @@ pub(crate) fn shell(script: &str) -> Command {
     Command::new(["/bin/bash", "-c", script])
 }
 
-/// Runs a command to its end.
+/// Longer than any command of a test takes.
+const HANGS: Duration = Duration::from_mins(5);
+
+/// Runs a command to its end; one that hangs is ended, which is told with what it said.
 pub(crate) fn run(clone: &mut dyn pristine::backend::Clone, command: &Command) -> Ran {
-    try_run(clone, command, &Cancel::new().unwrap()).unwrap()
+    let mut command = command.clone();
+    command.limits.time.get_or_insert(HANGS);
+    try_run(clone, &command, &Cancel::new().unwrap()).unwrap()
 }
 
 /// Runs a command that may be cancelled or refused.
