@@ -318,11 +318,11 @@ fn checksum<D, P>(draft: &Draft<D, P>, name: &str) -> Result<Checksum, Repositor
 
 /// The parts become file names and lines of the lock: they must not hold what could lead elsewhere.
 fn check_nevra(parts: [&str; 4]) -> Result<(), &'static str> {
+    const PLAIN: [bool; 256] = plain_bytes(b"+_~^.");
     let [name, version, release, arch] = parts;
     if parts.iter().any(|part| part.is_empty()) {
         return Err("lacks a name, version, release or architecture");
     }
-    const PLAIN: [bool; 256] = plain_bytes(b"+_~^.");
     let is_plain = |byte: u8| PLAIN[usize::from(byte)];
     let is_name = |byte: u8| is_plain(byte) || byte == b'-';
     if name.bytes().all(is_name)
