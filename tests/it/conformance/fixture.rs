@@ -158,7 +158,7 @@ pub(crate) fn shell(script: &str) -> Command {
 }
 
 /// Longer than any command of a test takes.
-const HANGS: Duration = Duration::from_mins(5);
+pub(crate) const HANGS: Duration = Duration::from_mins(5);
 
 /// Runs a command to its end; one that hangs is ended, which is told with what it said.
 pub(crate) fn run(clone: &mut dyn pristine::backend::Clone, command: &Command) -> Ran {

@@ -2,10 +2,11 @@
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::time::Instant;
 
 use pristine::backend::{Capabilities, Mount, User};
 
-use super::fixture::{each, run, shell};
+use super::fixture::{HANGS, each, run, shell};
 use super::outside::Planted;
 use super::{probe, skip};
 
@@ -241,7 +242,9 @@ fn identities_inside_are_nobody_outside() {
 /// The host uid of the process that has `argument` in its command line; waits until there is one.
 fn owner_of(argument: &str) -> u32 {
     use std::os::unix::fs::MetadataExt as _;
+    let end = Instant::now() + HANGS;
     loop {
+        assert!(Instant::now() < end, "there is no `sleep {argument}`");
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             if line == format!("/bin/sleep\0{argument}\0").as_bytes() {

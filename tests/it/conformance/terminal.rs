@@ -1,6 +1,7 @@
 //! A command on the caller's own terminal.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd as _;
 use std::process::{Command as Process, Stdio};
 
 use pristine::backend::{Io, Streams};
@@ -9,8 +10,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::crash::wait_until;
-use super::fixture::{each, open, shell, small_root};
+use super::fixture::{HANGS, each, open, shell, small_root};
 use super::limits::processes;
+use crate::e2e::project::readable;
 use crate::support::engine;
 
 const STORE: &str = "PRISTINE_TEST_TERMINAL_STORE";
@@ -122,6 +124,11 @@ impl Session {
     /// Reads more of what is shown; `false` at its end.
     fn read(&mut self) -> bool {
         let mut bytes = [0; 4096];
+        assert!(
+            readable(&[self.controller.as_fd()], HANGS),
+            "nothing more is shown: {}",
+            self.screen
+        );
         // The end of a pseudo-terminal is an error, once its last holder is gone.
         let Ok(length @ 1..) = self.controller.read(&mut bytes) else {
             return false;
