@@ -164,7 +164,8 @@ impl Place {
         let from = if before + marked <= SHOWN {
             0
         } else {
-            before.saturating_sub(SHOWN / 4)
+            // It may be behind the line's end, in what is not shown.
+            before.saturating_sub(SHOWN / 4).min(line.len())
         };
         let to = line.len().min(from + SHOWN);
         let (lead, trail) = (
@@ -172,7 +173,7 @@ impl Place {
             if to < line.len() { "…" } else { "" },
         );
         let shown: String = line.get(from..to).unwrap_or_default().iter().collect();
-        let offset = before - from;
+        let offset = (before - from).min(to - from);
         Self {
             line: head.matches('\n').count() + 1,
             column: before + 1,
@@ -223,9 +224,18 @@ mod tests {
             ("", 0..0, (1, 1, 0, 1)),
             ("a\r\nb", 0..4, (1, 1, 0, 1)),
             ("ab", 70..90, (1, 3, 2, 1)),
+            ("a\r\r\rb", 2..3, (1, 3, 2, 1)),
+            ("a\r\r\r", 3..4, (1, 4, 1, 1)),
         ] {
             assert_eq!(place(text, span), expected, "{text:?}");
         }
+    }
+
+    /// Found by fuzzing.
+    #[test]
+    fn a_place_may_lie_far_behind_what_is_shown_of_its_line() {
+        let text = format!("a{}", "\r".repeat(500));
+        assert_eq!(place(&text, 400..401), (1, 401, 1, 1));
     }
 
     #[test]
@@ -260,7 +270,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_span_of_any_text_can_be_shown(text in "\\PC{0,40}(\n\\PC{0,200}){0,3}", start in 0_usize..400, length in 0_usize..400) {
+        fn any_span_of_any_text_can_be_shown(text in "\\PC{0,40}(\n\\PC{0,200}[\r \u{7}]{0,200}){0,3}", start in 0_usize..400, length in 0_usize..400) {
             let error = DocumentError::at(Path::new("x"), &text, start..start + length, "no").to_string();
             assert!(error.lines().count() == 4 && error.lines().all(|line| line.chars().count() < SHOWN + 20));
         }
