@@ -8,7 +8,7 @@ use std::thread;
 
 use memchr::memmem;
 
-use crate::ordered::Ordered;
+use crate::threads::{Ordered, ended};
 
 /// A piece has at least so many bytes, but for the last: it and what is made of it fit into a processor's own cache.
 const PIECE: usize = 1 << 18;
@@ -176,11 +176,7 @@ pub(super) fn read<L: Send, T: Send, E: Send>(
         for result in Ordered::new(ends) {
             take(result?)?;
         }
-        let lanes = workers.into_iter().map(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let lanes = workers.into_iter().map(|worker| ended(worker.join()));
         Ok(lanes.collect())
     })
 }

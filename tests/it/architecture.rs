@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
         "digest",
         "files",
         "reproducibility",
-        "ordered",
+        "threads",
         "words",
     ],
     &["rpm", "git"],

@@ -17,7 +17,7 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use crate::digest::{Digest, HashingWriter};
-use crate::ordered::Ordered;
+use crate::threads::{Ordered, ended};
 
 mod cut;
 mod known;
@@ -142,10 +142,12 @@ impl FrameWriter {
         match self.work.send((number, frame)) {
             Ok(()) => Ok(()),
             // Whoever would take it has met an error: it is the one that counts.
-            Err(_) => Err(match self.output.take().map(joined) {
-                Some(Err(error)) => error,
-                _ => io::Error::other("the blob is not written any more"),
-            }),
+            Err(_) => Err(
+                match self.output.take().map(|output| ended(output.join())) {
+                    Some(Err(error)) => error,
+                    _ => io::Error::other("the blob is not written any more"),
+                },
+            ),
         }
     }
 
@@ -158,7 +160,7 @@ impl FrameWriter {
         }
         drop(self.work);
         match self.output {
-            Some(output) => joined(output),
+            Some(output) => ended(output.join()),
             None => Err(io::Error::other("the blob was not written")),
         }
     }
@@ -182,12 +184,6 @@ fn start<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     thread::Builder::new().name("frames".to_owned()).spawn(work)
-}
-
-fn joined<T>(thread: JoinHandle<T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// One of those who pack frames.

@@ -1,6 +1,21 @@
-//! What several threads made, in the order of what they made it from.
+//! What several threads do for one: two things at once, and results in the order of what they were made from.
 
 use std::collections::BTreeMap;
+use std::thread;
+
+/// Does two things at once, the first in a thread of its own.
+pub fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, own: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let own = own();
+        (ended(other.join()), own)
+    })
+}
+
+/// What a thread gave that was waited for; its panic goes on in this one.
+pub fn ended<T>(result: thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
 
 /// Gives things in the order of their numbers, which begin at 0 and have no gap; takes them as they come.
 #[derive(Debug)]
