@@ -488,9 +488,9 @@ fn solve(store: &str, repository: &str, names: &[&str], started: Instant) {
     let warm = kept.is_some();
     let made = || {
         let primary = std::fs::File::open(folder.join(&record.location)).unwrap();
-        store.insert(primary, Some(&digest), None).unwrap();
+        let arrived = store.insert_ahead(primary, Some(&digest), None).unwrap();
         let label = "primary".to_owned();
-        metadata::make_index(&store, &Kept { digest, label }).unwrap()
+        metadata::make_index(&store, &Kept { digest, label }, Some(arrived)).unwrap()
     };
     let (index, keeping) = kept.map_or_else(made, |index| (index, Keeping::default()));
     let loaded = seconds(started);

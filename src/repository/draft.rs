@@ -23,6 +23,55 @@ pub(super) const LISTS: [&str; 8] = [
     "rpm:enhances",
 ];
 
+/// What an element is to a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Element {
+    Metadata,
+    Package,
+    Format,
+    /// A list of dependencies, by its place in [`LISTS`].
+    List(usize),
+    Entry,
+    File,
+    Name,
+    Arch,
+    Version,
+    Checksum,
+    Vendor,
+    Time,
+    Size,
+    Location,
+    /// Another one of rpm's own: a list that is open ends there.
+    Rpm,
+    Other,
+}
+
+impl Element {
+    /// By its name.
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "rpm:entry" => Self::Entry,
+            "file" => Self::File,
+            "name" => Self::Name,
+            "arch" => Self::Arch,
+            "version" => Self::Version,
+            "checksum" => Self::Checksum,
+            "rpm:vendor" => Self::Vendor,
+            "time" => Self::Time,
+            "size" => Self::Size,
+            "location" => Self::Location,
+            "format" => Self::Format,
+            "package" => Self::Package,
+            "metadata" => Self::Metadata,
+            _ if name.starts_with("rpm:") => LISTS
+                .iter()
+                .position(|list| *list == name)
+                .map_or(Self::Rpm, Self::List),
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Who takes packages; `E` is what ends the reading.
 pub(super) trait Sink {
     /// What a dependency is to it.
@@ -60,13 +109,10 @@ pub(super) struct Draft<D, P> {
     pub(super) release: String,
     /// Type and hex digits.
     pub(super) checksum: (String, String),
-    pub(super) summary: String,
     pub(super) vendor: String,
-    pub(super) source_rpm: String,
     pub(super) location: String,
     pub(super) build_time: u64,
     pub(super) size: Option<u64>,
-    pub(super) installed_size: u64,
     /// Provides, requires, conflicts, obsoletes, recommends, suggests, supplements, enhances.
     pub(super) lists: [Vec<D>; LISTS.len()],
     pub(super) paths: Vec<P>,
@@ -84,13 +130,10 @@ impl<D, P> Default for Draft<D, P> {
             version: text(),
             release: text(),
             checksum: (text(), text()),
-            summary: text(),
             vendor: text(),
-            source_rpm: text(),
             location: text(),
             build_time: 0,
             size: None,
-            installed_size: 0,
             lists: Default::default(),
             paths: Vec::new(),
             list: None,
@@ -132,18 +175,24 @@ fn read_with<S: Sink>(document: &[u8], text: Option<&str>, sink: &mut S) -> Resu
             Ok(Event::Start(_) | Event::Empty(_)) if ended => {
                 return Err(sink.damaged("it goes on after its end".to_owned()));
             }
-            Ok(Event::Start(start)) => draft.start(&start, Content::Reader(&mut reader), sink)?,
-            Ok(Event::Empty(empty)) => draft.start(&empty, Content::None, sink)?,
-            Ok(Event::End(end)) => match end.name().as_ref() {
-                "package" => {
+            Ok(Event::Start(start)) => {
+                let element = Element::of(start.name().as_ref());
+                draft.start(element, &start, Content::Reader(&mut reader), sink)?;
+            }
+            Ok(Event::Empty(empty)) => {
+                let element = Element::of(empty.name().as_ref());
+                draft.start(element, &empty, Content::None, sink)?;
+            }
+            Ok(Event::End(end)) => match Element::of(end.name().as_ref()) {
+                Element::Package => {
                     sink.package(&mut draft)?;
                     draft.clear();
                     if !ended {
                         usual(text, &mut reader, &mut draft, sink)?;
                     }
                 }
-                "metadata" => ended = true,
-                name => draft.end(name),
+                Element::Metadata => ended = true,
+                element => draft.end(element),
             },
             Ok(Event::Eof) if ended => return Ok(()),
             Ok(Event::Eof) => return Err(sink.damaged("it ends before `</metadata>`".to_owned())),
@@ -195,21 +244,19 @@ impl<D, P> Draft<D, P> {
             &mut self.release,
             &mut self.checksum.0,
             &mut self.checksum.1,
-            &mut self.summary,
             &mut self.vendor,
-            &mut self.source_rpm,
             &mut self.location,
         ];
         texts.into_iter().for_each(String::clear);
         self.lists.iter_mut().for_each(Vec::clear);
         self.paths.clear();
-        (self.build_time, self.size, self.installed_size) = (0, None, 0);
+        (self.build_time, self.size) = (0, None);
         self.list = None;
     }
 
     /// Takes in the end of an element.
-    pub(super) fn end(&mut self, name: &str) {
-        if LISTS.contains(&name) {
+    pub(super) fn end(&mut self, element: Element) {
+        if matches!(element, Element::List(_)) {
             self.list = None;
         }
     }
@@ -217,93 +264,96 @@ impl<D, P> Draft<D, P> {
     /// Takes in an element.
     pub(super) fn start<S: Sink<Dependency = D, Path = P>>(
         &mut self,
-        element: &BytesStart<'_>,
+        element: Element,
+        tag: &BytesStart<'_>,
         content: Content<'_, '_>,
         sink: &mut S,
     ) -> Result<(), S::Error> {
-        let name = element.name();
-        let name = name.as_ref();
-        if name == "rpm:entry" {
-            return self.entry(element, sink);
+        if element == Element::Entry {
+            return self.entry(tag, sink);
         }
-        if name == "file" {
-            let path = text(element, content).map_err(|reason| sink.damaged(reason))?;
+        if element == Element::File {
+            let path = text(tag, content).map_err(|reason| sink.damaged(reason))?;
             self.paths.push(sink.path(&path));
             return Ok(());
         }
-        self.field(name, element, content)
+        self.field(element, tag, content)
             .map_err(|reason| sink.damaged(reason))
     }
 
     /// Takes in a dependency.
     pub(super) fn entry<S: Sink<Dependency = D, Path = P>>(
         &mut self,
-        element: &BytesStart<'_>,
+        tag: &BytesStart<'_>,
         sink: &mut S,
     ) -> Result<(), S::Error> {
         if let Some(list) = self.list {
-            self.lists[list].push(sink.dependency(list, element)?);
+            self.lists[list].push(sink.dependency(list, tag)?);
         }
         Ok(())
     }
 
     fn field(
         &mut self,
-        name: &str,
-        element: &BytesStart<'_>,
+        element: Element,
+        tag: &BytesStart<'_>,
         content: Content<'_, '_>,
     ) -> Result<(), String> {
-        let into = match name {
-            "name" => &mut self.name,
-            "arch" => &mut self.arch,
-            "summary" => &mut self.summary,
-            "rpm:vendor" => &mut self.vendor,
-            "rpm:sourcerpm" => &mut self.source_rpm,
-            "checksum" => {
+        let into = match element {
+            Element::Name => &mut self.name,
+            Element::Arch => &mut self.arch,
+            Element::Vendor => &mut self.vendor,
+            Element::Checksum => {
                 if !self.checksum.1.is_empty() {
                     return Err(format!("the package `{}` has two checksums", self.name));
                 }
-                let [kind] = wanted(element, ["type"])?;
-                self.checksum.0.push_str(&kind);
+                let [kind, _is_id] = attributes(tag, ["type", "pkgid"])?;
+                self.checksum.0.push_str(&there(tag, "type", kind)?);
                 &mut self.checksum.1
             }
-            "version" => {
-                let [epoch] = attributes(element, ["epoch"])?;
-                epoch
-                    .unwrap_or_default()
-                    .as_ref()
-                    .clone_into(&mut self.epoch);
-                let [version, release] = wanted(element, ["ver", "rel"])?;
-                version.as_ref().clone_into(&mut self.version);
-                release.as_ref().clone_into(&mut self.release);
-                return Ok(());
-            }
-            "time" => {
-                let [build] = wanted(element, ["build"])?;
-                self.build_time = number(&build)?;
-                return Ok(());
-            }
-            "size" => {
-                let [package, installed] = wanted(element, ["package", "installed"])?;
-                self.size = Some(number(&package)?);
-                self.installed_size = number(&installed)?;
-                return Ok(());
-            }
-            "location" => return self.place(element),
-            _ => {
-                // An empty element opens nothing.
-                if !matches!(content, Content::None) && name.starts_with("rpm:") {
-                    self.list = LISTS.iter().position(|list| *list == name);
+            Element::Version => {
+                let [epoch, version, release] = attributes(tag, ["epoch", "ver", "rel"])?;
+                for (into, value) in [
+                    (&mut self.epoch, epoch.unwrap_or_default()),
+                    (&mut self.version, there(tag, "ver", version)?),
+                    (&mut self.release, there(tag, "rel", release)?),
+                ] {
+                    value.as_ref().clone_into(into);
                 }
                 return Ok(());
             }
+            Element::Time => {
+                let [_file, build] = attributes(tag, ["file", "build"])?;
+                self.build_time = number(&there(tag, "build", build)?)?;
+                return Ok(());
+            }
+            Element::Size => {
+                let names = ["package", "installed", "archive"];
+                let [package, installed, _archive] = attributes(tag, names)?;
+                self.size = Some(number(&there(tag, "package", package)?)?);
+                // Nothing asks for it: a list that has no number there is damaged all the same.
+                number(&there(tag, "installed", installed)?)?;
+                return Ok(());
+            }
+            Element::Location => return self.place(tag),
+            Element::List(_) | Element::Rpm => {
+                // An empty element opens nothing.
+                if !matches!(content, Content::None) {
+                    self.list = match element {
+                        Element::List(list) => Some(list),
+                        _ => None,
+                    };
+                }
+                return Ok(());
+            }
+            _ => return Ok(()),
         };
-        text(element, content)?.as_ref().clone_into(into);
+        text(tag, content)?.as_ref().clone_into(into);
         Ok(())
     }
 
-    fn place(&mut self, element: &BytesStart<'_>) -> Result<(), String> {
-        let [place, base] = attributes(element, ["href", "xml:base"])?;
+    fn place(&mut self, tag: &BytesStart<'_>) -> Result<(), String> {
+        let [place, base] = attributes(tag, ["href", "xml:base"])?;
         let place = place.ok_or("a package's location says nothing")?;
         if base.is_some() {
             return Err(format!(
@@ -374,21 +424,13 @@ fn attributes<'a, const N: usize>(
     Ok(values)
 }
 
-/// The same, where none may be missing.
-fn wanted<'a, const N: usize>(
-    element: &'a BytesStart<'_>,
-    names: [&str; N],
-) -> Result<[Cow<'a, str>; N], String> {
-    let values = attributes(element, names)?;
-    if let Some(missing) = values.iter().position(Option::is_none) {
-        let element = element.name();
-        return Err(format!(
-            "a `<{}>` lacks `{}`",
-            element.as_ref(),
-            names[missing]
-        ));
-    }
-    Ok(values.map(Option::unwrap_or_default))
+/// The value of the attribute with this name, which may not be missing.
+fn there<'a>(
+    element: &BytesStart<'_>,
+    name: &str,
+    value: Option<Cow<'a, str>>,
+) -> Result<Cow<'a, str>, String> {
+    value.ok_or_else(|| format!("a `<{}>` lacks `{name}`", element.name().as_ref()))
 }
 
 fn number(text: &str) -> Result<u64, String> {

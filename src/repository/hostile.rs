@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
+use crate::digest::Digest;
 
 const PRIMARY: &str = r#"<metadata packages="1"><package type="rpm"><name>a</name><arch>noarch</arch>
 <version epoch="0" ver="1" rel="1"/><checksum type="sha256" pkgid="YES">SUM</checksum><summary>a</summary><time file="1" build="1"/>
@@ -50,7 +51,7 @@ fn primary(from: &str, to: &[u8]) -> String {
         from_file(bytes, |path| {
             let quick = read_primary(path, "the file", drop);
             let plain = read_primary_plainly(path, "the file", drop);
-            let index = index_primary(path, "the file");
+            let index = index_primary(path, &Digest::of(bytes), "the file");
             let words =
                 |error: Option<&RepositoryError>| error.map(std::string::ToString::to_string);
             assert_eq!(words(quick.as_ref().err()), words(plain.as_ref().err()));

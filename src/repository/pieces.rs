@@ -139,12 +139,12 @@ fn last_end(bytes: &[u8]) -> Option<usize> {
     Some(at + END.len())
 }
 
-/// Reads a document in pieces: `parse` on all processors, each with a lane of its own that `lane` makes, and `take` on
-/// this one, in the document's order. Gives the lanes; `parse` is told which of the pieces it has.
+/// Reads a document in pieces: `parse` on all processors, each with a lane of its own that `lane` makes, which is told how
+/// many there are, and `take` on this one, in the document's order. Gives the lanes; `parse` is told which of the pieces it has.
 pub(super) fn read<L: Send, T: Send, E: Send>(
     document: impl Read + Send,
     unreadable: impl Fn(io::Error) -> E + Sync,
-    lane: impl Fn() -> L,
+    lane: impl Fn(usize) -> L,
     parse: impl Fn(&mut L, usize, &[u8]) -> Result<T, E> + Sync,
     mut take: impl FnMut(T) -> Result<(), E>,
 ) -> Result<Vec<L>, E> {
@@ -152,7 +152,7 @@ pub(super) fn read<L: Send, T: Send, E: Send>(
     let mut first = Piece::default();
     let number = splitter.next(&mut first).map_err(&unreadable)?;
     if splitter.ended {
-        let mut only = lane();
+        let mut only = lane(1);
         if let Some(number) = number {
             take(parse(&mut only, number, first.bytes())?)?;
         }
@@ -165,11 +165,12 @@ pub(super) fn read<L: Send, T: Send, E: Send>(
     };
     let mut first = Some(first);
     let lanes = thread::available_parallelism().map_or(1, NonZero::get);
+    let lanes = lanes.min(MOST_LANES);
     thread::scope(|scope| {
         let (results, ends) = sync_channel(MOST_LANES);
         let mut workers = Vec::new();
-        for _ in 0..lanes.min(MOST_LANES) {
-            let (lane, first, results, work) = (lane(), first.take(), results.clone(), &work);
+        for _ in 0..lanes {
+            let (lane, first, results, work) = (lane(lanes), first.take(), results.clone(), &work);
             workers.push(scope.spawn(move || work.lane(lane, first, &results)));
         }
         drop(results);
@@ -253,7 +254,7 @@ mod tests {
         let lanes = read(
             document.as_bytes(),
             |error| error.to_string(),
-            Vec::new,
+            |_| Vec::new(),
             text,
             |piece| {
                 pieces.push(piece);
@@ -314,7 +315,7 @@ mod tests {
         let outcome = read(
             document.as_bytes(),
             |error| error.to_string(),
-            Vec::new,
+            |_| Vec::new(),
             |numbers, number, piece| match text(numbers, number, piece)? {
                 text if text.contains("<name>20000</name>") => Err("refused".to_owned()),
                 text => Ok(text),
@@ -330,7 +331,7 @@ mod tests {
         let outcome = read(
             failing,
             |error| error.to_string(),
-            Vec::new,
+            |_| Vec::new(),
             text,
             |_| Ok(()),
         );
@@ -338,7 +339,7 @@ mod tests {
         let outcome = read(
             document.as_bytes(),
             |_| String::new(),
-            Vec::new,
+            |_| Vec::new(),
             text,
             |_| Err("full".to_owned()),
         );

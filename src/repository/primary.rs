@@ -13,6 +13,7 @@ use super::index::{Builder, Head, Made, PROVIDES, Required, Texts, TooLarge};
 use super::pieces;
 use super::repomd::{Checksum, check_location, plain_bytes};
 use super::stream::{compressed, damaged, events, guarded, open, whole_file};
+use crate::digest::Digest;
 use crate::rpm::{Dependency, Nevra, PackageFacts, Requirement};
 
 /// More packages than any repository has.
@@ -21,11 +22,16 @@ const MAX_PACKAGES: usize = 2_000_000;
 const MOST_PLAIN: u64 = 1 << 30;
 /// The elements of dependencies that each processor remembers have at most so many bytes together.
 const MOST_KNOWN: usize = 32 << 20;
+/// More room is not made before it is needed than for a file of so many bytes.
+const MOST_ROOM: usize = 32 << 20;
+/// So many bytes of a compressed file come to one element that is remembered, about.
+const BYTES_OF_ELEMENT: usize = 64;
 
 /// One package of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageEntry {
-    /// What the package says of itself; its files are those of `primary` alone.
+    /// What the package says of itself, but for what only its file is asked for: summary, source package, installed size. Its
+    /// files are those of `primary` alone.
     pub facts: PackageFacts,
     /// Path of the package file below the repository's root.
     pub location: String,
@@ -56,7 +62,7 @@ pub fn read_primary(
     pieces::read(
         compressed(path, name)?,
         |error| damaged(name, &error),
-        || Entries {
+        |_| Entries {
             name,
             read: Vec::new(),
         },
@@ -91,16 +97,19 @@ pub fn read_primary_plainly(
     Ok(count)
 }
 
-/// Makes the index of the `primary` metadata at `path`, as [`read_primary`] reads them.
-pub fn index_primary(path: &Path, name: &str) -> Result<Made, RepositoryError> {
+/// Makes the index of the `primary` metadata at `path`, whose digest is given, as [`read_primary`] reads them.
+pub fn index_primary(path: &Path, digest: &Digest, name: &str) -> Result<Made, RepositoryError> {
     let mut count = 0;
+    let document = compressed(path, name)?;
+    let length = path.metadata().map_or(0, |facts| facts.len());
+    let length = usize::try_from(length).map_or(MOST_ROOM, |length| length.min(MOST_ROOM));
     let lanes = pieces::read(
-        compressed(path, name)?,
+        document,
         |error| damaged(name, &error),
-        || Indexing {
+        |lanes| Indexing {
             name,
-            builder: Builder::new(),
-            known: Texts::default(),
+            builder: Builder::with_room(length / lanes),
+            known: Texts::with_room(length / lanes / BYTES_OF_ELEMENT, length / lanes),
         },
         |indexing, number, piece| {
             draft::read(piece, indexing)?;
@@ -112,7 +121,7 @@ pub fn index_primary(path: &Path, name: &str) -> Result<Made, RepositoryError> {
         },
     )?;
     let builders = lanes.into_iter().map(|lane| lane.builder).collect();
-    Builder::join(builders).map_err(|TooLarge| too_large(name))
+    Builder::join(builders, digest).map_err(|TooLarge| too_large(name))
 }
 
 fn check_count(count: usize, name: &str) -> Result<(), RepositoryError> {
@@ -166,10 +175,7 @@ impl Sink for Entries<'_> {
             release: head.release.to_owned(),
             arch: head.arch.to_owned(),
         });
-        head.summary.clone_into(&mut facts.summary);
         head.vendor.clone_into(&mut facts.vendor);
-        facts.source_rpm = head.source_rpm.map(str::to_owned);
-        facts.installed_size = head.installed_size;
         facts.build_time = head.build_time;
         let (location, size) = (head.location.to_owned(), head.size);
         let (checksum, id) = (checksum(draft, self.name)?, draft.checksum.1.clone());
@@ -293,13 +299,10 @@ fn head<'a, D, P>(draft: &'a Draft<D, P>, name: &str) -> Result<Head<'a>, Reposi
         release: &draft.release,
         arch: &draft.arch,
         vendor: &draft.vendor,
-        summary: &draft.summary,
-        source_rpm: Some(draft.source_rpm.as_str()).filter(|text| !matches!(*text, "" | "(none)")),
         location: &draft.location,
         id: &draft.checksum.1,
         long: draft.checksum.0 == "sha512",
         size: draft.size.ok_or_else(|| wrong("has no size"))?,
-        installed_size: draft.installed_size,
         build_time: draft.build_time,
     })
 }

@@ -6,7 +6,7 @@
 
 use quick_xml::events::BytesStart;
 
-use super::draft::{Content, DraftOf, LISTS, Sink};
+use super::draft::{Content, DraftOf, Element, Sink};
 
 /// Reads packages from the beginning of `text` on; gives how many bytes they take. The draft must be empty, and is again.
 pub(super) fn packages<S: Sink>(
@@ -17,6 +17,7 @@ pub(super) fn packages<S: Sink>(
     let mut scanner = Scanner {
         text,
         at: 0,
+        indent: b"",
         seen: Vec::new(),
         place: 0,
     };
@@ -37,66 +38,47 @@ fn package<S: Sink>(
     sink: &mut S,
 ) -> Result<bool, S::Error> {
     scanner.place = 0;
-    let mut open: Vec<&str> = Vec::with_capacity(3);
+    let mut innermost = None;
     loop {
         let Some(tag) = scanner.tag() else {
             return Ok(false);
         };
-        let (name, innermost) = (tag.name(), open.last().copied());
+        let element = tag.element;
         match (tag.kind, innermost) {
-            (Kind::End, Some(innermost)) if name == innermost => {
-                open.pop();
-                if open.is_empty() {
+            (Kind::End, Some(open)) if element == open => {
+                innermost = around(open);
+                if innermost.is_none() {
                     return Ok(true);
                 }
-                draft.end(name);
+                draft.end(element);
             }
-            (Kind::Start, None) if name == "package" => open.push(name),
-            (Kind::Empty, Some(parent)) if is_nothing(parent, name) => {}
-            (Kind::Start, Some(parent)) if is_nothing(parent, name) => {
-                if scanner.content(name).is_none() {
-                    return Ok(false);
-                }
-            }
-            (Kind::Empty, Some(_)) => draft.start(&tag.element(), Content::None, sink)?,
-            (Kind::Start, Some(parent)) if nests(parent, name) => {
-                draft.start(&tag.element(), Content::Text(""), sink)?;
-                open.push(name);
+            (Kind::Start, None) if element == Element::Package => innermost = Some(element),
+            (Kind::Empty, Some(_)) => draft.start(element, &tag.start(), Content::None, sink)?,
+            (Kind::Start, Some(_)) if around(element) == innermost => {
+                draft.start(element, &tag.start(), Content::Text(""), sink)?;
+                innermost = Some(element);
                 while let Some(entry) = scanner.entry() {
-                    draft.entry(&entry.element(), sink)?;
+                    draft.entry(&entry.start(), sink)?;
                 }
             }
-            (Kind::Start, Some(_)) if !matches!(name, "package" | "metadata") => {
-                let Some(content) = scanner.content(name) else {
+            (Kind::Start, Some(_)) if !matches!(element, Element::Package | Element::Metadata) => {
+                let Some(content) = scanner.content(tag.name()) else {
                     return Ok(false);
                 };
-                draft.start(&tag.element(), Content::Text(content), sink)?;
-                draft.end(name);
+                draft.start(element, &tag.start(), Content::Text(content), sink)?;
+                draft.end(element);
             }
             _ => return Ok(false),
         }
     }
 }
 
-/// Whether nothing is done with an element that most packages have, in which there are no others.
-fn is_nothing(parent: &str, name: &str) -> bool {
-    match parent {
-        "package" => matches!(name, "description" | "packager" | "url"),
-        // No list is open that it would end.
-        "format" => matches!(
-            name,
-            "rpm:license" | "rpm:group" | "rpm:buildhost" | "rpm:header-range"
-        ),
-        _ => false,
-    }
-}
-
-/// Whether an element has others in it.
-fn nests(parent: &str, name: &str) -> bool {
-    match parent {
-        "package" => name == "format",
-        "format" => LISTS.contains(&name),
-        _ => false,
+/// In which element one is that has others in it.
+fn around(element: Element) -> Option<Element> {
+    match element {
+        Element::Format => Some(Element::Package),
+        Element::List(_) => Some(Element::Format),
+        _ => None,
     }
 }
 
@@ -114,6 +96,7 @@ struct Tag<'a> {
     /// What stands between its brackets, but for the slash.
     inner: &'a str,
     name: usize,
+    element: Element,
 }
 
 impl<'a> Tag<'a> {
@@ -121,8 +104,13 @@ impl<'a> Tag<'a> {
         &self.inner[..self.name]
     }
 
+    /// Whether it has nothing but its name.
+    fn is_plain(&self) -> bool {
+        self.inner.len() == self.name
+    }
+
     /// As the parser gives it.
-    fn element(&self) -> BytesStart<'a> {
+    fn start(&self) -> BytesStart<'a> {
         BytesStart::from_content(self.inner, self.name)
     }
 }
@@ -139,12 +127,24 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_lowercase() || matches!(byte, b':' | b'-')
 }
 
+/// A tag that was there before.
+#[derive(Debug, Clone, Copy)]
+struct Seen<'a> {
+    /// The space before it, and it.
+    text: &'a [u8],
+    tag: Tag<'a>,
+    /// Where the tag's name begins in the text.
+    name: usize,
+}
+
 /// A text, and where in it is read.
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
-    /// The tags of the package before, each with the space before it: in most packages they are the same.
-    seen: Vec<Option<(&'a [u8], Tag<'a>)>>,
+    /// The space before the dependency before.
+    indent: &'a [u8],
+    /// The tags of the package before: in most packages they are the same.
+    seen: Vec<Seen<'a>>,
     /// How many tags there were in this package.
     place: usize,
 }
@@ -165,69 +165,118 @@ impl<'a> Scanner<'a> {
         let rest = self.text.as_bytes().get(start..)?;
         let place = self.place;
         self.place += 1;
-        let seen = self.seen.get(place).copied().flatten();
-        if let Some((text, tag)) = seen.filter(|(text, _)| rest.starts_with(text)) {
-            self.at += text.len();
-            return Some(tag);
+        if let Some(seen) = self.seen.get(place).copied() {
+            if rest.starts_with(seen.text) {
+                self.at += seen.text.len();
+                return Some(seen.tag);
+            }
+            let Tag { name, element, .. } = seen.tag;
+            // The same with other attributes: those begin with the space behind the name.
+            if !seen.tag.is_plain() && rest.starts_with(&seen.text[..=seen.name + name]) {
+                return self.with_attributes(start + seen.name, name, element);
+            }
         }
-        let tag = self.new_tag()?;
-        let plain = tag.inner.len() == tag.name;
-        let known = plain.then_some((&rest[..self.at - start], tag));
-        if let Some(seen) = self.seen.get_mut(place) {
-            *seen = known;
+        let (tag, name) = self.new_tag()?;
+        let seen = Seen {
+            text: &rest[..self.at - start],
+            tag,
+            name: name - start,
+        };
+        if let Some(before) = self.seen.get_mut(place) {
+            *before = seen;
         } else if place < MOST_SEEN {
-            self.seen.push(known);
+            self.seen.push(seen);
         }
         Some(tag)
     }
 
-    /// The same of one that was not there before.
-    fn new_tag(&mut self) -> Option<Tag<'a>> {
+    /// The same of one that was not there before, and where its name begins.
+    fn new_tag(&mut self) -> Option<(Tag<'a>, usize)> {
         if self.skip_space()? != b'<' {
             return None;
         }
         let start = self.at + 1;
         let bytes = &self.text.as_bytes()[start..];
-        let end = memchr::memchr(b'>', bytes)?;
-        self.at = start + end + 1;
         let ends = usize::from(*bytes.first()? == b'/');
-        let empties = usize::from(end > 0 && ends == 0 && bytes[end - 1] == b'/');
-        let inner = self.text.get(start + ends..start + end - empties)?;
-        let name = inner.bytes().take_while(|byte| is_name(*byte)).count();
-        let attributes = &inner.as_bytes()[name..];
-        let kind = match (ends, empties) {
-            (0, 0) => Kind::Start,
-            (0, _) => Kind::Empty,
-            _ => Kind::End,
-        };
-        let usual = match attributes.first() {
-            None => name > 0,
-            // The bracket is outside of quotes. An end tag has nothing but its name.
-            Some(first) => {
-                name > 0 && kind != Kind::End && is_space(*first) && is_closed(attributes)
+        let names = bytes[ends..].iter();
+        let length = names.take_while(|byte| is_name(**byte)).count();
+        let start = start + ends;
+        let name = Some(&self.text[start..start + length]).filter(|name| !name.is_empty())?;
+        let element = Element::of(name);
+        let after = start + length;
+        match (self.text.as_bytes().get(after)?, ends) {
+            (b'>', _) => {
+                self.at = after + 1;
+                let kind = if ends == 0 { Kind::Start } else { Kind::End };
+                let tag = Tag {
+                    kind,
+                    inner: name,
+                    name: length,
+                    element,
+                };
+                Some((tag, start))
             }
-        };
-        usual.then_some(Tag { kind, inner, name })
+            (b'/', 0) if self.text[after..].starts_with("/>") => {
+                self.at = after + 2;
+                let tag = Tag {
+                    kind: Kind::Empty,
+                    inner: name,
+                    name: length,
+                    element,
+                };
+                Some((tag, start))
+            }
+            (space, 0) if is_space(*space) => {
+                Some((self.with_attributes(start, length, element)?, start))
+            }
+            // An end tag has nothing but its name.
+            _ => None,
+        }
+    }
+
+    /// One that goes on after its name, which begins at `start` and has this length.
+    fn with_attributes(&mut self, start: usize, name: usize, element: Element) -> Option<Tag<'a>> {
+        let bytes = &self.text.as_bytes()[start..];
+        let end = memchr::memchr(b'>', bytes)?;
+        let empty = bytes[end - 1] == b'/';
+        let inner = &self.text[start..start + end - usize::from(empty)];
+        self.at = start + end + 1;
+        // The bracket is outside of quotes.
+        is_closed(&inner.as_bytes()[name..]).then_some(Tag {
+            kind: if empty { Kind::Empty } else { Kind::Start },
+            inner,
+            name,
+            element,
+        })
     }
 
     /// The next tag, if it is a dependency's in the usual shape; else nothing is read.
     fn entry(&mut self) -> Option<Tag<'a>> {
         const NAME: &str = "rpm:entry";
-        let before = self.at;
-        self.skip_space()?;
-        let start = std::mem::replace(&mut self.at, before);
-        let rest = self.text[start..].strip_prefix("<rpm:entry ")?;
-        let length = memchr::memchr(b'>', rest.as_bytes())?;
-        let attributes = rest[..length].strip_suffix('/')?;
-        if !is_closed(attributes.as_bytes()) {
+        let bytes = &self.text.as_bytes()[self.at..];
+        let after_same = bytes.strip_prefix(self.indent);
+        let same = after_same.and_then(|rest| rest.strip_prefix(b"<"));
+        let tag = if let Some(tag) = same {
+            tag
+        } else {
+            let space = bytes.iter().take_while(|byte| is_space(**byte));
+            self.indent = &bytes[..space.count()];
+            bytes[self.indent.len()..].strip_prefix(b"<")?
+        };
+        let rest = tag.strip_prefix(b"rpm:entry ")?;
+        let length = NAME.len() + 1 + memchr::memchr(b'>', rest)?;
+        let attributes = tag[..length].strip_suffix(b"/")?;
+        if !is_closed(&attributes[NAME.len()..]) {
             return None;
         }
-        let inner = &self.text[start + 1..start + 1 + NAME.len() + 1 + attributes.len()];
-        self.at = self.text.len() - rest.len() + length + 1;
+        let start = self.at + self.indent.len() + 1;
+        let inner = &self.text[start..start + attributes.len()];
+        self.at = start + length + 1;
         Some(Tag {
             kind: Kind::Empty,
             inner,
             name: NAME.len(),
+            element: Element::Entry,
         })
     }
 
@@ -286,21 +335,23 @@ pub(super) fn attributes<'a, const N: usize>(
         return None;
     }
     let mut values = [None; N];
+    // They come in the order in which they are asked for, mostly.
+    let mut at = 0;
+    for (wanted, value) in names.iter().zip(&mut values) {
+        if let Some((found, end)) = named(text, at, wanted) {
+            *value = Some(found);
+            at = end;
+        }
+    }
     let mut others = [""; MOST_ATTRIBUTES];
-    let (mut at, mut count, mut likely) = (0, 0, 0);
+    let mut count = 0;
     while at < text.len() {
         let (name, value);
         (name, value, at) = attribute(text, at)?;
-        // They come in the order in which they are asked for, mostly.
-        let found = match names.get(likely) {
-            Some(wanted) if *wanted == name => Some(likely),
-            _ => names.iter().position(|wanted| *wanted == name),
-        };
-        if let Some(wanted) = found {
+        if let Some(wanted) = names.iter().position(|wanted| *wanted == name) {
             if values[wanted].replace(value).is_some() {
                 return None;
             }
-            likely = wanted + 1;
         } else if others[..count].contains(&name) {
             return None;
         } else {
@@ -311,18 +362,21 @@ pub(super) fn attributes<'a, const N: usize>(
     Some(values)
 }
 
+/// The value of the attribute that begins there, if it has this name, and where it ends.
+fn named<'a>(text: &'a str, start: usize, name: &str) -> Option<(&'a str, usize)> {
+    let rest = text.as_bytes().get(start..)?;
+    let value = rest.strip_prefix(b" ")?.strip_prefix(name.as_bytes())?;
+    let value = value.strip_prefix(b"=\"")?;
+    let from = start + rest.len() - value.len();
+    let to = from + memchr::memchr(b'"', value)?;
+    Some((&text[from..to], to + 1))
+}
+
 /// The attribute that begins there: its name, its value, and where it ends.
 fn attribute(text: &str, start: usize) -> Option<(&str, &str, usize)> {
-    let bytes = text.as_bytes().get(start..)?;
-    let name = bytes.strip_prefix(b" ")?;
+    let name = text.as_bytes().get(start..)?.strip_prefix(b" ")?;
     let length = name.iter().position(|byte| !is_name(*byte))?;
-    let value = name[length..].strip_prefix(b"=\"")?;
-    let close = memchr::memchr(b'"', value)?;
-    let from = start + 1 + length + 2;
-    let usual = length > 0;
-    usual.then_some((
-        &text[start + 1..start + 1 + length],
-        &text[from..from + close],
-        from + close + 1,
-    ))
+    let name = Some(&text[start + 1..start + 1 + length]).filter(|name| !name.is_empty())?;
+    let (value, end) = named(text, start, name)?;
+    Some((name, value, end))
 }

@@ -1,7 +1,6 @@
 //! Repository metadata that load without parsing: kept in the store, made anew where they are missing or damaged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
 use std::thread::{self, JoinHandle};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::repository::{INDEX_VERSION, Index, Made, RepositoryError, find_files, index_primary};
 use crate::resolve::ResolveError;
-use crate::store::Store;
+use crate::store::{Arrived, Store};
+use crate::threads::beside;
 
 /// The version of the files that say who has which path.
 const OWNERS_VERSION: u32 = 1;
@@ -47,9 +47,17 @@ pub fn kept_index(store: &Store, primary: &Digest) -> Option<Index> {
     }
 }
 
-/// Makes the index of a `primary` that the store has, and begins to keep it.
-pub fn make_index(store: &Store, primary: &Kept) -> Result<(Index, Keeping), ResolveError> {
-    let path = store.verified(&primary.digest)?;
+/// Makes the index of a `primary` that the store has, and begins to keep it. One that has `arrived` was hashed on its way,
+/// and is synced when this returns.
+pub fn make_index(
+    store: &Store,
+    primary: &Kept,
+    arrived: Option<Arrived>,
+) -> Result<(Index, Keeping), ResolveError> {
+    let path = match store.blob(&primary.digest) {
+        Some(path) => path,
+        None => store.verified(&primary.digest)?,
+    };
     let damaged = |reason: String| RepositoryError::Damaged {
         name: primary.label.clone(),
         reason,
@@ -58,7 +66,16 @@ pub fn make_index(store: &Store, primary: &Kept) -> Result<(Index, Keeping), Res
         name: primary.label.clone(),
         source,
     };
-    let made = index_primary(&path, &primary.label).map_err(in_repository)?;
+    // It is hashed, or waits for the disk, while it is read: what came of it is used once it is known to be right.
+    let (verified, made) = beside(
+        || match arrived {
+            Some(arrived) if *arrived.digest() == primary.digest => arrived.sync(),
+            _ => store.verified(&primary.digest).map(drop),
+        },
+        || index_primary(&path, &primary.digest, &primary.label),
+    );
+    verified?;
+    let made = made.map_err(in_repository)?;
     let index = made.index();
     let index = index.map_err(|damage| in_repository(damaged(damage.to_string())))?;
     Ok((index, Keeping::begin(store.clone(), primary.digest, made)))
@@ -71,9 +88,9 @@ pub struct Keeping(Option<JoinHandle<()>>);
 impl Keeping {
     fn begin(store: Store, primary: Digest, made: Made) -> Self {
         let keep = move || {
-            let header = made.header(&primary);
-            let parts: Vec<&[u8]> = iter::once(header.as_slice()).chain(made.body()).collect();
-            if let Err(error) = store.keep_derived_parts(&index_name(&primary), &parts) {
+            let name = index_name(&primary);
+            let kept = store.keep_derived_by(&name, made.length(), |file| made.write(file));
+            if let Err(error) = kept {
                 tracing::warn!(%error, "the index of a repository is not kept");
             }
         };
@@ -155,5 +172,47 @@ fn keep_owners(store: &Store, name: &str, owners: &Owners) {
     let text = format!("{}\n{rest}", Digest::of(rest.as_bytes()));
     if let Err(error) = store.keep_derived(name, text.as_bytes()) {
         tracing::warn!(%error, "who has which files is not kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRIMARY: &str = r#"<metadata packages="1"><package type="rpm"><name>NAME</name><arch>noarch</arch>
+<version epoch="0" ver="1" rel="1"/><checksum type="sha256" pkgid="YES">SUM</checksum><summary>a</summary><time file="1" build="1"/>
+<size package="1" installed="1" archive="1"/><location href="a.rpm"/><format><rpm:provides><rpm:entry name="a"/></rpm:provides>
+</format></package></metadata>"#;
+
+    fn primary(name: &str) -> String {
+        let text = PRIMARY.replace("SUM", &"a".repeat(64));
+        text.replace("NAME", name)
+    }
+
+    #[test]
+    fn what_is_not_the_metadata_that_were_asked_for_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let right = primary("right");
+        let arrived = store.insert_ahead(right.as_bytes(), None, None).unwrap();
+        let digest = *arrived.digest();
+        let label = "primary".to_owned();
+        let kept = Kept { digest, label };
+        let (index, keeping) = make_index(&store, &kept, Some(arrived)).unwrap();
+        assert_eq!(index.packages_of("right").unwrap(), [0]);
+        drop(keeping);
+        assert!(kept_index(&store, &digest).is_some());
+        fs_err::remove_file(store.derived(&index_name(&digest))).unwrap();
+        // As good as the other to whoever only reads it.
+        fs_err::write(store.blob(&digest).unwrap(), primary("wrong")).unwrap();
+        let other = store.insert_ahead(&b"another"[..], None, None).unwrap();
+        let refused = make_index(&store, &kept, Some(other)).unwrap_err();
+        assert!(refused.to_string().contains("was damaged"), "{refused}");
+        assert!(kept_index(&store, &digest).is_none() && store.blob(&digest).is_none());
+        let missing = make_index(&store, &kept, None).unwrap_err();
+        assert!(
+            missing.to_string().contains("is not in the store"),
+            "{missing}"
+        );
     }
 }

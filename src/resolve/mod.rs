@@ -11,7 +11,7 @@ use crate::repository::RepositoryError;
 use crate::rpm::RpmError;
 use crate::solve::{SolveError, Unsolvable};
 use crate::store::fetch::{Download, FetchError, Fetched, Fetcher};
-use crate::store::{Store, StoreError};
+use crate::store::{Arrived, Store, StoreError};
 
 mod advice;
 pub mod chain;
@@ -55,6 +55,15 @@ impl Supply<'_> {
     pub fn fetch(&self, downloads: Vec<Download>) -> Result<Vec<Fetched>, FetchError> {
         self.runtime
             .block_on(self.fetcher.fetch(downloads, self.sink, self.cancel))
+    }
+
+    /// One file, to be used before it is on the disk, where it came just now.
+    pub fn fetch_ahead(
+        &self,
+        download: &Download,
+    ) -> Result<(Fetched, Option<Arrived>), FetchError> {
+        let fetch = self.fetcher.fetch_ahead(download, self.sink, self.cancel);
+        self.runtime.block_on(fetch)
     }
 }
 

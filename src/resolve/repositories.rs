@@ -16,6 +16,7 @@ use crate::resolve::mirrors::{self, Places};
 use crate::resolve::modules::Filter;
 use crate::resolve::{ResolveError, Supply};
 use crate::solve::Hiding;
+use crate::store::Arrived;
 use crate::store::fetch::{Download, Fetched};
 
 /// Largest `repomd.xml`, its signature or key file that is read, bytes.
@@ -199,10 +200,13 @@ impl Published {
         mut source: Source,
         keys: Vec<LockedKey>,
     ) -> Result<Self, ResolveError> {
-        let primary = source.metadata(supply, "primary")?;
+        let (primary, arrived) = source.metadata_ahead(supply, "primary")?;
         let (index, keeping) = match metadata::kept_index(supply.store, &primary.digest) {
-            Some(index) => (index, Keeping::default()),
-            None => metadata::make_index(supply.store, &primary)?,
+            Some(index) => {
+                arrived.map_or(Ok(()), Arrived::sync)?;
+                (index, Keeping::default())
+            }
+            None => metadata::make_index(supply.store, &primary, arrived)?,
         };
         Ok(Self {
             repository: repository.clone(),
@@ -249,7 +253,7 @@ impl Published {
 
     /// Makes the index anew: the kept one is damaged.
     pub fn mend(&mut self, supply: Supply<'_>) -> Result<(), ResolveError> {
-        (self.index, self.keeping) = metadata::make_index(supply.store, &self.primary)?;
+        (self.index, self.keeping) = metadata::make_index(supply.store, &self.primary, None)?;
         Ok(())
     }
 
@@ -353,11 +357,22 @@ impl Source {
 
     /// Brings a metadata file into the store.
     fn metadata(&mut self, supply: Supply<'_>, kind: &'static str) -> Result<Kept, ResolveError> {
+        let (kept, arrived) = self.metadata_ahead(supply, kind)?;
+        arrived.map_or(Ok(()), Arrived::sync)?;
+        Ok(kept)
+    }
+
+    /// The same, to be used before it is on the disk, where it came just now.
+    fn metadata_ahead(
+        &mut self,
+        supply: Supply<'_>,
+        kind: &'static str,
+    ) -> Result<(Kept, Option<Arrived>), ResolveError> {
         let (kept, mut download) = self.file(supply, kind)?;
-        let fetched = one(supply, download.clone())?;
+        let (fetched, arrived) = supply.fetch_ahead(&download)?;
         download.size = Some(fetched.size);
         self.note(kind, &kept, &download)?;
-        Ok(kept)
+        Ok((kept, arrived))
     }
 
     /// Says in the lock that a metadata file was used.

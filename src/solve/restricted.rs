@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::differential::{Random, Read, jobs, read, request, write_repository};
 use super::{Preference, RepositoryId, Request, Universe};
+use crate::digest::Digest;
 use crate::repository::{Index, IndexBuilder, Offered, PackageEntry, Reach, find_files};
 use crate::rpm::{Gathering, PackageFacts};
 
@@ -143,7 +144,8 @@ fn index(entries: &[PackageEntry]) -> Index {
     for entry in entries {
         builder.add(entry).unwrap();
     }
-    builder.finish().unwrap().index().unwrap()
+    let primary = Digest::of(b"primary");
+    builder.finish(&primary).unwrap().index().unwrap()
 }
 
 fn synthetic(seeds: &[u64]) -> Vec<Read> {

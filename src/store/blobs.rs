@@ -43,7 +43,16 @@ impl BlobWriter {
     /// Syncs the blob and gives it its name. Returns its digest and length.
     ///
     /// Where `expected` is given and the content has another digest, nothing is kept.
-    pub fn commit(mut self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
+    pub fn commit(self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
+        let ((), digest, length) = self.end(expected, Store::adopt)?;
+        Ok((digest, length))
+    }
+
+    fn end<T>(
+        mut self,
+        expected: Option<&Digest>,
+        keep: impl FnOnce(&Store, File, TempPath, &Digest) -> Result<T, StoreError>,
+    ) -> Result<(T, Digest, u64), StoreError> {
         self.writer
             .flush()
             .map_err(|error| self.write_error(error))?;
@@ -53,8 +62,8 @@ impl BlobWriter {
         if let Some(&expected) = expected.filter(|&&expected| expected != actual) {
             return Err(StoreError::Mismatch { expected, actual });
         }
-        self.store.adopt(&file, self.path, &actual)?;
-        Ok((actual, length))
+        let kept = keep(&self.store, file, self.path, &actual)?;
+        Ok((kept, actual, length))
     }
 }
 
@@ -66,6 +75,51 @@ impl Write for BlobWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+/// A blob that was written just now: its content was hashed on its way, it has its name, and is not synced yet.
+///
+/// What is lost with the machine's power before [`Arrived::sync`] has a wrong length or a wrong digest afterwards, and is
+/// fetched again.
+#[derive(Debug)]
+#[must_use = "it is not synced"]
+pub struct Arrived {
+    store: Store,
+    digest: Digest,
+    file: File,
+    path: PathBuf,
+    /// The folder that has its folder, where that is new.
+    above: Option<PathBuf>,
+}
+
+impl Arrived {
+    /// Its digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Has it on the disk. Where that fails, the blob is removed.
+    pub fn sync(self) -> Result<(), StoreError> {
+        match self.file.sync_all() {
+            Ok(()) => self.sync_name(),
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
+    /// The same of one whose content is there.
+    fn sync_name(self) -> Result<(), StoreError> {
+        let sync = |folder: &Path| File::open(folder).and_then(|folder| folder.sync_all());
+        let above = self.above.as_deref().map_or(Ok(()), sync);
+        let folder = self.path.parent().unwrap_or(self.store.root());
+        above
+            .and_then(|()| sync(folder))
+            .map_err(|error| self.lost(error))
+    }
+
+    fn lost(&self, error: io::Error) -> StoreError {
+        remove_exactly(&self.file, &self.path);
+        StoreError::from_write(self.store.root(), &self.path, None, error)
     }
 }
 
@@ -177,10 +231,30 @@ impl Store {
     /// length expected; reading stops as soon as there is more than `expected_length`.
     pub fn insert(
         &self,
-        mut reader: impl Read,
+        reader: impl Read,
         expected: Option<&Digest>,
         expected_length: Option<u64>,
     ) -> Result<Digest, StoreError> {
+        let blob = self.filled(reader, expected_length)?;
+        blob.commit(expected).map(|(digest, _)| digest)
+    }
+
+    /// The same, to be used before it is on the disk.
+    pub fn insert_ahead(
+        &self,
+        reader: impl Read,
+        expected: Option<&Digest>,
+        expected_length: Option<u64>,
+    ) -> Result<Arrived, StoreError> {
+        let blob = self.filled(reader, expected_length)?;
+        blob.end(expected, Self::place).map(|(arrived, ..)| arrived)
+    }
+
+    fn filled(
+        &self,
+        mut reader: impl Read,
+        expected_length: Option<u64>,
+    ) -> Result<BlobWriter, StoreError> {
         let mut blob = self.writer(expected_length)?;
         let mut chunk = vec![0; CHUNK];
         let mut actual = 0;
@@ -200,7 +274,7 @@ impl Store {
         if let Some(expected) = expected_length.filter(|&expected| actual < expected) {
             return Err(StoreError::Length { expected, actual });
         }
-        blob.commit(expected).map(|(digest, _)| digest)
+        Ok(blob)
     }
 
     /// Stores the content of the file at `path`.
@@ -214,28 +288,45 @@ impl Store {
         self.insert(file, expected, expected.map(|_| length))
     }
 
-    /// Makes a finished file in `tmp/` the blob of `digest`, which its content has.
+    /// Makes a finished file in `tmp/` the blob of `digest`, which its content has; it has its name once it is on the disk.
     /// What was there under that name is replaced: it is the same, or it was damaged.
     pub(super) fn adopt(
         &self,
-        file: &File,
+        file: File,
         path: TempPath,
         digest: &Digest,
     ) -> Result<(), StoreError> {
+        let synced = file.sync_all();
+        synced.map_err(|error| StoreError::from_write(self.root(), &path, None, error))?;
+        self.place(file, path, digest)?.sync_name()
+    }
+
+    /// The same before it is on the disk.
+    pub(super) fn place(
+        &self,
+        file: File,
+        path: TempPath,
+        digest: &Digest,
+    ) -> Result<Arrived, StoreError> {
         self.pin_content(&[*digest])?;
         let target = self.blob_path(digest);
         let folder = target.parent().unwrap_or(self.root());
         let failed = |error| StoreError::from_write(self.root(), &target, None, error);
-        let sync = |folder: &Path| File::open(folder).and_then(|folder| folder.sync_all());
         file.set_permissions(PermissionsExt::from_mode(0o644))
             .map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        let mut above = None;
         if !folder.is_dir() {
             make_folder(folder, false).map_err(failed)?;
-            sync(folder.parent().unwrap_or(self.root())).map_err(failed)?;
+            above = folder.parent().map(Path::to_owned);
         }
         path.persist(&target).map_err(|error| failed(error.error))?;
-        sync(folder).map_err(failed)
+        Ok(Arrived {
+            store: self.clone(),
+            digest: *digest,
+            file,
+            path: target,
+            above,
+        })
     }
 }
 
@@ -286,6 +377,22 @@ mod tests {
             path.parent().unwrap().metadata().unwrap().mode() & 0o7777,
             0o755
         );
+        assert_eq!(store.temporary_folder().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_arrived_is_there_before_it_is_synced() {
+        let (_folder, store) = store();
+        let (digest, other) = (Digest::of(b"abc"), Digest::of(b"abd"));
+        let refused = store.insert_ahead(&b"abc"[..], Some(&other), None);
+        assert!(matches!(refused, Err(StoreError::Mismatch { .. })));
+        let arrived = store.insert_ahead(&b"abc"[..], Some(&digest), None);
+        let arrived = arrived.unwrap();
+        assert_eq!(*arrived.digest(), digest);
+        let path = store.verified(&digest).unwrap();
+        arrived.sync().unwrap();
+        assert_eq!(fs_err::read(path).unwrap(), b"abc");
+        assert_eq!(store.blob(&other), None);
         assert_eq!(store.temporary_folder().read_dir().unwrap().count(), 0);
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Whoever reads it checks it himself: a file here may be of another version, cut off or damaged.
 
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
@@ -21,19 +22,24 @@ impl Store {
 
     /// Keeps a derived file in place of an older one. Not synced: what a crash leaves of it is seen by its reader.
     pub fn keep_derived(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.keep_derived_parts(name, &[bytes])
+        self.keep_derived_by(name, bytes.len() as u64, |file| file.write_all_at(bytes, 0))
     }
 
-    /// The same of a file in several parts, one behind the other.
-    pub fn keep_derived_parts(&self, name: &str, parts: &[&[u8]]) -> Result<(), StoreError> {
+    /// The same of a file of this many bytes that `write` writes.
+    pub fn keep_derived_by(
+        &self,
+        name: &str,
+        length: u64,
+        write: impl FnOnce(&File) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
         let path = self.derived(name);
-        let needed = Some(parts.iter().map(|part| part.len() as u64).sum());
+        let needed = Some(length);
         let failed = |path: &Path, error| StoreError::from_write(self.root(), path, needed, error);
-        let mut file = self.temporary_file(needed)?;
+        let file = self.temporary_file(needed)?;
         let written = file
             .as_file()
             .set_permissions(std::fs::Permissions::from_mode(0o644))
-            .and_then(|()| parts.iter().try_for_each(|part| file.write_all(part)));
+            .and_then(|()| write(file.as_file()));
         written.map_err(|error| failed(file.path(), error))?;
         file.persist(&path)
             .map_err(|error| failed(&path, error.error))?;

@@ -1,7 +1,8 @@
 //! The content-addressed store: downloads, layers, roots and runs of one user on one machine.
 //!
 //! Invariants:
-//! - a file below `blobs/` is complete: it is written and synced elsewhere, then given its name;
+//! - a file below `blobs/` is complete: it is written and synced elsewhere, then given its name; but for [`Arrived`], which is
+//!   synced while it is used;
 //! - its name is the SHA-256 of its content when it is written. Disks and people change files, so
 //!   whoever uses a blob asks for it with [`Store::verified`], which hashes it again;
 //! - any number of processes may use one store at once, and any of them may be killed at any time.
@@ -44,7 +45,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 
-pub use blobs::BlobWriter;
+pub use blobs::{Arrived, BlobWriter};
 pub use error::StoreError;
 pub use locks::{Guard, Holder, Mode};
 pub use pins::{Collection, Pin};

@@ -247,8 +247,7 @@ mod tests {
         let late = File::open(&path).unwrap();
         assert!(is_at(&late, &path).unwrap());
         let (file, name) = first.into_parts();
-        store.adopt(&file, name, &digest).unwrap();
-        drop(file);
+        store.adopt(file, name, &digest).unwrap();
         late.try_lock().unwrap();
         assert!(links(&late).unwrap() == 1 && !is_at(&late, &path).unwrap());
         let second = store.partial(Some(&key), None).unwrap();

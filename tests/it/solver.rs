@@ -71,7 +71,7 @@ impl Large {
         store.insert(primary, Some(&digest), None).unwrap();
         assert!(metadata::kept_index(&store, &digest).is_none());
         let label = "primary".to_owned();
-        metadata::make_index(&store, &Kept { digest, label }).unwrap();
+        metadata::make_index(&store, &Kept { digest, label }, None).unwrap();
         Self {
             index: metadata::kept_index(&store, &digest).unwrap(),
             _store: home,

@@ -7,7 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Damage, SECTIONS, VERSION};
+use crc32fast::Hasher;
+use zerocopy::IntoBytes as _;
+
+use super::{Damage, SECTIONS, VERSION, WORD};
 use crate::digest::Digest;
 
 /// Bytes of a block; a multiple of a number's size, so that no number lies in two blocks.
@@ -30,7 +33,87 @@ pub(super) struct Span {
 }
 
 /// What the sections of an index have in them.
-pub(super) type Sections = [Vec<u8>; SECTIONS];
+pub(super) type Sections = [Section; SECTIONS];
+
+/// What one section has in it: parts that follow each other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Section(Vec<Part>);
+
+#[derive(Debug, Clone)]
+enum Part {
+    Bytes(Vec<u8>),
+    /// As the file has them.
+    Words(Vec<u32>),
+}
+
+impl Part {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Words(words) => words.as_bytes(),
+        }
+    }
+}
+
+impl Section {
+    /// Bytes.
+    pub(super) fn of_bytes(parts: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        Self(parts.into_iter().map(Part::Bytes).collect())
+    }
+
+    /// Numbers.
+    pub(super) fn of_words(parts: impl IntoIterator<Item = Vec<u32>>) -> Self {
+        let little_endian = |mut words: Vec<u32>| {
+            for word in &mut words {
+                *word = word.to_le();
+            }
+            Part::Words(words)
+        };
+        Self(parts.into_iter().map(little_endian).collect())
+    }
+
+    /// Bytes of all parts.
+    pub(super) fn len(&self) -> usize {
+        self.parts().map(<[u8]>::len).sum()
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Part::bytes)
+    }
+
+    /// What stands there, where that is all in one part.
+    fn get(&self, mut at: usize, length: usize) -> Option<&[u8]> {
+        for part in self.parts() {
+            if at < part.len() || length == 0 {
+                return part.get(at..at + length);
+            }
+            at -= part.len();
+        }
+        None
+    }
+
+    /// The checksums of its blocks, the last of which is filled with zeros.
+    fn sums(&self, mut take: impl FnMut(u32)) {
+        let mut hasher = Hasher::new();
+        let mut room = BLOCK;
+        for mut part in self.parts() {
+            while !part.is_empty() {
+                let (here, rest) = part.split_at(part.len().min(room));
+                hasher.update(here);
+                room -= here.len();
+                part = rest;
+                if room == 0 {
+                    take(std::mem::take(&mut hasher).finalize());
+                    room = BLOCK;
+                }
+            }
+        }
+        if room < BLOCK {
+            hasher.update(&NOTHING[..room]);
+            take(hasher.finalize());
+        }
+    }
+}
 
 /// Where blocks are read.
 #[derive(Debug)]
@@ -52,10 +135,20 @@ pub(super) struct Blocks {
     loaded: Vec<OnceCell<Box<[u8]>>>,
 }
 
-/// The file's header, which names the `primary` that the sections were made from. Each of them begins with a block.
+/// How many blocks the sections have. Each of them begins with one.
+fn blocks(sections: &Sections) -> usize {
+    sections.iter().map(|part| part.len().div_ceil(BLOCK)).sum()
+}
+
+/// Bytes of the file's header.
+pub(super) fn header_length(sections: &Sections) -> usize {
+    TABLE + blocks(sections) * 4 + 4
+}
+
+/// The file's header, which names the `primary` that the sections were made from.
 pub(super) fn header(sections: &Sections, primary: &Digest) -> Vec<u8> {
-    let blocks: usize = sections.iter().map(|part| part.len().div_ceil(BLOCK)).sum();
-    let mut bytes = Vec::with_capacity(TABLE + blocks * 4 + 4);
+    let blocks = blocks(sections);
+    let mut bytes = Vec::with_capacity(header_length(sections));
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.extend_from_slice(&u32::try_from(blocks).unwrap_or(u32::MAX).to_le_bytes());
@@ -66,15 +159,7 @@ pub(super) fn header(sections: &Sections, primary: &Digest) -> Vec<u8> {
         bytes.extend_from_slice(&(span.length as u64).to_le_bytes());
     }
     for section in sections {
-        let (whole, rest) = section.as_chunks::<BLOCK>();
-        for block in whole {
-            bytes.extend_from_slice(&crc32fast::hash(block).to_le_bytes());
-        }
-        if !rest.is_empty() {
-            let mut block = [0; BLOCK];
-            block[..rest.len()].copy_from_slice(rest);
-            bytes.extend_from_slice(&crc32fast::hash(&block).to_le_bytes());
-        }
+        section.sums(|sum| bytes.extend_from_slice(&sum.to_le_bytes()));
     }
     let sum = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
@@ -83,10 +168,10 @@ pub(super) fn header(sections: &Sections, primary: &Digest) -> Vec<u8> {
 
 /// What follows the header.
 pub(super) fn body(sections: &Sections) -> impl Iterator<Item = &[u8]> {
-    let padded = |section: &Vec<u8>| section.len().next_multiple_of(BLOCK) - section.len();
-    sections
-        .iter()
-        .flat_map(move |section| [section.as_slice(), &NOTHING[..padded(section)]])
+    sections.iter().flat_map(|section| {
+        let padded = section.len().next_multiple_of(BLOCK) - section.len();
+        section.parts().chain([&NOTHING[..padded]])
+    })
 }
 
 /// Fills the last block of a section.
@@ -279,7 +364,8 @@ impl Blocks {
             return Err(outside);
         }
         if let Source::Made(sections) = &self.source {
-            return word(&sections[section.place], at).ok_or(outside);
+            let bytes = sections[section.place].get(at, WORD);
+            return bytes.and_then(|bytes| word(bytes, 0)).ok_or(outside);
         }
         let at = section.start + at;
         word(self.block(at / BLOCK)?, at % BLOCK).ok_or(outside)
@@ -300,7 +386,7 @@ impl Blocks {
             return Err(outside);
         }
         if let Source::Made(sections) = &self.source {
-            let bytes = sections[section.place].get(at..at + length);
+            let bytes = sections[section.place].get(at, length);
             return bytes.map(Cow::Borrowed).ok_or(outside);
         }
         let start = section.start + at;

@@ -1,22 +1,28 @@
 //! The file of an index out of what one or several builders have.
 
+use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread;
 
 use super::Made;
-use super::blocks::{MAX_LENGTH, Sections};
+use super::blocks::{MAX_LENGTH, Section, Sections};
 use super::make::{Builder, TooLarge, small};
-use super::strings::Key;
+use super::slots::{self, Keyed};
+use super::strings::Strings;
 use super::{
     DEPENDENCIES, DEPENDENCY_LISTS, DETAILS, ENDS, LISTS, OBSOLETERS, PACKAGE, PACKAGES, PRE,
-    PROVIDER_ENDS, PROVIDERS, SUPPLEMENTERS, TEXT, WORD,
+    PROVIDER_ENDS, PROVIDERS, SLOTS, SUPPLEMENTERS, TEXT,
 };
+use crate::digest::Digest;
+use crate::threads::{beside, ended};
 
 /// A builder whose numbers become those of the whole.
 struct Part {
     builder: Builder,
-    /// The final numbers of its strings, and of its packages.
-    strings: Numbers,
+    /// The final numbers of its strings; none where they are its own.
+    strings: Option<Vec<u32>>,
+    /// The final numbers of its packages.
     packages: Vec<u32>,
     /// How many dependencies, numbers of lists, bytes of details stand before its own.
     dependencies: u32,
@@ -25,145 +31,125 @@ struct Part {
 }
 
 impl Builder {
-    /// What a repository has whose pieces went to these builders.
-    pub(in crate::repository) fn join(builders: Vec<Self>) -> Result<Made, TooLarge> {
+    /// What a repository has whose pieces went to these builders, read from the `primary` with this digest.
+    pub(in crate::repository) fn join(
+        mut builders: Vec<Self>,
+        primary: &Digest,
+    ) -> Result<Made, TooLarge> {
         if builders.iter().map(Self::size).sum::<usize>() > MAX_LENGTH {
             return Err(TooLarge);
         }
-        let (builders, details) = split_details(builders);
-        let lengths: Vec<usize> = details.iter().map(Vec::len).collect();
-        let mut sections = Sections::default();
-        // What has no numbers in it, beside what numbers the rest.
-        let (details, numbers) = beside(
-            || joined(details),
-            || number_strings(&builders, &mut sections),
-        );
+        let Numbered {
+            text,
+            ends,
+            numbers,
+        } = number_strings(&mut builders);
         let (packages, order) = number_packages(&builders);
-        let mut parts = parts(builders, &lengths, numbers, packages);
-        thread::scope(|scope| {
-            for part in &mut parts {
-                scope.spawn(|| part.renumber());
-            }
-        });
-        let count = sections[ENDS].len() / WORD;
-        let ([packages, dependencies, lists], ()) = beside(
-            || packages_and_lists(&parts, &order),
-            || names(&parts, count, &mut sections),
+        let mut parts = parts(builders, numbers, packages);
+        let (slots, ()) = beside(
+            || slots_of(&text, &ends, Keyed::by(primary)),
+            || parts.iter_mut().for_each(Part::renumber),
         );
-        sections[PACKAGES] = packages;
-        sections[DEPENDENCIES] = dependencies;
-        sections[LISTS] = lists;
-        sections[DETAILS] = details;
-        Ok(Made(Arc::new(sections)))
+        let (packages, names) = beside(
+            || in_order(&parts, &order),
+            || Names::of(&parts, ends.len()),
+        );
+        let (mut dependencies, mut lists, mut details) = (Vec::new(), Vec::new(), Vec::new());
+        for part in parts {
+            dependencies.push(part.builder.dependencies.into_flattened());
+            lists.push(part.builder.lists);
+            details.push(part.builder.details);
+        }
+        let sections = [
+            (TEXT, Section::of_bytes([text])),
+            (ENDS, Section::of_words([ends])),
+            (SLOTS, Section::of_words([slots])),
+            (PACKAGES, Section::of_words([packages.into_flattened()])),
+            (PROVIDER_ENDS, Section::of_words([names.ends])),
+            (PROVIDERS, Section::of_words([names.providers])),
+            (OBSOLETERS, Section::of_words([names.obsoleters])),
+            (SUPPLEMENTERS, Section::of_words([names.supplementers])),
+            (DEPENDENCIES, Section::of_words(dependencies)),
+            (LISTS, Section::of_words(lists)),
+            (DETAILS, Section::of_bytes(details)),
+        ];
+        let mut all = Sections::default();
+        for (place, section) in sections {
+            all[place] = section;
+        }
+        Ok(Made {
+            sections: Arc::new(all),
+            primary: *primary,
+        })
     }
 }
 
-/// Does two things at once, the first in a thread of its own.
-fn beside<A: Send, B>(other: impl FnOnce() -> A + Send, own: impl FnOnce() -> B) -> (A, B) {
-    thread::scope(|scope| {
-        let other = scope.spawn(other);
-        let own = own();
-        (ended(other), own)
-    })
-}
-
-fn ended<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
-    thread
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// The builders, and the details that each has.
-fn split_details(mut builders: Vec<Builder>) -> (Vec<Builder>, Vec<Vec<u8>>) {
-    let details = builders
-        .iter_mut()
-        .map(|builder| std::mem::take(&mut builder.details))
-        .collect();
-    (builders, details)
-}
-
-/// All in one, in the memory of the first.
-fn joined(parts: Vec<Vec<u8>>) -> Vec<u8> {
-    let mut parts = parts.into_iter();
-    let mut all = parts.next().unwrap_or_default();
-    for part in parts {
-        all.extend_from_slice(&part);
-    }
-    all
-}
-
-/// A string with its builder and its number there.
-type Placed<'a> = (Key<'a>, usize, u32);
-
-/// The strings of each builder in byte order.
-fn sorted(builders: &[Builder]) -> Vec<Vec<Placed<'_>>> {
-    thread::scope(|scope| {
-        let workers: Vec<_> = builders
-            .iter()
-            .enumerate()
-            .map(|(place, builder)| scope.spawn(move || placed(place, builder)))
-            .collect();
-        workers.into_iter().map(ended).collect()
-    })
-}
-
-fn placed(place: usize, builder: &Builder) -> Vec<Placed<'_>> {
-    let sorted = builder.strings.sorted().into_iter();
-    sorted.map(|(key, number)| (key, place, number)).collect()
-}
-
-/// The final numbers of a builder's strings, each beside its own.
-type Numbers = Vec<(u32, u32)>;
-
-/// Strings that follow each other in byte order, each once.
-#[derive(Default)]
-struct Merged {
+/// All strings by their final numbers, and what became of each builder's numbers.
+struct Numbered {
     text: Vec<u8>,
     ends: Vec<u32>,
-    /// Of each builder.
-    numbers: Vec<Numbers>,
+    /// None where they are the builder's own.
+    numbers: Vec<Option<Vec<u32>>>,
 }
 
-/// Writes the strings, and gives the final numbers of each builder's.
-fn number_strings(builders: &[Builder], sections: &mut Sections) -> Vec<Numbers> {
-    let sorted = sorted(builders);
-    // Two halves at once, cut where the middle of one builder's strings is.
-    let middle = sorted.first().and_then(|one| one.get(one.len() / 2));
-    let cut = |one: &Vec<Placed<'_>>| match middle {
-        Some((middle, ..)) => one.partition_point(|(key, ..)| key < middle),
-        None => 0,
-    };
-    let (lower, upper): (Vec<_>, Vec<_>) = sorted.iter().map(|one| one.split_at(cut(one))).unzip();
-    let (mut lower, upper) = beside(|| merged_strings(&lower), || merged_strings(&upper));
-    let (text, count) = (small(lower.text.len()), small(lower.ends.len()));
-    lower.text.extend_from_slice(&upper.text);
-    lower.ends.extend(upper.ends.iter().map(|end| end + text));
-    for (all, upper) in lower.numbers.iter_mut().zip(upper.numbers) {
-        all.extend(upper.into_iter().map(|(own, number)| (own, number + count)));
+/// The strings of all builders: the first one's keep their numbers, others' follow where no builder before has them.
+fn number_strings(builders: &mut [Builder]) -> Numbered {
+    let each = builders.iter_mut();
+    let strings: Vec<Strings> = each
+        .map(|builder| std::mem::take(&mut builder.strings))
+        .collect();
+    let owners = owners(&strings);
+    let mut strings = strings.into_iter();
+    let (mut text, mut ends) = strings.next().unwrap_or_default().into_text();
+    let mut numbers: Vec<Option<Vec<u32>>> = vec![None];
+    for (strings, owners) in strings.zip(owners) {
+        let mut number = |(string, owner): (&str, Option<Owner>)| {
+            let Some((before, number)) = owner else {
+                text.extend_from_slice(string.as_bytes());
+                ends.push(small(text.len()));
+                return small(ends.len() - 1);
+            };
+            let numbers = numbers[before as usize].as_ref();
+            numbers.map_or(number, |numbers| numbers[number as usize])
+        };
+        let all = strings.iter().zip(owners).map(&mut number).collect();
+        numbers.push(Some(all));
     }
-    sections[TEXT] = lower.text;
-    sections[ENDS] = words(&[&lower.ends]);
-    lower.numbers
+    Numbered {
+        text,
+        ends,
+        numbers,
+    }
 }
 
-fn merged_strings(sorted: &[&[Placed<'_>]]) -> Merged {
-    let mut merged = Merged {
-        numbers: sorted
-            .iter()
-            .map(|one| Vec::with_capacity(one.len()))
-            .collect(),
-        ..Merged::default()
+/// A builder, and a string's number there.
+type Owner = (u32, u32);
+
+/// Of each builder but the first, who before it has each of its strings.
+fn owners(all: &[Strings]) -> Vec<Vec<Option<Owner>>> {
+    thread::scope(|scope| {
+        let search = |place: usize| {
+            let count = all[place].len();
+            // Where there are two builders, both processors look for one's strings.
+            let halves = [0..count / 2, count / 2..count];
+            halves.map(|half| scope.spawn(move || owners_of(all, place, half)))
+        };
+        let begun: Vec<_> = (1..all.len()).map(search).collect();
+        let found = begun.into_iter().map(|halves| {
+            let halves = halves.into_iter();
+            halves.flat_map(|half| ended(half.join())).collect()
+        });
+        found.collect()
+    })
+}
+
+fn owners_of(all: &[Strings], place: usize, range: Range<usize>) -> Vec<Option<Owner>> {
+    let owner = |string: &str| {
+        let mut before = (0..).zip(&all[..place]);
+        before.find_map(|(before, strings)| Some((before, strings.find(string)?)))
     };
-    let mut before: Option<&str> = None;
-    for (key, place, number) in itertools::kmerge(sorted.iter().copied()) {
-        if before != Some(key.string) {
-            merged.text.extend_from_slice(key.string.as_bytes());
-            merged.ends.push(small(merged.text.len()));
-            before = Some(key.string);
-        }
-        merged.numbers[*place].push((*number, small(merged.ends.len() - 1)));
-    }
-    merged
+    let strings = all[place].iter().skip(range.start).take(range.len());
+    strings.map(owner).collect()
 }
 
 /// The final numbers of each builder's packages, and the packages in that order: the builder, its number there.
@@ -191,13 +177,12 @@ fn number_packages(builders: &[Builder]) -> (Vec<Vec<u32>>, Vec<(usize, usize)>)
 
 fn parts(
     builders: Vec<Builder>,
-    lengths: &[usize],
-    strings: Vec<Numbers>,
+    strings: Vec<Option<Vec<u32>>>,
     packages: Vec<Vec<u32>>,
 ) -> Vec<Part> {
     let (mut dependencies, mut lists, mut details) = (0, 0, 0);
-    let numbers = strings.into_iter().zip(packages).zip(lengths);
-    let part = |(builder, ((strings, packages), length)): (Builder, (_, &usize))| {
+    let numbers = strings.into_iter().zip(packages);
+    let part = |(builder, (strings, packages))| {
         let part = Part {
             builder,
             strings,
@@ -208,25 +193,20 @@ fn parts(
         };
         dependencies += small(part.builder.dependencies.len());
         lists += small(part.builder.lists.len());
-        details += small(*length);
+        details += small(part.builder.details.len());
         part
     };
     builders.into_iter().zip(numbers).map(part).collect()
 }
 
 impl Part {
-    /// Replaces all numbers by the final ones.
+    /// Replaces the numbers of strings, dependencies and places by the final ones.
     fn renumber(&mut self) {
-        let Self {
-            builder,
-            strings: numbers,
-            packages,
-            ..
-        } = self;
-        let mut strings = vec![0; numbers.len()];
-        for (own, number) in numbers {
-            strings[*own as usize] = *number;
-        }
+        // The first part has them.
+        let Some(strings) = &self.strings else {
+            return;
+        };
+        let builder = &mut self.builder;
         let replace = |number: &mut u32| *number = strings[*number as usize];
         for [name, _, version] in &mut builder.dependencies {
             replace(name);
@@ -237,105 +217,118 @@ impl Part {
             [name, version, release, arch, vendor]
                 .into_iter()
                 .for_each(replace);
-            let mut at = *lists as usize;
-            for _list in 0..DEPENDENCY_LISTS {
+            let (mut at, there) = (*lists as usize + 1, builder.lists[*lists as usize]);
+            for list in (0..=DEPENDENCY_LISTS).filter(|list| there & (1 << list) != 0) {
                 let end = at + 1 + builder.lists[at] as usize;
                 for number in &mut builder.lists[at + 1..end] {
-                    *number = ((*number & !PRE) + self.dependencies) | (*number & PRE);
+                    if list == DEPENDENCY_LISTS {
+                        replace(number);
+                    } else {
+                        *number = ((*number & !PRE) + self.dependencies) | (*number & PRE);
+                    }
                 }
                 at = end;
             }
-            let paths = builder.lists[at] as usize;
-            builder.lists[at + 1..=at + paths]
-                .iter_mut()
-                .for_each(replace);
             *lists += self.lists;
             *details += self.details;
         }
-        for pairs in [
-            &mut builder.provided,
-            &mut builder.obsoleted,
-            &mut builder.supplemented,
-        ] {
-            for (name, package) in pairs.iter_mut() {
-                replace(name);
-                *package = packages[*package as usize];
-            }
-            pairs.sort_unstable();
-            pairs.dedup();
+    }
+
+    /// Pairs of a string and a package, by their final numbers.
+    fn numbered<'a>(
+        &'a self,
+        pairs: &'a [(u32, u32)],
+    ) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+        let string = |number: u32| match &self.strings {
+            Some(strings) => strings[number as usize],
+            None => number,
+        };
+        pairs
+            .iter()
+            .map(move |(name, package)| (string(*name), self.packages[*package as usize]))
+    }
+}
+
+/// Where each string is found.
+fn slots_of(text: &[u8], ends: &[u32], keyed: Keyed) -> Vec<u32> {
+    let hashes = |range: Range<usize>| -> Vec<u32> {
+        let start = range.start.checked_sub(1).map_or(0, |before| ends[before]);
+        let starts = iter::once(&start).chain(&ends[range.clone()]);
+        let each = starts.zip(&ends[range]);
+        each.map(|(start, end)| keyed.hash(&text[*start as usize..*end as usize]))
+            .collect()
+    };
+    let half = ends.len() / 2;
+    let (mut all, rest) = beside(|| hashes(0..half), || hashes(half..ends.len()));
+    all.extend(rest);
+    slots::table(&all)
+}
+
+/// The packages in their order.
+fn in_order(parts: &[Part], order: &[(usize, usize)]) -> Vec<[u32; PACKAGE]> {
+    let package = |(place, number): &(usize, usize)| parts[*place].builder.packages[*number];
+    order.iter().map(package).collect()
+}
+
+/// Who is found by which string.
+struct Names {
+    /// Where the providers of each string end.
+    ends: Vec<u32>,
+    providers: Vec<u32>,
+    /// Strings and packages.
+    obsoleters: Vec<u32>,
+    supplementers: Vec<u32>,
+}
+
+impl Names {
+    /// By the `count` strings.
+    fn of(parts: &[Part], count: usize) -> Self {
+        let (ends, providers) = by_string(parts, count);
+        let sorted = |pairs: fn(&Builder) -> &Vec<(u32, u32)>| {
+            let each = parts.iter();
+            let all = each.flat_map(|part| part.numbered(pairs(&part.builder)));
+            let mut all: Vec<[u32; 2]> = all.map(<[u32; 2]>::from).collect();
+            all.sort_unstable();
+            all.dedup();
+            all.into_flattened()
+        };
+        Self {
+            ends,
+            providers,
+            obsoleters: sorted(|builder| &builder.obsoleted),
+            supplementers: sorted(|builder| &builder.supplemented),
         }
     }
 }
 
-/// The sections of packages, dependencies and lists.
-fn packages_and_lists(parts: &[Part], order: &[(usize, usize)]) -> [Vec<u8>; 3] {
-    let builders = || parts.iter().map(|part| &part.builder);
-    let packages = order.iter();
-    let packages: Vec<[u32; PACKAGE]> = packages
-        .map(|(place, package)| parts[*place].builder.packages[*package])
-        .collect();
-    [
-        words(&[packages.as_flattened()]),
-        words(
-            &builders()
-                .map(|one| one.dependencies.as_flattened())
-                .collect::<Vec<_>>(),
-        ),
-        words(
-            &builders()
-                .map(|one| one.lists.as_slice())
-                .collect::<Vec<_>>(),
-        ),
-    ]
-}
-
-/// Writes who is found by which of the `count` strings.
-fn names(parts: &[Part], count: usize, sections: &mut Sections) {
-    let builders = || parts.iter().map(|part| &part.builder);
-    let provided = merged(builders().map(|one| one.provided.as_slice()));
-    let mut ends = vec![0_u32; count];
-    for (name, _) in &provided {
-        ends[*name as usize] += 1;
+/// Who provides what: where the packages of each string end, and the packages, those of one string sorted.
+fn by_string(parts: &[Part], count: usize) -> (Vec<u32>, Vec<u32>) {
+    let provided = || {
+        let each = parts.iter();
+        each.flat_map(|part| part.numbered(&part.builder.provided))
+    };
+    let mut places = vec![0_u32; count];
+    for (name, _) in provided() {
+        places[name as usize] += 1;
     }
     let mut sum = 0;
-    for end in &mut ends {
-        sum += *end;
-        *end = sum;
+    for place in &mut places {
+        sum += std::mem::replace(place, sum);
     }
-    sections[PROVIDER_ENDS] = words(&[&ends]);
-    let providers: Vec<u32> = provided.into_iter().map(|(_, package)| package).collect();
-    sections[PROVIDERS] = words(&[&providers]);
-    let both = |pairs: Vec<(u32, u32)>| {
-        let pairs: Vec<[u32; 2]> = pairs.into_iter().map(<[u32; 2]>::from).collect();
-        words(&[pairs.as_flattened()])
-    };
-    sections[OBSOLETERS] = both(merged(builders().map(|one| one.obsoleted.as_slice())));
-    sections[SUPPLEMENTERS] = both(merged(builders().map(|one| one.supplemented.as_slice())));
-}
-
-/// Sorted pairs of several builders; no pair is in two of them.
-#[expect(
-    clippy::stable_sort_primitive,
-    reason = "the stable sort finds what is in order already, and merges it"
-)]
-fn merged<'a>(pairs: impl Iterator<Item = &'a [(u32, u32)]>) -> Vec<(u32, u32)> {
-    let mut all: Vec<(u32, u32)> = pairs.flatten().copied().collect();
-    all.sort();
-    all
-}
-
-/// Numbers as the file has them.
-fn words(parts: &[&[u32]]) -> Vec<u8> {
-    let count: usize = parts.iter().map(|part| part.len()).sum();
-    let mut bytes = vec![0; count * WORD];
-    let mut rest = bytes.as_mut_slice();
-    for part in parts {
-        let (words, after) = rest.split_at_mut(part.len() * WORD);
-        let (words, _) = words.as_chunks_mut::<WORD>();
-        for (word, number) in words.iter_mut().zip(*part) {
-            *word = number.to_le_bytes();
+    let mut providers = vec![0; sum as usize];
+    for (name, package) in provided() {
+        let place = &mut places[name as usize];
+        providers[*place as usize] = package;
+        *place += 1;
+    }
+    // Each place has become the end. Packages come in their order from each part alone.
+    let mut start = 0;
+    for end in &places {
+        let of_one = &mut providers[start..*end as usize];
+        if !of_one.is_sorted() {
+            of_one.sort_unstable();
         }
-        rest = after;
+        start = *end as usize;
     }
-    bytes
+    (places, providers)
 }

@@ -8,6 +8,7 @@ use super::{
     DEPENDENCY, DEPENDENCY_LISTS, FILE, Made, OBSOLETES, PACKAGE, PRE, PROVIDES, REQUIRES, RICH,
     RPMLIB, SUPPLEMENTS, WORD,
 };
+use crate::digest::Digest;
 use crate::repository::{Checksum, PackageEntry};
 use crate::rpm::{Dependency, DependencyParts, Requirement};
 
@@ -20,15 +21,12 @@ pub(in crate::repository) struct Head<'a> {
     pub(in crate::repository) release: &'a str,
     pub(in crate::repository) arch: &'a str,
     pub(in crate::repository) vendor: &'a str,
-    pub(in crate::repository) summary: &'a str,
-    pub(in crate::repository) source_rpm: Option<&'a str>,
     pub(in crate::repository) location: &'a str,
     /// The hex digits of its checksum.
     pub(in crate::repository) id: &'a str,
     /// Whether that is SHA-512, not SHA-256.
     pub(in crate::repository) long: bool,
     pub(in crate::repository) size: u64,
-    pub(in crate::repository) installed_size: u64,
     pub(in crate::repository) build_time: u64,
 }
 
@@ -41,7 +39,8 @@ pub(in crate::repository) struct Required {
 
 /// Makes the index of a repository, or of a part of it.
 ///
-/// Strings get their numbers as they come; the final ones, which are in byte order, replace them at the end.
+/// Strings get their numbers as they come; where there are several builders, those of the first replace the others'
+/// at the end.
 #[derive(Debug, Default)]
 pub struct Builder {
     pub(super) strings: Strings,
@@ -52,14 +51,19 @@ pub struct Builder {
     pub(super) packages: Vec<[u32; PACKAGE]>,
     /// Numbers of dependencies, and of strings where a list of paths is.
     pub(super) lists: Vec<u32>,
-    /// Strings and the packages that provide them.
+    /// Strings and the packages that provide them, no pair twice.
     pub(super) provided: Vec<(u32, u32)>,
     pub(super) obsoleted: Vec<(u32, u32)>,
     pub(super) supplemented: Vec<(u32, u32)>,
     pub(super) details: Vec<u8>,
+    /// The names of one package; the memory is used again.
+    names: Vec<u32>,
     /// The pieces that it had of the repository, and how many packages there were at the end of each.
     pub(super) pieces: Vec<(usize, usize)>,
 }
+
+/// So many bytes of a compressed file come to one string, about.
+const BYTES_OF_STRING: usize = 32;
 
 /// A repository that is larger than any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +78,21 @@ impl Builder {
     /// An index without packages.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same for its share of a file of metadata, in bytes: what it grows to need not be moved meanwhile. Room that is
+    /// not used takes no memory.
+    pub(in crate::repository) fn with_room(bytes: usize) -> Self {
+        let numbers = bytes / WORD;
+        Self {
+            strings: Strings::with_room(bytes / BYTES_OF_STRING, bytes),
+            dependencies: Vec::with_capacity(numbers / DEPENDENCY),
+            packages: Vec::with_capacity(numbers / PACKAGE),
+            lists: Vec::with_capacity(numbers),
+            provided: Vec::with_capacity(numbers / 2),
+            details: Vec::with_capacity(2 * bytes),
+            ..Self::default()
+        }
     }
 
     /// Adds a package; refuses one with which the index would be larger than any repository's.
@@ -132,10 +151,9 @@ impl Builder {
     ) -> Result<(), TooLarge> {
         let package = small(self.packages.len());
         let [name, version, release, arch, vendor] = self.head(head);
-        self.provided.push((name, package));
         let place = small(self.lists.len());
         self.lists(lists, paths);
-        self.names(lists, paths, package);
+        self.names(name, lists, paths, package);
         let start = self.details.len();
         self.detail(head);
         let length = small(self.details.len() - start);
@@ -197,7 +215,14 @@ impl Builder {
 
     /// What the package says of itself, and its paths.
     fn lists(&mut self, lists: &[&[Required]; DEPENDENCY_LISTS], paths: &[u32]) {
-        for (place, list) in lists.iter().enumerate() {
+        let start = self.lists.len();
+        self.lists.push(0);
+        for (place, list) in lists
+            .iter()
+            .enumerate()
+            .filter(|(_, list)| !list.is_empty())
+        {
+            self.lists[start] |= 1 << place;
             self.lists.push(small(list.len()));
             let mark = |one: &Required| match one {
                 Required { number, pre: true } if place == REQUIRES => number | PRE,
@@ -205,19 +230,32 @@ impl Builder {
             };
             self.lists.extend(list.iter().map(mark));
         }
-        self.lists.push(small(paths.len()));
-        self.lists.extend_from_slice(paths);
+        if !paths.is_empty() {
+            self.lists[start] |= 1 << DEPENDENCY_LISTS;
+            self.lists.push(small(paths.len()));
+            self.lists.extend_from_slice(paths);
+        }
     }
 
     /// By which names the package is found.
-    fn names(&mut self, lists: &[&[Required]; DEPENDENCY_LISTS], paths: &[u32], package: u32) {
+    fn names(
+        &mut self,
+        own: u32,
+        lists: &[&[Required]; DEPENDENCY_LISTS],
+        paths: &[u32],
+        package: u32,
+    ) {
         let stored = |one: &Required| self.dependencies[one.number as usize];
         let provided = lists[PROVIDES].iter().map(stored);
         let plain = provided.filter(|[_, comparison, _]| comparison & RICH == 0);
-        self.provided
-            .extend(plain.map(|[name, ..]| (name, package)));
-        self.provided
-            .extend(paths.iter().map(|path| (*path, package)));
+        self.names.clear();
+        self.names.push(own);
+        self.names.extend(plain.map(|[name, ..]| name));
+        self.names.extend_from_slice(paths);
+        self.names.sort_unstable();
+        self.names.dedup();
+        let names = self.names.iter();
+        self.provided.extend(names.map(|name| (*name, package)));
         let obsoleted = lists[OBSOLETES].iter().map(stored);
         self.obsoleted
             .extend(obsoleted.map(|[name, ..]| (name, package)));
@@ -293,25 +331,23 @@ impl Builder {
         [name, comparison, version]
     }
 
-    /// Sizes and time, then texts, each after its length.
+    /// Size and time, which checksum, then texts, each after its length.
     fn detail(&mut self, head: &Head<'_>) {
-        for number in [head.size, head.installed_size, head.build_time] {
+        for number in [head.size, head.build_time] {
             self.details.extend_from_slice(&number.to_le_bytes());
         }
         self.details.push(u8::from(head.long));
-        self.details.push(u8::from(head.source_rpm.is_some()));
-        let source = head.source_rpm.unwrap_or_default();
-        for text in [head.id, head.location, head.summary, source] {
+        for text in [head.id, head.location] {
             self.details
                 .extend_from_slice(&small(text.len()).to_le_bytes());
             self.details.extend_from_slice(text.as_bytes());
         }
     }
 
-    /// What the packages come to.
-    pub fn finish(mut self) -> Result<Made, TooLarge> {
+    /// What the packages come to, which are those of the `primary` with this digest.
+    pub fn finish(mut self, primary: &Digest) -> Result<Made, TooLarge> {
         self.end_piece(0);
-        Self::join(vec![self])
+        Self::join(vec![self], primary)
     }
 }
 
@@ -325,13 +361,10 @@ fn head(entry: &PackageEntry) -> Head<'_> {
         release: &nevra.release,
         arch: &nevra.arch,
         vendor: &facts.vendor,
-        summary: &facts.summary,
-        source_rpm: facts.source_rpm.as_deref(),
         location: &entry.location,
         id: &entry.id,
         long: matches!(entry.checksum, Checksum::Sha512(_)),
         size: entry.size,
-        installed_size: facts.installed_size,
         build_time: facts.build_time,
     }
 }

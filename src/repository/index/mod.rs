@@ -12,28 +12,34 @@
 //!
 //! | section | what |
 //! | --- | --- |
-//! | text | all strings in byte order, each once, without separators; bytes |
+//! | text | all strings, each once, without separators; bytes |
 //! | ends | where each string ends |
 //! | dependencies | name, comparison with marks, version |
 //! | packages | name, epoch, version, release, architecture, vendor, place of its lists, place and length of its details |
-//! | lists | per package eight lists of dependencies and one of paths, each after its length |
+//! | lists | per package a number whose bits say which lists it has, of dependencies eight and one of paths; each after its length |
 //! | provider ends, providers | per string the packages that provide it, are called so, or have that file |
 //! | obsoleters, supplementers | string and package, sorted |
 //! | details | what only the lock needs; bytes |
+//! | slots | strings by their hashes: each its number and one more, or 0 |
 
 mod blocks;
 mod join;
 mod make;
 mod reach;
 mod read;
+mod slots;
 mod strings;
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::digest::Digest;
+use crate::threads::beside;
 
 pub use make::{Builder, TooLarge};
 pub(in crate::repository) use make::{Head, Required};
@@ -41,9 +47,10 @@ pub use reach::{Offered, Reach};
 pub(in crate::repository) use strings::Texts;
 
 use blocks::{Blocks, Sections, Span};
+use slots::Keyed;
 
 /// The version of the file's form. Another one is made anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why a kept index cannot be used: it is made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -51,7 +58,7 @@ pub const VERSION: u32 = 1;
 pub struct Damage(&'static str);
 
 /// The sections by their places in the header.
-const SECTIONS: usize = 10;
+const SECTIONS: usize = 11;
 const TEXT: usize = 0;
 const ENDS: usize = 1;
 const DEPENDENCIES: usize = 2;
@@ -62,6 +69,7 @@ const PROVIDERS: usize = 6;
 const OBSOLETERS: usize = 7;
 const SUPPLEMENTERS: usize = 8;
 const DETAILS: usize = 9;
+const SLOTS: usize = 10;
 
 /// Bytes of a number.
 const WORD: usize = 4;
@@ -91,23 +99,39 @@ const RPMLIB: u32 = 1 << 10;
 
 /// What an index has in it, made in this process: to be asked at once, and to be kept.
 #[derive(Debug, Clone)]
-pub struct Made(Arc<Sections>);
+pub struct Made {
+    sections: Arc<Sections>,
+    primary: Digest,
+}
 
 impl Made {
     /// To be asked.
     pub fn index(&self) -> Result<Index, Damage> {
-        let (blocks, sections) = Blocks::made(Arc::clone(&self.0));
-        Index::checked(blocks, sections)
+        let (blocks, sections) = Blocks::made(Arc::clone(&self.sections));
+        Index::checked(blocks, &sections, &self.primary)
     }
 
-    /// The file's header, which names the `primary` that it was made from.
-    pub fn header(&self, primary: &Digest) -> Vec<u8> {
-        blocks::header(&self.0, primary)
+    /// Bytes of the file.
+    pub fn length(&self) -> u64 {
+        let body: usize = blocks::body(&self.sections).map(<[u8]>::len).sum();
+        (blocks::header_length(&self.sections) + body) as u64
     }
 
-    /// What follows the header in the file.
-    pub fn body(&self) -> impl Iterator<Item = &[u8]> {
-        blocks::body(&self.0)
+    /// Writes the file, which names the `primary` that it was made from.
+    pub fn write(&self, file: &File) -> io::Result<()> {
+        // The header has the checksums of what follows it.
+        let (header, written) = beside(
+            || blocks::header(&self.sections, &self.primary),
+            || {
+                let mut at = blocks::header_length(&self.sections) as u64;
+                blocks::body(&self.sections).try_for_each(|part| {
+                    file.write_all_at(part, at)?;
+                    at += part.len() as u64;
+                    Ok(())
+                })
+            },
+        );
+        written.and_then(|()| file.write_all_at(&header, 0))
     }
 }
 
@@ -117,23 +141,29 @@ pub struct Index {
     blocks: Blocks,
     sections: [Span; SECTIONS],
     strings: usize,
+    slots: usize,
     packages: usize,
+    keyed: Keyed,
 }
 
 impl Index {
     /// Opens the index at `path` of the `primary` file with the digest `primary`.
     pub fn open(path: &Path, primary: &Digest) -> Result<Self, Damage> {
         let (blocks, sections) = Blocks::open(path, primary)?;
-        Self::checked(blocks, sections)
+        Self::checked(blocks, &sections, primary)
     }
 
     /// An index in memory, as a file has it.
     pub fn from_bytes(bytes: Vec<u8>, primary: &Digest) -> Result<Self, Damage> {
         let (blocks, sections) = Blocks::from_bytes(bytes, primary)?;
-        Self::checked(blocks, sections)
+        Self::checked(blocks, &sections, primary)
     }
 
-    fn checked(blocks: Blocks, sections: [Span; SECTIONS]) -> Result<Self, Damage> {
+    fn checked(
+        blocks: Blocks,
+        sections: &[Span; SECTIONS],
+        primary: &Digest,
+    ) -> Result<Self, Damage> {
         let count = |section: usize, size: usize| {
             let length = sections[section].length;
             if length.is_multiple_of(size) {
@@ -152,11 +182,17 @@ impl Index {
         if count(PROVIDER_ENDS, WORD)? != strings {
             return Err(Damage("the sections do not fit each other"));
         }
+        let slots = count(SLOTS, WORD)?;
+        if !slots.is_power_of_two() {
+            return Err(Damage("strings cannot be found in it"));
+        }
         Ok(Self {
             blocks,
-            sections,
+            sections: *sections,
             strings,
+            slots,
             packages,
+            keyed: Keyed::by(primary),
         })
     }
 

@@ -1,11 +1,10 @@
 //! Packages and strings out of an index, every number checked.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 use super::{
     DEPENDENCIES, DEPENDENCY, DEPENDENCY_LISTS, DETAILS, Damage, ENDS, Index, LISTS, OBSOLETERS,
-    PACKAGE, PACKAGES, PRE, PROVIDER_ENDS, PROVIDERS, TEXT, WORD,
+    PACKAGE, PACKAGES, PRE, PROVIDER_ENDS, PROVIDERS, SLOTS, TEXT, WORD, slots,
 };
 use crate::repository::{Checksum, PackageEntry};
 use crate::rpm::{Comparison, Dependency, Nevra, PackageFacts, Requirement};
@@ -46,14 +45,13 @@ impl Index {
 
     /// The number of a string.
     pub(super) fn find_string(&self, wanted: &str) -> Result<Option<u32>, Damage> {
-        let (mut low, mut high) = (0, self.strings);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let number = u32::try_from(middle).map_err(|_| Damage("it has too many strings"))?;
-            match (*self.string_bytes(number)?).cmp(wanted.as_bytes()) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Greater => high = middle,
-                Ordering::Equal => return Ok(Some(number)),
+        let hash = self.keyed.hash(wanted.as_bytes());
+        for place in slots::places(hash, self.slots) {
+            let Some(number) = self.word(SLOTS, place)?.checked_sub(1) else {
+                break;
+            };
+            if *self.string_bytes(number)? == *wanted.as_bytes() {
+                return Ok(Some(number));
             }
         }
         Ok(None)
@@ -119,8 +117,11 @@ impl Index {
     /// Where the lists of a package are.
     pub(super) fn lists(&self, package: u32) -> Result<Lists, Damage> {
         let mut at = self.package_word(package, 6)? as usize;
+        let there = self.word(LISTS, at)?;
+        at += 1;
         let mut lists = [(0, 0); DEPENDENCY_LISTS + 1];
-        for list in &mut lists {
+        let each = lists.iter_mut().enumerate();
+        for (_, list) in each.filter(|(place, _)| there & (1 << place) != 0) {
             let length = self.word(LISTS, at)? as usize;
             // What a damaged length would ask for is checked before anything is made for it.
             if length > self.sections[LISTS].length / WORD {
@@ -203,14 +204,10 @@ impl Index {
         let bytes = self.details(package)?;
         let mut rest = Details(&bytes);
         let size = rest.number()?;
-        facts.installed_size = rest.number()?;
         facts.build_time = rest.number()?;
-        let [kind, has_source] = rest.take()?;
+        let [kind] = rest.take()?;
         let id = rest.text()?;
         let location = rest.text()?;
-        facts.summary = rest.text()?;
-        let source = rest.text()?;
-        facts.source_rpm = (has_source != 0).then_some(source);
         let kind = if kind == 0 { "sha256" } else { "sha512" };
         Ok(PackageEntry {
             facts,
@@ -230,7 +227,7 @@ impl Index {
     pub fn id(&self, package: u32) -> Result<String, Damage> {
         let bytes = self.details(package)?;
         let mut rest = Details(&bytes);
-        let _numbers_and_marks: [u8; 3 * 8 + 2] = rest.take()?;
+        let _numbers_and_mark: [u8; 2 * 8 + 1] = rest.take()?;
         rest.text()
     }
 
@@ -259,7 +256,7 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with every capability and every file that some package has, in byte order.
+    /// Calls `visit` with every capability and every file that some package has, in no order.
     pub fn capabilities(&self, mut visit: impl FnMut(&str)) -> Result<(), Damage> {
         let mut before = 0;
         for string in 0..self.strings {

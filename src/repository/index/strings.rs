@@ -1,5 +1,7 @@
 //! Strings that get numbers: each is kept once, all in one piece of memory.
 
+use std::iter;
+
 use ahash::RandomState;
 use hashbrown::HashTable;
 
@@ -31,6 +33,15 @@ impl<V> Default for Texts<V> {
 }
 
 impl<V: Copy> Texts<V> {
+    /// None yet, and room for what may come.
+    pub(in crate::repository) fn with_room(texts: usize, bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            places: HashTable::with_capacity(texts),
+            state: RandomState::new(),
+        }
+    }
+
     /// Bytes of all together.
     pub(in crate::repository) fn bytes(&self) -> usize {
         self.text.len()
@@ -78,6 +89,14 @@ pub(in crate::repository) struct Strings {
 }
 
 impl Strings {
+    /// None yet, and room for what may come.
+    pub(super) fn with_room(strings: usize, bytes: usize) -> Self {
+        Self {
+            texts: Texts::with_room(strings, bytes),
+            ends: Vec::with_capacity(strings),
+        }
+    }
+
     /// How many there are.
     pub(in crate::repository) fn len(&self) -> usize {
         self.ends.len()
@@ -95,6 +114,20 @@ impl Strings {
         &self.texts.text[start as usize..self.ends[place] as usize]
     }
 
+    /// All, in the order of their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        let ends = self.ends.iter();
+        let starts = iter::once(&0).chain(ends.clone());
+        starts
+            .zip(ends)
+            .map(|(start, end)| &self.texts.text[*start as usize..*end as usize])
+    }
+
+    /// The number of a string, if it has one.
+    pub(super) fn find(&self, string: &str) -> Option<u32> {
+        self.texts.find(string).ok()
+    }
+
     /// The number of a string, which gets one if it has none.
     pub(in crate::repository) fn number(&mut self, string: &str) -> u32 {
         self.texts.find(string).unwrap_or_else(|absent| {
@@ -106,13 +139,9 @@ impl Strings {
         })
     }
 
-    /// All in byte order, each with its number.
-    pub(super) fn sorted(&self) -> Vec<(Key<'_>, u32)> {
-        let numbers = 0..u32::try_from(self.len()).unwrap_or(u32::MAX);
-        let keyed = numbers.map(|number| (Key::new(self.get(number)), number));
-        let mut sorted: Vec<_> = keyed.collect();
-        sorted.sort_unstable();
-        sorted
+    /// All, one after the other, and where each ends.
+    pub(super) fn into_text(self) -> (Vec<u8>, Vec<u32>) {
+        (self.texts.text.into_bytes(), self.ends)
     }
 }
 
@@ -126,31 +155,12 @@ fn long(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
 
-/// A string in byte order; most comparisons need its beginning alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key<'a> {
-    beginning: u128,
-    pub(super) string: &'a str,
-}
-
-impl<'a> Key<'a> {
-    fn new(string: &'a str) -> Self {
-        let mut beginning = [0; 16];
-        let length = string.len().min(beginning.len());
-        beginning[..length].copy_from_slice(&string.as_bytes()[..length]);
-        Self {
-            beginning: u128::from_be_bytes(beginning),
-            string,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn strings_keep_their_numbers_and_sort_by_bytes() {
+    fn strings_keep_their_numbers() {
         let mut strings = Strings::default();
         let given = [
             "b",
@@ -164,12 +174,11 @@ mod tests {
         let numbers = given.map(|string| strings.number(string));
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 0]);
         assert_eq!(numbers.map(|number| strings.get(number)), given);
-        let found = ["ä", "a"].map(|string| strings.texts.find(string).ok());
+        let found = ["ä", "a"].map(|string| strings.find(string));
         assert_eq!(found, [Some(4), None]);
-        let sorted = strings.sorted();
-        let sorted: Vec<&str> = sorted.iter().map(|(key, _)| key.string).collect();
-        let mut expected = given[..6].to_vec();
-        expected.sort_unstable();
-        assert_eq!(sorted, expected);
+        assert!(strings.iter().eq(given[..6].iter().copied()));
+        let (text, ends) = strings.into_text();
+        assert_eq!(text, given[..6].concat().into_bytes());
+        assert_eq!(ends.len(), 6);
     }
 }

@@ -27,7 +27,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Store, StoreError};
+use super::{Arrived, Store, StoreError};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::documents::template::Access;
@@ -174,6 +174,38 @@ impl Fetcher {
         }
     }
 
+    /// Fetches one file if the store does not have it, to be used before it is on the disk.
+    pub async fn fetch_ahead(
+        &self,
+        download: &Download,
+        sink: &dyn Sink,
+        cancel: &Cancel,
+    ) -> Result<(Fetched, Option<Arrived>), FetchError> {
+        let fetch = async {
+            if let Some(fetched) = self.present(download).await? {
+                return Ok((fetched, None));
+            }
+            let progress = Progress::new(sink, [download].into_iter());
+            let fetched = self.try_mirrors(download, &progress, Transfer::place);
+            match fetched.await {
+                Ok((fetched, arrived)) => Ok((fetched, Some(arrived))),
+                Err(End::Fatal(error)) => Err(error),
+                Err(End::Failed(failed)) => Err(FetchError::Failed {
+                    failures: vec![failed],
+                    total: 1,
+                }),
+            }
+        };
+        if cancel.is_cancelled() {
+            return Err(FetchError::Interrupted);
+        }
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(FetchError::Interrupted),
+            result = fetch => result,
+        }
+    }
+
     async fn fetch_all(
         &self,
         downloads: Vec<Download>,
@@ -264,21 +296,23 @@ impl Fetcher {
         download: &Download,
         progress: &Progress<'_>,
     ) -> (usize, Result<Fetched, End>) {
-        (index, self.try_mirrors(download, progress).await)
+        let fetched = self.try_mirrors(download, progress, Transfer::adopt);
+        (index, fetched.await.map(|(fetched, ())| fetched))
     }
 
-    /// Goes over the mirrors until one gives the file or none is left.
-    async fn try_mirrors(
+    /// Goes over the mirrors until one gives the file or none is left; `keep` makes a blob of it.
+    async fn try_mirrors<T: Send + 'static>(
         &self,
         download: &Download,
         progress: &Progress<'_>,
-    ) -> Result<Fetched, End> {
+        keep: fn(Transfer, &Digest) -> Result<T, StoreError>,
+    ) -> Result<(Fetched, T), End> {
         let key = download.digest.map(|digest| digest.hex());
         let (store, size) = (self.store.clone(), download.size);
         let transfer = blocking(move || Transfer::open(store, key.as_deref(), size)).await?;
         let mut job = Job::new(download, &self.options, transfer, progress);
         if let Some(digest) = job.complete()? {
-            return Ok(finish(job, digest, None).await?);
+            return Ok(self.finish(job, digest, None, keep).await?);
         }
         let mut mirrors = Mirrors::new(&download.urls, |url| self.reachable(url), &self.options);
         while let Some((mirror, ready)) = mirrors.next(Instant::now()) {
@@ -294,7 +328,7 @@ impl Fetcher {
             match result {
                 Ok(digest) => {
                     self.remember(download, url, &digest);
-                    return Ok(finish(job, digest, Some(url)).await?);
+                    return Ok(self.finish(job, digest, Some(url), keep).await?);
                 }
                 Err(Fault::Fatal(error)) => {
                     if matches!(error, FetchError::Store(StoreError::Full { .. })) {
@@ -317,6 +351,29 @@ impl Fetcher {
             }
         }
         Err(End::Failed(mirrors.into_failed(download.name.clone())))
+    }
+
+    /// Makes a blob of what was transferred.
+    async fn finish<T: Send + 'static>(
+        &self,
+        job: Job<'_>,
+        digest: Digest,
+        url: Option<&str>,
+        keep: fn(Transfer, &Digest) -> Result<T, StoreError>,
+    ) -> Result<(Fetched, T), StoreError> {
+        let Job {
+            transfer, progress, ..
+        } = job;
+        let size = transfer.length();
+        let kept = blocking(move || keep(transfer, &digest)).await?;
+        progress.file_done();
+        let fetched = Fetched {
+            digest,
+            path: self.store.blob_path(&digest),
+            url_used: url.map(ToOwned::to_owned),
+            size,
+        };
+        Ok((fetched, kept))
     }
 
     /// Notes what an address gave that promises no digest: with `offline` it gives the same again.
@@ -360,22 +417,6 @@ impl Fetcher {
 /// The derived file that says what an address gave last.
 fn latest(url: &str) -> String {
     format!("latest-{}", Digest::of(url.as_bytes()).hex())
-}
-
-/// Makes a blob of what was transferred.
-async fn finish(job: Job<'_>, digest: Digest, url: Option<&str>) -> Result<Fetched, StoreError> {
-    let Job {
-        transfer, progress, ..
-    } = job;
-    let size = transfer.length();
-    let path = blocking(move || transfer.adopt(&digest)).await?;
-    progress.file_done();
-    Ok(Fetched {
-        digest,
-        path,
-        url_used: url.map(ToOwned::to_owned),
-        size,
-    })
 }
 
 /// Makes one download of those that ask for the same digest; says where each of the given ones went.

@@ -1,14 +1,13 @@
 //! The bytes of one file as they arrive: written and hashed in one go, from the start or from where an earlier try broke off.
 
 use std::io::{BufReader, Seek, SeekFrom, Write};
-use std::path::PathBuf;
 
 use reqwest::header::HeaderValue;
 
 use crate::digest::{Digest, HashingWriter};
 use crate::store::error::doing;
 use crate::store::temporary::Partial;
-use crate::store::{Store, StoreError};
+use crate::store::{Arrived, Store, StoreError};
 
 /// One file on its way.
 #[derive(Debug)]
@@ -114,9 +113,14 @@ impl Transfer {
     }
 
     /// Makes the bytes, which have `digest`, a blob. Waits for the disk.
-    pub(super) fn adopt(self, digest: &Digest) -> Result<PathBuf, StoreError> {
+    pub(super) fn adopt(self, digest: &Digest) -> Result<(), StoreError> {
         let (file, path) = self.partial.into_parts();
-        self.store.adopt(&file, path, digest)?;
-        Ok(self.store.blob_path(digest))
+        self.store.adopt(file, path, digest)
+    }
+
+    /// The same without waiting.
+    pub(super) fn place(self, digest: &Digest) -> Result<Arrived, StoreError> {
+        let (file, path) = self.partial.into_parts();
+        self.store.place(file, path, digest)
     }
 }
