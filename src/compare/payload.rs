@@ -14,6 +14,7 @@ use super::found::{Found, Place};
 use super::package::Package;
 use super::{CompareError, content, files};
 use crate::digest::{Digest, HashingWriter};
+use crate::threads::ended;
 use crate::tree::payload::{Name, Payload, decompress};
 
 /// The largest file that is looked into; of larger ones the bytes around the first difference are shown.
@@ -99,12 +100,8 @@ fn stream(
         let a = scope.spawn(|| digest(first, &in_first, to_a));
         let b = scope.spawn(|| digest(second, &in_second, to_b));
         let looked_into = pair_up(&[from_a, from_b], first, found);
-        let joined = |side: thread::ScopedJoinHandle<'_, io::Result<Digests>>| {
-            side.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        let own = joined(a).map_err(CompareError::payload(&first.path))?;
-        let other = joined(b).map_err(CompareError::payload(&second.path))?;
+        let own = ended(a.join()).map_err(CompareError::payload(&first.path))?;
+        let other = ended(b.join()).map_err(CompareError::payload(&second.path))?;
         Ok((looked_into, [own, other]))
     })
 }

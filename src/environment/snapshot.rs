@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::documents::Lock;
 use crate::environment::create::EnvironmentError;
 use crate::oci::{Image, ImageConfig, ImageRef, Layer, Layout, OciError};
+use crate::threads::ended;
 use crate::tree::Normalise;
 
 /// The label with the digest of the lock that the image was made from.
@@ -47,8 +48,7 @@ impl Kept {
 
     /// The layer; none where it is damaged.
     fn layer(self) -> Result<Option<Layer>, OciError> {
-        let hashed = self.hashing.join();
-        hashed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        ended(self.hashing.join())
     }
 }
 

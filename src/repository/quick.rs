@@ -204,34 +204,24 @@ impl<'a> Scanner<'a> {
         let name = Some(&self.text[start..start + length]).filter(|name| !name.is_empty())?;
         let element = Element::of(name);
         let after = start + length;
-        match (self.text.as_bytes().get(after)?, ends) {
-            (b'>', _) => {
-                self.at = after + 1;
-                let kind = if ends == 0 { Kind::Start } else { Kind::End };
-                let tag = Tag {
-                    kind,
-                    inner: name,
-                    name: length,
-                    element,
-                };
-                Some((tag, start))
-            }
-            (b'/', 0) if self.text[after..].starts_with("/>") => {
-                self.at = after + 2;
-                let tag = Tag {
-                    kind: Kind::Empty,
-                    inner: name,
-                    name: length,
-                    element,
-                };
-                Some((tag, start))
-            }
-            (space, 0) if is_space(*space) => {
-                Some((self.with_attributes(start, length, element)?, start))
+        let (kind, brackets) = match (&self.text.as_bytes()[after..], ends) {
+            ([b'>', ..], 0) => (Kind::Start, 1),
+            ([b'>', ..], _) => (Kind::End, 1),
+            ([b'/', b'>', ..], 0) => (Kind::Empty, 2),
+            ([space, ..], 0) if is_space(*space) => {
+                return Some((self.with_attributes(start, length, element)?, start));
             }
             // An end tag has nothing but its name.
-            _ => None,
-        }
+            _ => return None,
+        };
+        self.at = after + brackets;
+        let tag = Tag {
+            kind,
+            inner: name,
+            name: length,
+            element,
+        };
+        Some((tag, start))
     }
 
     /// One that goes on after its name, which begins at `start` and has this length.
@@ -252,7 +242,6 @@ impl<'a> Scanner<'a> {
 
     /// The next tag, if it is a dependency's in the usual shape; else nothing is read.
     fn entry(&mut self) -> Option<Tag<'a>> {
-        const NAME: &str = "rpm:entry";
         let bytes = &self.text.as_bytes()[self.at..];
         let after_same = bytes.strip_prefix(self.indent);
         let same = after_same.and_then(|rest| rest.strip_prefix(b"<"));
@@ -263,21 +252,17 @@ impl<'a> Scanner<'a> {
             self.indent = &bytes[..space.count()];
             bytes[self.indent.len()..].strip_prefix(b"<")?
         };
-        let rest = tag.strip_prefix(b"rpm:entry ")?;
-        let length = NAME.len() + 1 + memchr::memchr(b'>', rest)?;
-        let attributes = tag[..length].strip_suffix(b"/")?;
-        if !is_closed(&attributes[NAME.len()..]) {
+        if !tag.starts_with(b"rpm:entry ") {
             return None;
         }
-        let start = self.at + self.indent.len() + 1;
-        let inner = &self.text[start..start + attributes.len()];
-        self.at = start + length + 1;
-        Some(Tag {
-            kind: Kind::Empty,
-            inner,
-            name: NAME.len(),
-            element: Element::Entry,
-        })
+        let before = self.at;
+        let start = before + self.indent.len() + 1;
+        let entry = self.with_attributes(start, "rpm:entry".len(), Element::Entry);
+        let entry = entry.filter(|tag| tag.kind == Kind::Empty);
+        if entry.is_none() {
+            self.at = before;
+        }
+        entry
     }
 
     /// The text up to the end tag with this name, after which is read on.

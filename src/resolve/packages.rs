@@ -19,6 +19,7 @@ use crate::resolve::repositories::{SMALL, join, one, read_file, value};
 use crate::resolve::{ResolveError, Supply};
 use crate::rpm::Nevra;
 use crate::store::fetch::Download;
+use crate::threads::ended;
 
 /// Who is trusted for what, and how their servers are reached.
 #[derive(Debug)]
@@ -200,11 +201,7 @@ pub fn verify(
     };
     let mut verified: Vec<(usize, Result<Verified, ResolveError>)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.get()).map(|_| scope.spawn(check)).collect();
-        let parts = workers.into_iter().map(|worker| {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let parts = workers.into_iter().map(|worker| ended(worker.join()));
         parts.flatten().collect()
     });
     verified.sort_unstable_by_key(|(index, _)| *index);

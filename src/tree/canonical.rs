@@ -17,6 +17,7 @@ use super::member::{Kind, Member};
 use super::walk::{self, Node};
 use super::xattr;
 use super::{Normalise, TreeError, normalise};
+use crate::threads::ended;
 
 /// Bytes handed from the reading to the writing thread at once, and how many such chunks wait at most.
 const CHUNK: usize = 1 << 20;
@@ -104,9 +105,7 @@ pub(super) fn stream(
         let written = pass_on(&filled, &emptied, take);
         // Ends the reader, where it still runs because writing failed.
         drop(filled);
-        let read = reader
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let read = ended(reader.join());
         written.map_err(TreeError::Write).and(read)
     })
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::canonical::{self, Part, Piece};
 use super::{Normalise, TreeError, normalise};
 use crate::digest::{Digest, HashingWriter, Standing};
+use crate::threads::ended;
 
 /// A member of an archive, and how the hashing stood where it began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,13 +121,7 @@ fn at_once(
                 scope.spawn(move || hash(root, epoch, part, hasher))
             })
             .collect();
-        running
-            .into_iter()
-            .map(|part| {
-                part.join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
+        running.into_iter().map(|part| ended(part.join())).collect()
     })
 }
 

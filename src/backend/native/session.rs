@@ -92,9 +92,7 @@ impl Session {
     fn ready(&self) -> Result<(), BackendError> {
         let mut greeting = self.greeting.lock().unwrap_or_else(PoisonError::into_inner);
         match greeting.take() {
-            Some(greeting) => greeting
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            Some(greeting) => crate::threads::ended(greeting.join()),
             None => Ok(()),
         }
     }

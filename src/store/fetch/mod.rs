@@ -164,14 +164,7 @@ impl Fetcher {
         sink: &dyn Sink,
         cancel: &Cancel,
     ) -> Result<Vec<Fetched>, FetchError> {
-        if cancel.is_cancelled() {
-            return Err(FetchError::Interrupted);
-        }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(FetchError::Interrupted),
-            result = self.fetch_all(downloads, sink) => result,
-        }
+        unless_cancelled(cancel, self.fetch_all(downloads, sink)).await
     }
 
     /// Fetches one file if the store does not have it, to be used before it is on the disk.
@@ -196,14 +189,7 @@ impl Fetcher {
                 }),
             }
         };
-        if cancel.is_cancelled() {
-            return Err(FetchError::Interrupted);
-        }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => Err(FetchError::Interrupted),
-            result = fetch => result,
-        }
+        unless_cancelled(cancel, fetch).await
     }
 
     async fn fetch_all(
@@ -442,6 +428,21 @@ fn merge(downloads: Vec<Download>) -> (Vec<Download>, Vec<usize>) {
         }
     }
     (unique, places)
+}
+
+/// What comes of a fetch that is dropped when it is cancelled, and not begun when it was before.
+async fn unless_cancelled<T>(
+    cancel: &Cancel,
+    fetch: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    if cancel.is_cancelled() {
+        return Err(FetchError::Interrupted);
+    }
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(FetchError::Interrupted),
+        result = fetch => result,
+    }
 }
 
 /// Runs what waits for the disk on a thread that may wait.
